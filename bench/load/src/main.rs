@@ -1,0 +1,3 @@
+//! Load generator and stand-in engine for the side-by-side benchmark.
+
+fn main() {}

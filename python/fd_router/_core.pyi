@@ -1,0 +1,329 @@
+"""The contract of the Rust extension: scheduling (`Request`, `Scheduler`, `Lease`) and relay (`Relay`, `Exchange`).
+
+Plain values cross this border: text as `str`, bytes as `bytes`, times in seconds. No call blocks on I/O. Every
+class is safe to use from any thread; `Relay.drain` and the futures belong to the thread of the event loop.
+"""
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final, Literal, TypeAlias, final
+
+Role: TypeAlias = Literal["mixed", "prefill", "decode"]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+__version__: Final[str]
+POLICIES: Final[tuple[str, ...]]
+"""The wire names of the policies, in the order of the README's table."""
+
+GAP_BOUNDS: Final[tuple[float, ...]]
+"""Upper bounds in seconds of `RelayStats.gap_buckets`; one more bucket, +Inf, follows the last."""
+
+class BodyError(ValueError):
+    """The body is not a JSON object; `str()` says what is wrong and at which byte."""
+
+class NoWorkerError(LookupError):
+    """No candidate is left for the role."""
+
+class UpstreamError(Exception):
+    """An exchange failed.
+
+    `kind` is one of `refused`, `connect_timeout`, `connect`, `tls`, `reset_before_head`, `first_byte_timeout`,
+    `reset_mid_body`, `idle_timeout`, `bad_response`, `cancelled`, `closed` (the relay was shut down).
+    """
+
+    kind: str
+    sent: bool
+    """Whether any byte of the request may have reached the worker."""
+    received: bool
+    """Whether any byte of the answer's body came back before the failure, or its head."""
+
+@final
+class Request:
+    """One scan over a request body: the few keys that the router reads; the bytes themselves stay as they came."""
+
+    @staticmethod
+    def scan(body: bytes, chat: bool) -> Request:
+        """Read `body`; `chat` takes the prompt from `messages`, else from `prompt`.
+
+        Releases the GIL for long bodies. Raises `BodyError` for anything that is not a JSON object (nesting is
+        limited to 128 levels, invalid UTF-8 is refused).
+        """
+
+    @property
+    def body(self) -> bytes:
+        """The bytes given to `scan`, the same object."""
+
+    @property
+    def stream(self) -> bool:
+        """Only the literal `true` of a top-level `stream` counts."""
+
+    @property
+    def request_id(self) -> str | None:
+        """Top-level `request_id`: a string's text, a number's literal; None when absent, null or of another type."""
+
+    @property
+    def session_id(self) -> str | None:
+        """Top-level non-empty string `session_id`, else the same of `extra_body`."""
+
+    @property
+    def req_id(self) -> str | None:
+        """Top-level string `req_id`."""
+
+    @property
+    def model(self) -> str | None:
+        """Top-level string `model`."""
+
+    @property
+    def text(self) -> str:
+        """The prompt's text: trimmed pieces joined by one space. Built on each access."""
+
+    @property
+    def chars(self) -> int:
+        """Unicode code points in `text`."""
+
+    @property
+    def token_estimate(self) -> int:
+        """2 x `chars`."""
+
+    def splice(self, members: Sequence[tuple[str, bytes]]) -> bytes:
+        """The body with each top-level key set to the given raw JSON value; every other byte is unchanged.
+
+        A present key has its value replaced where it stands (each occurrence), an absent one is added before the
+        closing brace. Keys: `request_id`, `disaggregate_info`; another raises `ValueError`.
+        """
+
+@final
+class Lease:
+    """One booked unit of load on one worker. Given back once: by `release`, or when the object is dropped."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def running(self) -> int:
+        """The worker's running count just after booking."""
+
+    @property
+    def tokens(self) -> int:
+        """The worker's token counter just after booking."""
+
+    @property
+    def policy(self) -> str:
+        """The policy that decided in the end: the configured one, or what it fell back to."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why cache_aware fell back: `load imbalanced` or `tokenize failed: empty prompt for tokenizer`; else None."""
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Predicted share (0.0 to 1.0) of the prompt's blocks that the worker has; None where no match was made."""
+
+    def explain(self) -> str | None:
+        """The message of the `cache-aware prefill: final strategy: ...` log line up to, without, `. ts_ms=`; else None."""
+
+    def release_tokens(self) -> int | None:
+        """Give the tokens back early. Returns the worker's token counter after it; None if they were given back."""
+
+    def release(self) -> tuple[int, int | None] | None:
+        """Give everything back. Returns (running after, tokens after or None if given back before); None if released."""
+
+@final
+class TreeStats:
+    """A snapshot of the prefix tree."""
+
+    @property
+    def blocks(self) -> int: ...
+    @property
+    def nodes(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """Memory held by the tree, tables included."""
+
+    @property
+    def evicted(self) -> int:
+        """Blocks dropped for space since the start."""
+
+    @property
+    def expired(self) -> int:
+        """Blocks dropped for age since the start."""
+
+@final
+class Scheduler:
+    """Workers, their counters, the prefix tree and the nine policies. Selection and booking are one call."""
+
+    def __init__(
+        self,
+        *,
+        policies: Mapping[Role, str],
+        block_size: int = 64,
+        cache_max_bytes: int = 536_870_912,
+        eviction_secs: float = 1800.0,
+        balance_abs_threshold: float = 1.0,
+        balance_rel_threshold: float = 0.2,
+        hit_ratio_weight: float = 1.0,
+        load_balance_weight: float = 1.0,
+        waiting_weight: float = 1.0,
+        metrics_max_age_secs: float = 3.0,
+        seed: int = 0,
+    ) -> None:
+        """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`."""
+
+    def add(self, url: str, role: Role) -> None:
+        """Make a worker a candidate. A known url keeps its counters and takes the new role.
+
+        One that left and comes back starts with a cold prefix cache; its running count goes on only as far as
+        leases from before are still held.
+        """
+
+    def remove(self, url: str) -> tuple[int, int] | None:
+        """Take a worker out of selection and forget its prefixes. Returns its (running, tokens); None if unknown."""
+
+    def count(self, role: Role) -> int:
+        """Candidates of a role."""
+
+    def select(
+        self,
+        role: Role,
+        request: Request,
+        *,
+        tokens: Sequence[int] | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Lease:
+        """Choose a worker by the role's policy and book it: running +1, tokens + the request's estimate.
+
+        `tokens` are the tokenizer's ids, else code points are hashed. `exclude` are urls not to choose; when
+        nothing else is left they are candidates again. Raises `NoWorkerError` when the role has no worker.
+        """
+
+    def observe(self, url: str, running: float, waiting: float) -> None:
+        """Take an engine's own metrics; they count as missing after `metrics_max_age_secs`. Unknown urls are ignored."""
+
+    def loads(self) -> list[tuple[str, Role, int, int]]:
+        """(url, role, running, tokens) of every candidate and of every departed worker with a lease out; by url."""
+
+    def reap(self) -> tuple[list[str], list[str]]:
+        """Forget departed workers without leases. Returns (removed urls, urls preserved), each sorted."""
+
+    def expire(self) -> int:
+        """Drop blocks idle for `eviction_secs`, a bounded part per call (under 1 ms). Returns blocks dropped."""
+
+    def tree(self) -> TreeStats: ...
+    def sessions(self) -> tuple[int, int]:
+        """Session stickiness since the start: (hits, scored requests that had a session id)."""
+
+@final
+class Head:
+    """The head of an upstream answer."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Headers:
+        """Lower-case names in order, multi-values kept, hop-by-hop headers removed."""
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole body when it ended within `collect_limit` and collection was asked for, else None: `forward` it."""
+
+@final
+class End:
+    """How a forwarded or discarded body went."""
+
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def chunks(self) -> int:
+        """Times that bytes were handed over."""
+
+@final
+class Exchange:
+    """One request to a worker and its answer. Dropping it cancels what is under way."""
+
+    @property
+    def head(self) -> Future[Head]:
+        """Resolves to the head, or raises `UpstreamError`."""
+
+    def forward(self, send: Send, on_first: Callable[[], None] | None = None) -> Future[End]:
+        """Hand the body to ASGI's `send` as it arrives; call once, after the head.
+
+        `on_first` is called once, in the loop's thread, when the first bytes are handed over (or at the end of an
+        empty body). When the body is whole, the final `more_body: False` message is sent and the future resolves.
+        When the upstream fails nothing more is sent and the future raises `UpstreamError`: the caller ends the answer.
+        """
+
+    def discard(self, on_first: Callable[[], None] | None = None) -> Future[End]:
+        """Read the body to its end and drop it."""
+
+    def cancel(self) -> None:
+        """Close the upstream connection. Pending futures raise `UpstreamError` of kind `cancelled`. Idempotent."""
+
+    @property
+    def tail(self) -> bytes:
+        """The last bytes handed over, at most 4: whether an event stream stands at a frame boundary."""
+
+@final
+class RelayStats:
+    """Counters of a relay since its start."""
+
+    @property
+    def active(self) -> int:
+        """Exchanges under way."""
+
+    @property
+    def idle_connections(self) -> int: ...
+    @property
+    def connections(self) -> int:
+        """Connections opened."""
+
+    @property
+    def chunks(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """Body bytes handed over."""
+
+    @property
+    def gap_buckets(self) -> list[int]:
+        """Gaps between chunks of streamed answers, counted (not cumulated) by `GAP_BOUNDS`."""
+
+    @property
+    def gap_sum(self) -> float:
+        """Sum of the gaps in seconds."""
+
+@final
+class Relay:
+    """The upstream leg: a pool of connections on its own threads, and one queue of completions."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        *,
+        threads: int = 1,
+        max_idle_per_worker: int = 256,
+        keep_alive_secs: float = 4.0,
+        connect_timeout_secs: float = 5.0,
+        first_byte_timeout_secs: float = 600.0,
+        idle_timeout_secs: float = 300.0,
+        collect_limit: int = 65_536,
+        buffer_limit: int = 65_536,
+    ) -> None:
+        """A timeout of 0 means none. `buffer_limit`: bytes read ahead per stream before the upstream is left waiting."""
+
+    def fileno(self) -> int:
+        """Readable when completions wait: `loop.add_reader(relay.fileno(), relay.drain)`."""
+
+    def drain(self) -> None:
+        """Resolve futures and hand over bytes; call in the loop's thread."""
+
+    def send(self, url: str, headers: Headers, body: bytes, *, method: str = "POST", collect: bool = True) -> Exchange:
+        """Start an exchange with `url`. Of `headers`, hop-by-hop ones, `host`, `content-length` and `expect` are dropped.
+
+        `collect` holds an answer back until it is whole, up to `collect_limit`, so that head and body cross once.
+        Raises `ValueError` for a url or header that HTTP cannot carry.
+        """
+
+    def stats(self) -> RelayStats: ...
+    def close(self) -> None:
+        """End every exchange (kind `closed`) and the threads. Idempotent."""

@@ -1,0 +1,80 @@
+"""Errors as types: each knows its HTTP status, a stable code, which side failed, and whether a retry is safe."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Side = Literal["client", "router", "upstream"]
+
+
+class RouterError(Exception):
+    """Root of everything the router raises on purpose. `str()` is the message for the client and the log."""
+
+    status: int = 500
+    code: ClassVar[str] = "internal"
+    side: ClassVar[Side] = "router"
+    retry_safe: ClassVar[bool] = False
+
+
+class ConfigError(RouterError):
+    """A configuration that cannot be used: the key path, what is wrong and what is accepted."""
+
+    code = "config"
+
+
+class BadRequestError(RouterError):
+    """The client's request cannot be read."""
+
+    status = 400
+    code = "bad_request"
+    side = "client"
+
+
+class BodyTooLargeError(BadRequestError):
+    """The client's body is over the limit."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class ClientGoneError(RouterError):
+    """The client left before it was answered; 499 stands in logs and metrics only."""
+
+    status = 499
+    code = "client_gone"
+    side = "client"
+
+
+class RegistrationError(RouterError):
+    """An instance is refused; `status` is that of the answer."""
+
+    code = "registration"
+    side = "client"
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NoWorkerError(RouterError):
+    """Mixed mode has no worker."""
+
+    status = 502
+    code = "no_worker"
+    retry_safe = True
+
+
+class NoPairError(RouterError):
+    """PD mode lacks a prefill or a decode worker."""
+
+    status = 503
+    code = "no_pair"
+    retry_safe = True
+
+
+class OverloadedError(RouterError):
+    """A limit of the router is reached."""
+
+    status = 503
+    code = "overloaded"
+    retry_safe = True
