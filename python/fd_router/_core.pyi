@@ -246,13 +246,24 @@ class Exchange:
     def head(self) -> Future[Head]:
         """Resolves to the head, or raises `UpstreamError`."""
 
-    def forward(self, send: Send, on_first: Callable[[], None] | None = None) -> Future[End]:
+    def forward(
+        self,
+        send: Send,
+        on_first: Callable[[], None] | None = None,
+        start: MutableMapping[str, Any] | None = None,
+    ) -> Future[End]:
         """Hand the body to ASGI's `send` as it arrives; call once, after the head.
 
+        `start`, an `http.response.start` message, goes out just before the first body message: until a byte of the
+        body is there the client has seen nothing, and the request may still be served elsewhere (see `started`).
         `on_first` is called once, in the loop's thread, when the first bytes are handed over (or at the end of an
         empty body). When the body is whole, the final `more_body: False` message is sent and the future resolves.
         When the upstream fails nothing more is sent and the future raises `UpstreamError`: the caller ends the answer.
         """
+
+    @property
+    def started(self) -> bool:
+        """Whether `forward` has sent anything to the client."""
 
     def discard(self, on_first: Callable[[], None] | None = None) -> Future[End]:
         """Read the body to its end and drop it."""

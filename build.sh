@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# The one door: builds, installs, shows, checks and measures fd-router. `bash build.sh help` lists the verbs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+PYTHON=${PYTHON:-python3}
+VENV=.venv
+LOCK=.lock/python.txt
+
+usage() {
+    cat <<'TEXT'
+usage: bash build.sh [VERB]
+  (none)   build the wheel and install it: `fd-router` is then on PATH
+  dev      make .venv with every development tool and the extension built from this tree
+  demo     start a router and three mock engines, talk to them, stop them   [--keep] [--splitwise]
+  test     lint, Rust tests, Python tests, end-to-end tests                 [pytest arguments]
+  bench    time the benchmarks                                              [--compare REV] [pytest arguments]
+           or `bench peers ...`: other routers side by side, see bench/README.md
+  lint     formatting, clippy, ruff, mypy, stubtest
+  fmt      format all code
+TEXT
+}
+
+say() { printf '\n== %s\n' "$*"; }
+die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+
+need_rust() {
+    command -v cargo >/dev/null || die 'cargo is missing: install Rust 1.88 or newer (https://rustup.rs)'
+}
+
+need_python() {
+    command -v "$PYTHON" >/dev/null || die "$PYTHON is missing: install Python 3.10 or newer"
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "$PYTHON is too old: install Python 3.10 or newer"
+}
+
+need_venv() {
+    "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null || die "$PYTHON lacks venv: install it (Debian: apt-get install python3-venv)"
+}
+
+# Python's own marker (PEP 668) says whether pip may install here; a virtual environment always may.
+externally_managed() {
+    "$PYTHON" - <<'PY'
+import pathlib, sys, sysconfig
+in_venv = sys.prefix != sys.base_prefix
+managed = pathlib.Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists()
+sys.exit(0 if managed and not in_venv else 1)
+PY
+}
+
+make_venv() {
+    need_python
+    need_venv
+    [ -x "$VENV/bin/python" ] || { say "making $VENV"; "$PYTHON" -m venv "$VENV"; }
+}
+
+# The environment of every verb but the bare one: exact versions, rebuilt only when the lock or the manifest changed.
+dev_env() {
+    need_rust
+    make_venv
+    local stamp want
+    stamp=$VENV/.fd-router-dev
+    want=$(cat "$LOCK" pyproject.toml | cksum)
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
+        say 'installing development tools'
+        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+        "$VENV/bin/python" -m pip install --quiet -c "$LOCK" --group dev
+        printf '%s\n' "$want" >"$stamp"
+    fi
+    # shellcheck source=/dev/null
+    . "$VENV/bin/activate"
+    say 'building the extension (the first time takes a few minutes)'
+    PIP_CONSTRAINT=$PWD/$LOCK maturin develop --release --locked --quiet
+}
+
+install_wheel() {
+    need_rust
+    need_python
+    if externally_managed; then
+        make_venv
+        PYTHON=$VENV/bin/python
+    fi
+    say 'building the wheel'
+    rm -rf dist
+    "$PYTHON" -m pip wheel --quiet --no-deps --wheel-dir dist .
+    say 'installing the wheel'
+    "$PYTHON" -m pip install --quiet -c "$LOCK" --force-reinstall --no-deps dist/fd_router-*.whl
+    "$PYTHON" -m pip install --quiet -c "$LOCK" dist/fd_router-*.whl
+    if command -v pyenv >/dev/null; then pyenv rehash; fi
+    local bin
+    bin=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
+    "$bin/fd-router" --version >/dev/null
+    if [ "$PYTHON" = "$VENV/bin/python" ]; then
+        say "installed: enter the environment with 'source $VENV/bin/activate', then run 'fd-router'"
+    elif command -v fd-router >/dev/null; then
+        say "installed: run 'fd-router'"
+    else
+        say "installed in $bin, which is not on PATH: add it, then run 'fd-router'"
+    fi
+}
+
+lint() {
+    say 'lint: cargo fmt, clippy'
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+    say 'lint: ruff, mypy, stubtest'
+    ruff check .
+    ruff format --check .
+    mypy
+    (cd python && python -m mypy.stubtest fd_router._core)
+}
+
+run_tests() {
+    dev_env
+    lint
+    say 'Rust tests'
+    cargo test --locked --quiet -p fd-router-core -p fd-router-relay -p fd-router-load
+    say 'Python and end-to-end tests'
+    python -m pytest tests "$@"
+    say 'benchmarks, once each as tests'
+    python -m pytest bench --benchmark-disable -q
+    say 'all tests passed'
+}
+
+run_bench() {
+    dev_env
+    case "${1:-}" in
+        --compare)
+            [ $# -eq 2 ] || die 'bench --compare takes one revision'
+            python bench/compare.py "$2"
+            ;;
+        peers)
+            shift
+            python bench/peers.py "$@"
+            ;;
+        *)
+            python -m pytest bench --benchmark-only "$@"
+            ;;
+    esac
+}
+
+verb=${1:-}
+[ $# -eq 0 ] || shift
+case "$verb" in
+    '') install_wheel ;;
+    dev) dev_env; say "ready: enter the environment with 'source $VENV/bin/activate'" ;;
+    demo) dev_env; python tests/rig/demo.py "$@" ;;
+    test) run_tests "$@" ;;
+    bench) run_bench "$@" ;;
+    lint) dev_env; lint; say 'lint passed' ;;
+    fmt) dev_env; cargo fmt --all; ruff format .; ruff check --fix . ;;
+    help | -h | --help) usage ;;
+    *) usage >&2; die "unknown verb '$verb'" ;;
+esac
