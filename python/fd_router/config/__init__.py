@@ -1,0 +1,32 @@
+"""Configuration: one schema, and all that follows from it."""
+
+from fd_router.config.load import Notice, load_config
+from fd_router.config.register_file import load_register_file
+from fd_router.config.render import effective_yaml, example_yaml, markdown_table
+from fd_router.config.schema import (
+    POLICIES,
+    SECTIONS,
+    Config,
+    LogConfig,
+    ManagerConfig,
+    SchedulerConfig,
+    ServerConfig,
+    UpstreamConfig,
+)
+
+__all__ = [
+    "POLICIES",
+    "SECTIONS",
+    "Config",
+    "LogConfig",
+    "ManagerConfig",
+    "Notice",
+    "SchedulerConfig",
+    "ServerConfig",
+    "UpstreamConfig",
+    "effective_yaml",
+    "example_yaml",
+    "load_config",
+    "load_register_file",
+    "markdown_table",
+]

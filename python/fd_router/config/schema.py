@@ -1,0 +1,185 @@
+"""The schema: every key, its type, default, unit, accepted range and meaning. The one place for defaults.
+
+Loading, error texts, the example file and the README's tables are all made from it. A YAML key is the
+attribute's name with `-` for `_`. Where the Go router has a key, its name, default and meaning are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeAlias
+
+from fd_router.config.setting import Choice, Flag, HttpUrl, Integer, Number, Path, Setting, Text, setting
+
+POLICIES = (
+    "random",
+    "round_robin",
+    "power_of_two",
+    "process_tokens",
+    "request_num",
+    "fd_metrics_score",
+    "fd_remote_metrics_score",
+    "cache_aware",
+    "remote_cache_aware",
+)
+"""The policies by their wire names; the same as those of the extension."""
+
+_YEAR_SECS = 31_536_000
+_PERIOD = Number(0, _YEAR_SECS, above=True)
+_LIMIT = Number(0, _YEAR_SECS)
+_WEIGHT = Number(0, 1_000_000)
+_COUNT = Integer(0, 10_000_000)
+_THRESHOLD = Integer(1, 1_000)
+_POLICY = Choice(POLICIES, fallback="random")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """`server`: where and how clients and engines are listened to."""
+
+    port: int = setting(Integer(1, 65_535, quoted=True), None, "listen port; the flag `--port` wins")
+    host: str = setting(Text(), "0.0.0.0", "address to listen on")
+    name: str = setting(Text(), "", "accepted and not used, as upstream")
+    mode: str = setting(Choice(("debug", "release", "test")), "release", "accepted and without effect")
+    splitwise: bool = setting(Flag(), False, "PD mode; the flag `--splitwise` can only switch it on")
+    threads: int = setting(Integer(1, 256), 1, "Rust threads of the HTTP server")
+    workers: int = setting(
+        Integer(1, 1, why="workers are processes and would split the counters and the prefix tree"),
+        1,
+        "processes that serve",
+    )
+    max_connections: int = setting(Integer(1, 1_000_000), 16_384, "client connections at a time")
+    max_in_flight: int = setting(_COUNT, 0, "inference requests at a time, beyond it 503; 0: no limit")
+    max_body_mb: int = setting(Integer(1, 4_096), 64, "largest request body, beyond it 413", "MiB")
+    drain_timeout_secs: float = setting(_LIMIT, 30.0, "how long SIGTERM waits for running requests", "s")
+    expose_worker_urls: bool = setting(
+        Flag(), True, "PD mode: tell clients the workers in `X-Router-Prefill-URL` and `X-Router-Decode-URL`"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerConfig:
+    """`manager`: which workers there are and whether they are well."""
+
+    register_path: str = setting(Text(), "", "YAML file of workers to register at start; empty: none")
+    health_failure_threshold: int = setting(
+        _THRESHOLD, 1, "probes tried back to back before a worker is taken for unhealthy"
+    )
+    health_success_threshold: int = setting(
+        _THRESHOLD, 1, "probes in a row that must succeed before a worker is accepted"
+    )
+    health_check_timeout_secs: float = setting(_PERIOD, 5.0, "limit of a probe and of a metrics poll", "s")
+    health_check_interval_secs: float = setting(_PERIOD, 5.0, "period of the health monitor", "s")
+    health_check_endpoint: str = setting(Path(), "/health", "path that is probed; well is the status 200")
+    metrics_interval_secs: float = setting(
+        _PERIOD, 1.0, "period of polling the engines' metrics, where a policy needs them", "s"
+    )
+    forget_after_secs: float = setting(
+        _LIMIT, 300.0, "how long a lost worker is probed for its return; 0: it must register again", "s"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """`scheduler`: which worker serves a request."""
+
+    policy: str = setting(_POLICY, "request_num", "policy of mixed mode")
+    prefill_policy: str = setting(_POLICY, "process_tokens", "policy for prefill workers")
+    decode_policy: str = setting(_POLICY, "request_num", "policy for decode workers")
+    eviction_interval_secs: float = setting(
+        _PERIOD, 60.0, "period of dropping the counters of workers that are gone", "s"
+    )
+    eviction_duration_mins: float = setting(
+        Number(0, _YEAR_SECS // 60, above=True), 30.0, "idle life of a block in the prefix tree", "min"
+    )
+    cache_block_size: int = setting(Integer(1, 1_048_576), 64, "size of a block of the prefix tree", "tokens")
+    cache_max_memory_mb: int = setting(
+        Integer(1, 1_048_576),
+        512,
+        "memory of the prefix tree, then the least recently used goes",
+        "MiB",
+    )
+    tokenizer_url: str = setting(
+        HttpUrl(),
+        "",
+        "service that makes tokens, path `/tokenize` if none is given; empty: characters",
+    )
+    tokenizer_timeout_secs: float = setting(_PERIOD, 2.0, "limit of one call, then characters are used", "s")
+    balance_abs_threshold: float = setting(
+        _WEIGHT,
+        1.0,
+        "cache_aware: imbalanced if loads differ by more than this, and",
+        "requests",
+    )
+    balance_rel_threshold: float = setting(
+        _WEIGHT, 0.2, "cache_aware: by more than this share of the largest load"
+    )
+    hit_ratio_weight: float = setting(_WEIGHT, 1.0, "cache_aware: weight of the blocks that a worker lacks")
+    load_balance_weight: float = setting(_WEIGHT, 1.0, "cache_aware: weight of a worker's running requests")
+    waiting_weight: float = setting(_WEIGHT, 1.0, "metrics scores: weight of waiting beside running")
+    stats_interval_secs: float = setting(_PERIOD, 5.0, "period of the `[stats]` log line", "s")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamConfig:
+    """`upstream`: how requests travel to workers."""
+
+    threads: int = setting(Integer(1, 256), 1, "threads of the relay")
+    connect_timeout_secs: float = setting(_LIMIT, 5.0, "limit of connecting; 0: none", "s")
+    first_byte_timeout_secs: float = setting(_LIMIT, 600.0, "limit of waiting for the head; 0: none", "s")
+    idle_timeout_secs: float = setting(_LIMIT, 300.0, "limit of silence inside an answer; 0: none", "s")
+    keep_alive_secs: float = setting(
+        _PERIOD, 4.0, "how long an idle connection is kept; shorter than the engine does", "s"
+    )
+    max_idle_per_worker: int = setting(_COUNT, 256, "idle connections kept for each worker")
+    attempts: int = setting(Integer(1, 10), 3, "tries of a request that no worker has begun to answer")
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """`log`: what is written, and where."""
+
+    level: str = setting(
+        Choice(("debug", "info", "warn", "error"), fallback="error"), "info", "least level that is written"
+    )
+    output: str = setting(Text(), "", "`file`: files under `logs/`; else stdout, errors on stderr")
+    format: str = setting(Choice(("text", "json")), "text", "the Go router's lines, or one object a line")
+    max_age_days: int = setting(Integer(0, 36_500), 7, "older log files are deleted", "d")
+    max_total_size_mb: int = setting(
+        Integer(0, 10_000_000), 500, "beyond it the oldest ones are deleted", "MiB"
+    )
+    cleanup_interval_secs: float = setting(
+        Number(-_YEAR_SECS, _YEAR_SECS), 3_600.0, "period of deleting log files; 0 or less: never", "s"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the router can be told. `server.max_body_mb` is `server: {max-body-mb: ...}` in YAML."""
+
+    server: ServerConfig
+    manager: ManagerConfig = field(default_factory=ManagerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+Section: TypeAlias = ServerConfig | ManagerConfig | SchedulerConfig | UpstreamConfig | LogConfig
+
+SECTIONS: dict[str, type[Section]] = {
+    "server": ServerConfig,
+    "manager": ManagerConfig,
+    "scheduler": SchedulerConfig,
+    "upstream": UpstreamConfig,
+    "log": LogConfig,
+}
+
+
+def key_of(entry: Field[Any]) -> str:
+    """The YAML key of an attribute."""
+    return entry.name.replace("_", "-")
+
+
+def settings_of(section: type[Section]) -> dict[str, Setting]:
+    """The settings of a section by YAML key, in their order."""
+    return {key_of(entry): entry.metadata["setting"] for entry in fields(section)}
