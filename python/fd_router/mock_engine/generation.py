@@ -1,0 +1,162 @@
+"""Serves one inference request: the queue, the prefix cache, the hand-over of KV, the tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fd_router.mock_engine import answer
+from fd_router.mock_engine.ask import Ask, RefusedError
+from fd_router.mock_engine.batch import Batch, Job, QueueFullError
+from fd_router.mock_engine.cache import PrefixCache
+from fd_router.mock_engine.pairing import Identity, Kv, KvStore, mismatch, send_kv
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fd_router.mock_engine.delivery import Delivery
+    from fd_router.mock_engine.faults import Faults
+    from fd_router.mock_engine.options import Options
+    from fd_router.mock_engine.record import Record
+
+
+@dataclass(slots=True)
+class Turn:
+    """One request while it is served."""
+
+    ask: Ask
+    faults: Faults
+    delivery: Delivery
+    template: answer.Template
+    job: Job
+    keys: list[int]
+    kv: Kv | None
+
+
+class Generator:
+    """The modelled engine. `name` and `identity` are known once it listens."""
+
+    def __init__(self, options: Options, record: Record) -> None:
+        self.options = options
+        self.record = record
+        self.cache = PrefixCache(options.block_size, options.cache_blocks)
+        self.batch = Batch(options.max_batch, options.max_queue)
+        self.store = KvStore()
+        self.name = options.name
+        self.identity: Identity
+        self._served = 0
+
+    async def serve(self, ask: Ask, faults: Faults, delivery: Delivery, now: int) -> None:
+        """Answer a request; `now` is the Unix time reported. Raises `RefusedError` while nothing was sent."""
+        self._served += 1
+        request_id = ask.request_id or f"{self.name}-{self._served}"
+        kv = await self._pair_up(ask, request_id)
+        prefix = "chatcmpl-" if ask.api == "chat" else "cmpl-"
+        keys = self.cache.keys(ask.prompt)
+        turn = Turn(
+            ask=ask,
+            faults=faults,
+            delivery=delivery,
+            template=answer.Template(ask, prefix + request_id, now, self.name),
+            job=Job(request_id, len(keys)),
+            keys=keys,
+            kv=kv,
+        )
+        try:
+            async with self.batch.slot(turn.job):
+                await (self._stream(turn) if ask.stream else self._unary(turn))
+        except QueueFullError as error:
+            raise RefusedError(429, str(error), {"retry-after": "1"}) from error
+
+    async def _pair_up(self, ask: Ask, request_id: str) -> Kv | None:
+        """In a pair: check that the request is for this engine; as decode, wait for its KV."""
+        if self.identity.role == "mixed":
+            return None
+        if ask.request_id is None:
+            raise RefusedError(400, "request_id is missing: the legs of a pair find each other by it")
+        wrong = mismatch(ask.disaggregate_info, self.identity)
+        if wrong:
+            raise RefusedError(400, wrong)
+        if self.identity.role == "prefill":
+            return None
+        try:
+            kv = await self.store.take(request_id, self.options.kv_wait_secs)
+        except asyncio.TimeoutError:
+            limit = self.options.kv_wait_secs
+            raise RefusedError(504, f"no KV of request {request_id} came within {limit} s") from None
+        if kv.checksum != ask.checksum:
+            raise RefusedError(500, f"the KV of request {request_id} was made from another body")
+        return kv
+
+    async def _unary(self, turn: Turn) -> None:
+        usage = await self._prefill(turn)
+        finish = self._finish_reason(turn.ask)
+        parts = [text async for text in self._tokens(turn)]
+        usage.completion = len(parts)
+        body = turn.template.unary("".join(parts), "abort" if turn.job.aborted else finish, usage)
+        await turn.delivery.whole(200, answer.JSON_HEADERS, body)
+
+    async def _stream(self, turn: Turn) -> None:
+        delivery, template = turn.delivery, turn.template
+        await delivery.begin(answer.EVENT_HEADERS)
+        try:
+            usage = await self._prefill(turn)
+        except RefusedError as error:
+            await delivery.frame(answer.event({"error": {"message": str(error), "code": error.status}}))
+            await delivery.end()
+            return
+        async for text in self._tokens(turn):
+            usage.completion += 1
+            await delivery.frame(template.frame(text, None, role=usage.completion == 1))
+        await delivery.frame(
+            template.frame("", "abort" if turn.job.aborted else self._finish_reason(turn.ask))
+        )
+        if turn.ask.include_usage:
+            await delivery.frame(template.usage_frame(usage))
+        await delivery.frame(answer.DONE)
+        await delivery.end()
+
+    async def _prefill(self, turn: Turn) -> answer.Usage:
+        """Compute what is not cached; as prefill, hand it over; as decode, nothing is left to compute."""
+        prompt = len(turn.ask.prompt)
+        if turn.kv is not None:
+            return answer.Usage(prompt, turn.kv.cached_tokens, 0)
+        matched = self.cache.match(turn.keys, prompt)
+        await asyncio.sleep(self.options.block_secs * (len(turn.keys) - matched))
+        self.cache.store(turn.keys)
+        usage = answer.Usage(prompt, matched * self.options.block_size, 0)
+        if self.identity.role == "prefill" and turn.faults.kv != "drop":
+            await self._hand_over(turn, usage.cached)
+        return usage
+
+    async def _hand_over(self, turn: Turn, cached: int) -> None:
+        info = turn.ask.disaggregate_info
+        assert isinstance(info, dict)
+        host, port = info["decode_ip"], info["decode_connector_port"]
+        checksum = turn.ask.checksum if turn.faults.kv == "send" else "corrupt"
+        kv = Kv(turn.job.request_id, checksum, cached, info["transfer_protocol"])
+        try:
+            await send_kv(host, port, kv, self.options.kv_wait_secs)
+        except (OSError, asyncio.TimeoutError) as error:
+            raise RefusedError(500, f"cannot hand KV to decode's connector {host}:{port}: {error}") from error
+        self.record.counts.kv_sent += 1
+
+    async def _tokens(self, turn: Turn) -> AsyncIterator[str]:
+        """The texts of the answer, each when it is due; prefill makes only the first."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for index in range(self._length(turn.ask)):
+            due += self.options.token_secs
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            if turn.job.aborted:
+                return
+            yield answer.token_text(self.name, turn.ask.seed, index, turn.faults.token_bytes)
+
+    def _length(self, ask: Ask) -> int:
+        if self.identity.role == "prefill":
+            return 1
+        return ask.max_tokens or self.options.answer_tokens
+
+    def _finish_reason(self, ask: Ask) -> str:
+        return "length" if ask.max_tokens else "stop"

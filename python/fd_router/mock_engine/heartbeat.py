@@ -1,0 +1,95 @@
+"""Registers the engine with a router again and again, as a FastDeploy engine does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HEALTH_SECS = 3.0
+REGISTER_SECS = 5.0
+MAX_ANSWER = 65_536
+
+
+def router_address(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT` or `http://HOST:PORT`. Raises `ValueError`."""
+    host, _, port = text.removeprefix("http://").rstrip("/").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"--router is {text!r}; accepted: HOST:PORT or http://HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+async def exchange(
+    address: tuple[str, int], method: str, path: str, body: bytes, timeout: float
+) -> tuple[int, bytes]:
+    """One HTTP request on its own connection: status and body. Raises `OSError` or `asyncio.TimeoutError`."""
+    host, port = address
+    head = (
+        f"{method} {path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+
+    async def talk() -> bytes:
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(head.encode() + body)
+            answer = b""
+            while len(answer) < MAX_ANSWER and (part := await reader.read(MAX_ANSWER)):
+                answer += part
+            return answer
+        finally:
+            writer.close()
+
+    answer = await asyncio.wait_for(talk(), timeout)
+    status, _, rest = answer.partition(b"\r\n")
+    words = status.split()
+    if len(words) < 2 or not words[1].isdigit():
+        raise ConnectionError(f"{host}:{port} answered {status[:60]!r}")
+    return int(words[1]), rest.partition(b"\r\n\r\n")[2]
+
+
+async def heartbeat(
+    router: tuple[str, int],
+    own: tuple[str, int],
+    body: dict[str, object],
+    period: float,
+    registered: Callable[[], None],
+) -> None:
+    """Register every `period` seconds while the engine's own /health answers; else wait twice that."""
+    payload, last = json.dumps(body).encode(), ""
+    while True:
+        healthy = await is_healthy(own)
+        if healthy:
+            failure = await register(router, payload)
+            if not failure:
+                registered()
+            elif failure != last:
+                print(f"register: {failure}", file=sys.stderr, flush=True)
+            last = failure
+        await asyncio.sleep(period if healthy else 2 * period)
+
+
+async def is_healthy(own: tuple[str, int]) -> bool:
+    """Whether the engine's own /health answers 200."""
+    try:
+        status, _ = await exchange(own, "GET", "/health", b"", HEALTH_SECS)
+    except (OSError, asyncio.TimeoutError):
+        return False
+    return status == 200
+
+
+async def register(router: tuple[str, int], payload: bytes) -> str:
+    """Register once; what went wrong, or an empty string."""
+    try:
+        status, answer = await exchange(router, "POST", "/register", payload, REGISTER_SECS)
+    except (OSError, asyncio.TimeoutError) as error:
+        return f"{router[0]}:{router[1]}: {error or 'no answer'}"
+    return (
+        ""
+        if status < 400
+        else f"{router[0]}:{router[1]} answered {status}: {answer.decode(errors='replace')}"
+    )
