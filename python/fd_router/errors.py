@@ -37,6 +37,13 @@ class BodyTooLargeError(BadRequestError):
     code = "body_too_large"
 
 
+class RequestTimeoutError(BadRequestError):
+    """The client's body did not come in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class ClientGoneError(RouterError):
     """The client left before it was answered; 499 stands in logs and metrics only."""
 
@@ -78,3 +85,25 @@ class OverloadedError(RouterError):
     status = 503
     code = "overloaded"
     retry_safe = True
+
+
+class BadGatewayError(RouterError):
+    """No worker could be made to answer, and the client has seen nothing."""
+
+    status = 502
+    code = "bad_gateway"
+    side = "upstream"
+
+
+class AnswerCutError(RouterError):
+    """A worker failed in the middle of an answer that has no way to say so: the connection must be cut."""
+
+    status = 502
+    code = "answer_cut"
+    side = "upstream"
+
+
+class PairBuildError(RouterError):
+    """A chosen worker is not in the registry."""
+
+    code = "pair_build"

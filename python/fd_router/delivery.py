@@ -1,0 +1,99 @@
+"""Handing a worker's answer to the client, and ending it well when the worker fails in the middle."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from fd_router._core import UpstreamError
+from fd_router.errors import AnswerCutError, ClientGoneError
+from fd_router.logs import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fd_router._core import Exchange, Head, Headers
+    from fd_router.downstream import Client
+    from fd_router.logs import Log
+    from fd_router.metrics import Metrics
+
+
+class Delivery:
+    """Forwards answers."""
+
+    def __init__(self, log: Log, metrics: Metrics) -> None:
+        self._log = log
+        self._metrics = metrics
+
+    async def deliver(
+        self,
+        client: Client,
+        exchange: Exchange,
+        head: Head,
+        on_first: Callable[[], None] | None = None,
+    ) -> None:
+        """Send the head, the client's `extra` headers and the body on, unchanged.
+
+        Raises `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`;
+        `AnswerCutError` when part of an answer that cannot say so is out.
+        """
+        headers = head.headers + client.extra if client.extra else head.headers
+        if head.body is not None:
+            if on_first is not None:
+                on_first()
+            await client.answer(head.status, head.body, headers)
+            return
+        try:
+            await exchange.forward(client.send, on_first, client.start_message(head.status, headers))
+        except UpstreamError as error:
+            await self._broken(client, exchange, headers, error)
+        client.answered()
+
+    async def _broken(
+        self, client: Client, exchange: Exchange, headers: Headers, error: UpstreamError
+    ) -> None:
+        if client.gone:
+            raise ClientGoneError("client left while it was being answered") from error
+        if not exchange.started:
+            raise error
+        self._metrics.upstream_error(error.kind)
+        self._log.error(messages.scanner_error(error), client.tags)
+        if not is_event_stream(headers):
+            raise AnswerCutError(str(error)) from error
+        await client.finish(frame_boundary(exchange.tail) + error_event(error))
+
+
+class FirstByte:
+    """Notes the time to the first byte; an `on_first` callback."""
+
+    __slots__ = ("_action", "_metrics", "_start")
+
+    def __init__(self, start: float, metrics: Metrics, action: Callable[[], None] | None = None) -> None:
+        self._start = start
+        self._metrics = metrics
+        self._action = action
+
+    def __call__(self) -> None:
+        self._metrics.ttft(time.perf_counter() - self._start)
+        if self._action is not None:
+            self._action()
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """Whether the answer is made of server-sent events."""
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+
+
+def frame_boundary(tail: bytes) -> bytes:
+    """What must be written after `tail` so that the next event starts on a line of its own, in a fresh frame."""
+    if not tail or tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+        return b""
+    return b"\n" if tail.endswith(b"\n") else b"\n\n"
+
+
+def error_event(error: UpstreamError) -> bytes:
+    """The event that ends a broken stream, in the shape that OpenAI clients raise as an error."""
+    payload = {"error": {"message": f"worker failed: {error}", "type": "upstream_error", "code": error.kind}}
+    return b"data: " + orjson.dumps(payload) + b"\n\n"

@@ -1,0 +1,172 @@
+"""The client's side of a request: an ASGI connection as the use cases see it.
+
+granian's awaitables are future-like, so a client's leaving is watched with a callback instead of a task: that is
+the cheapest watch there is, and it works in every phase of a request. Other ASGI servers hand out coroutines,
+which become tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from fd_router import headers as http_headers
+from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from fd_router._core import Headers
+
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+JSON = b"application/json; charset=utf-8"
+
+
+class Client:
+    """One request of one client.
+
+    `status` is what it was answered (0 before that); `tags` stand before its log lines; `extra` are headers that
+    go out with its answer, an error's too. `request_id` is set in PD mode.
+    """
+
+    __slots__ = (
+        "_on_gone",
+        "_receive",
+        "extra",
+        "gone",
+        "headers",
+        "method",
+        "path",
+        "peer",
+        "query",
+        "request_id",
+        "send",
+        "status",
+        "tags",
+    )
+
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: Headers = scope["headers"]
+        self.peer: str = (scope.get("client") or ("-",))[0]
+        self.send = send
+        self.status = 0
+        self.gone = False
+        self.tags = ""
+        self.request_id: str | None = None
+        self.extra: Headers = []
+        self._receive = receive
+        self._on_gone: Callable[[], None] | None = None
+
+    async def read_body(self, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109 - a timer, see _Timer
+        """The whole body.
+
+        Raises `BodyTooLargeError` over `limit` bytes (at the announced length, before a byte is read),
+        `RequestTimeoutError` when it is not complete after `timeout` seconds, `ClientGoneError`.
+        """
+        announced = http_headers.content_length(self.headers)
+        if announced is not None and announced > limit:
+            raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")
+        with _Timer(timeout):
+            return await self._collect(announced, limit)
+
+    async def _collect(self, announced: int | None, limit: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        # With a known length the end is known without asking the server for it once more.
+        while announced is None or size < announced:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                self.gone = True
+                raise ClientGoneError("client left while sending its body")
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limit:
+                raise BodyTooLargeError(f"body of more than {limit} bytes, which is the limit")
+            if not message.get("more_body", False):
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        """Call `on_gone` once if the client leaves before its answer is complete; replaces an earlier callback."""
+        first = self._on_gone is None
+        self._on_gone = on_gone
+        if self.gone:
+            on_gone()
+        elif first:
+            self._wait_for_disconnect()
+
+    def _wait_for_disconnect(self) -> None:
+        waiting: Any = self._receive()
+        if not hasattr(waiting, "add_done_callback"):
+            waiting = asyncio.ensure_future(waiting)
+        waiting.add_done_callback(self._received)
+
+    def _received(self, waiting: asyncio.Future[Message]) -> None:
+        if self._on_gone is None or waiting.cancelled():
+            return
+        if waiting.exception() is None and waiting.result()["type"] == "http.request":
+            self._wait_for_disconnect()
+            return
+        self.gone = True
+        self._on_gone()
+
+    def answered(self) -> None:
+        """The answer is complete: the client's leaving means nothing any more."""
+        self._on_gone = None
+
+    def start_message(self, status: int, headers: Headers) -> Message:
+        """The message that begins an answer; whoever sends it has answered with `status`."""
+        self.status = status
+        return {"type": "http.response.start", "status": status, "headers": headers}
+
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        """Send a whole answer."""
+        await self.send(self.start_message(status, headers))
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+        self.answered()
+
+    async def answer_json(self, status: int, payload: object, extra: Headers | None = None) -> None:
+        """Send a whole JSON answer with a content length."""
+        body = orjson.dumps(payload)
+        headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *(extra or [])]
+        await self.answer(status, body, headers)
+
+    async def finish(self, last: bytes = b"") -> None:
+        """End a streamed answer, with some last bytes."""
+        await self.send({"type": "http.response.body", "body": last, "more_body": False})
+        self.answered()
+
+
+class _Timer:
+    """Cancels the current task after a time and turns that into `RequestTimeoutError`.
+
+    What `asyncio.timeout` does from Python 3.11 on; a `wait_for` would cost a task for each request.
+    """
+
+    __slots__ = ("_delay", "_expired", "_handle", "_task")
+
+    def __init__(self, delay: float) -> None:
+        self._delay = delay
+        self._expired = False
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._handle = asyncio.get_running_loop().call_later(self._delay, self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._handle.cancel()
+        if self._expired and kind is asyncio.CancelledError:
+            raise RequestTimeoutError(f"body not complete after {self._delay:g} s")

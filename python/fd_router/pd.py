@@ -1,0 +1,203 @@
+"""PD mode: a supervised pair. Prefill and decode get the request at once; the client gets decode's answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from fd_router._core import UpstreamError
+from fd_router.delivery import Delivery, FirstByte
+from fd_router.disagg import disaggregate_info
+from fd_router.errors import AnswerCutError, BadGatewayError, ClientGoneError, NoPairError, PairBuildError
+from fd_router.logs import messages
+from fd_router.prefill_leg import LegFailure, PrefillLeg
+
+if TYPE_CHECKING:
+    from fd_router._core import Exchange, Head, Request
+    from fd_router.downstream import Client
+    from fd_router.logs import Log
+    from fd_router.metrics import Metrics
+    from fd_router.registry import Registry
+    from fd_router.selection import Booking, Selector
+    from fd_router.upstream import Upstream
+
+ATTEMPTS = 2
+"""A pair that fails before the client has seen a byte is chosen again once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One prefill and one decode worker, both booked."""
+
+    prefill: Booking
+    decode: Booking
+
+    def release(self) -> None:
+        """Give both back."""
+        self.prefill.release()
+        self.decode.release()
+
+
+class LegError(Exception):
+    """A pair is lost because of one leg. `str()` says why."""
+
+    def __init__(self, role: str, url: str, failure: LegFailure) -> None:
+        super().__init__(str(failure.error) if failure.error else f"status {failure.status}")
+        self.role = role
+        self.url = url
+        self.failure = failure
+
+
+class PairDispatch:
+    """Serves requests with pairs."""
+
+    def __init__(
+        self,
+        selector: Selector,
+        registry: Registry,
+        upstream: Upstream,
+        log: Log,
+        metrics: Metrics,
+        *,
+        expose_worker_urls: bool,
+    ) -> None:
+        self._selector = selector
+        self._registry = registry
+        self._upstream = upstream
+        self._delivery = Delivery(log, metrics)
+        self._log = log
+        self._metrics = metrics
+        self._expose = expose_worker_urls
+
+    async def serve(self, client: Client, request: Request, request_id: str) -> None:
+        """Answer the client. Raises `RouterError` for what the edge must answer."""
+        start = time.perf_counter()
+        failed: list[str] = []
+        for attempt in range(1, ATTEMPTS + 1):
+            pair = await self._book(client, request, failed)
+            try:
+                await self._attempt(client, request, request_id, pair, start, final=attempt == ATTEMPTS)
+            except LegError as lost:
+                if attempt == ATTEMPTS or lost.failure.refused:
+                    await self._give_up(client, lost)
+                    return
+                self._metrics.pair(f"{lost.role}_failed_repaired")
+                self._metrics.retry()
+                self._log.warn(messages.pair_again(lost.role, lost.url, lost), client.tags)
+                failed.append(lost.url)
+            else:
+                self._metrics.pair("completed")
+                self._metrics.duration(time.perf_counter() - start)
+                return
+            finally:
+                pair.release()
+
+    async def _book(self, client: Client, request: Request, exclude: list[str]) -> Pair:
+        """Both or none. Everything that waits comes before the first booking."""
+        tokens = {
+            role: await self._selector.tokens(role, request, client.tags) for role in ("prefill", "decode")
+        }
+        if not (self._selector.count("prefill") and self._selector.count("decode")):
+            raise NoPairError("No available prefill/decode workers")
+        self._log.info(messages.before_prefill(time.time()), client.tags)
+        prefill = self._selector.book(
+            "prefill", request, client.tags, tokens=tokens["prefill"], exclude=exclude
+        )
+        try:
+            self._log.info(messages.before_decode(time.time()), client.tags)
+            decode = self._selector.book(
+                "decode", request, client.tags, tokens=tokens["decode"], exclude=exclude
+            )
+        except BaseException:
+            self._log.info(messages.decode_selection_failed(prefill.url), client.tags)
+            prefill.release()
+            raise
+        self._log.info(messages.after_decode(time.time()), client.tags)
+        return Pair(prefill, decode)
+
+    def _body(self, request: Request, request_id: str, pair: Pair) -> bytes:
+        """The client's bytes with the pair's members spliced in."""
+        prefill = self._registry.get(pair.prefill.url)
+        decode = self._registry.get(pair.decode.url)
+        if prefill is None or decode is None:
+            raise PairBuildError(
+                "Failed to build disaggregate_info: worker instance not found for "
+                f"prefill={pair.prefill.url}, decode={pair.decode.url}"
+            )
+        members = [("disaggregate_info", orjson.dumps(disaggregate_info(prefill, decode)))]
+        if request.request_id is None:
+            members.append(("request_id", orjson.dumps(request_id)))
+        return request.splice(members)
+
+    async def _attempt(
+        self, client: Client, request: Request, request_id: str, pair: Pair, start: float, *, final: bool
+    ) -> None:
+        body = self._body(request, request_id, pair)
+        if self._expose:
+            client.extra = [
+                (b"x-router-prefill-url", pair.prefill.url.encode()),
+                (b"x-router-decode-url", pair.decode.url.encode()),
+            ]
+        decode = self._upstream.send(
+            pair.decode.url + client.path, client.headers, body, collect=not request.stream
+        )
+        prefill = self._upstream.send(
+            pair.prefill.url + client.path, client.headers, body, collect=not request.stream
+        )
+
+        def prefill_failed() -> None:
+            if not decode.started:
+                decode.cancel()
+
+        leg = PrefillLeg(
+            prefill, pair.prefill, self._log, client.tags, stream=request.stream, on_failure=prefill_failed
+        )
+
+        def client_left() -> None:
+            decode.cancel()
+            prefill.cancel()
+
+        try:
+            client.watch(client_left)
+            await self._decode(client, pair, decode, start, final=final)
+        except UpstreamError as error:
+            raise self._lost(client, pair, leg, error) from error
+        except AnswerCutError:
+            self._metrics.pair("decode_cut")
+            raise
+        finally:
+            decode.cancel()
+            leg.close()
+        self._log.info(messages.COMPLETED, client.tags)
+
+    async def _decode(
+        self, client: Client, pair: Pair, exchange: Exchange, start: float, *, final: bool
+    ) -> None:
+        head: Head = await exchange.head
+        self._metrics.inference(prefill=pair.prefill.url, decode=pair.decode.url, status=head.status)
+        if head.status >= 500 and not final:
+            raise LegError("decode", pair.decode.url, LegFailure(head.status, [], b""))
+        await self._delivery.deliver(client, exchange, head, FirstByte(start, self._metrics))
+
+    def _lost(self, client: Client, pair: Pair, leg: PrefillLeg, error: UpstreamError) -> Exception:
+        """What to raise for a decode exchange that failed: prefill's failure may be the reason."""
+        if client.gone:
+            return ClientGoneError("client left before it was answered")
+        if leg.failure is not None:
+            if leg.failure.error is not None:
+                self._metrics.upstream_error(leg.failure.error.kind)
+                self._log.error(messages.prefill_failed(pair.prefill.url, leg.failure.error), client.tags)
+            return LegError("prefill", pair.prefill.url, leg.failure)
+        self._metrics.upstream_error(error.kind)
+        self._log.error(messages.decode_failed(pair.decode.url, error), client.tags)
+        return LegError("decode", pair.decode.url, LegFailure(502, [], b"", error))
+
+    async def _give_up(self, client: Client, lost: LegError) -> None:
+        """Tell the client what the failing leg said, or that it said nothing."""
+        self._metrics.pair(f"{lost.role}_refused" if lost.failure.refused else f"{lost.role}_failed")
+        if lost.failure.error is not None:
+            raise BadGatewayError(f"Failed to connect to backend service: {lost}") from lost
+        await client.answer(lost.failure.status, lost.failure.body, lost.failure.headers + client.extra)

@@ -1,0 +1,49 @@
+"""Background rounds: one after another, never overlapping, none of them able to end the others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Periodic:
+    """Calls `action(late)` every `interval` seconds, the first time after one interval.
+
+    `late` is by how many seconds the round started behind its time: a large value means that the process was
+    stopped or starved. A round that fails is reported to `on_error` and the next one comes all the same.
+    """
+
+    def __init__(
+        self,
+        interval: float,
+        action: Callable[[float], Awaitable[None]],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._interval = interval
+        self._action = action
+        self._on_error = on_error
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; call once, in a running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._rounds())
+
+    async def stop(self) -> None:
+        """End after cancelling the round under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _rounds(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + self._interval
+            await asyncio.sleep(self._interval)
+            try:
+                await self._action(clock() - due)
+            except Exception as error:
+                self._on_error(error)

@@ -1,0 +1,68 @@
+"""Who is registered: the instances by url and role, kept in step with the scheduler's candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fd_router.types import ROLES, Instance, Role
+
+if TYPE_CHECKING:
+    from fd_router._core import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A worker that was taken out: what it was, and the load that it still carries."""
+
+    instance: Instance
+    running: int
+    tokens: int
+
+
+class Registry:
+    """The workers that may be chosen. Every change reaches the scheduler in the same step."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._instances: dict[str, Instance] = {}
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    def __contains__(self, url: str) -> bool:
+        return url in self._instances
+
+    def get(self, url: str) -> Instance | None:
+        """The instance behind a url; None when it is not registered (any more)."""
+        return self._instances.get(url)
+
+    def all(self) -> list[Instance]:
+        """Every instance, by url."""
+        return sorted(self._instances.values(), key=lambda instance: instance.url)
+
+    def of_role(self, role: Role) -> list[Instance]:
+        """The instances of one role, by url."""
+        return [instance for instance in self.all() if instance.role == role]
+
+    def counts(self) -> dict[Role, int]:
+        """Registered instances by role."""
+        counts = dict.fromkeys(ROLES, 0)
+        for instance in self._instances.values():
+            counts[instance.role] += 1
+        return counts
+
+    def put(self, instance: Instance) -> Instance | None:
+        """Add an instance, or replace what is known of it. Returns what was known before."""
+        before = self._instances.get(instance.url)
+        self._instances[instance.url] = instance
+        self._scheduler.add(instance.url, instance.role)
+        return before
+
+    def remove(self, url: str) -> Removal | None:
+        """Take a worker out of selection; requests under way are left alone. None when it was not there."""
+        instance = self._instances.pop(url, None)
+        if instance is None:
+            return None
+        running, tokens = self._scheduler.remove(url) or (0, 0)
+        return Removal(instance, running, tokens)

@@ -1,0 +1,56 @@
+"""The workers' side of a request: the relay, attached to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fd_router._core import Exchange, Relay, UpstreamError
+
+if TYPE_CHECKING:
+    from fd_router._core import Headers, RelayStats
+    from fd_router.config import Config
+
+FINAL = frozenset({"cancelled", "closed"})
+"""Kinds of failure that are our own doing; any other leaves the request free to be served elsewhere."""
+
+
+class Upstream:
+    """Sends requests to workers. Lives in one event loop, from construction to `close`."""
+
+    def __init__(self, config: Config) -> None:
+        settings = config.upstream
+        loop = asyncio.get_running_loop()
+        self.relay = Relay(
+            loop,
+            threads=settings.threads,
+            max_idle_per_worker=settings.max_idle_per_worker,
+            keep_alive_secs=settings.keep_alive_secs,
+            connect_timeout_secs=settings.connect_timeout_secs,
+            first_byte_timeout_secs=settings.first_byte_timeout_secs,
+            idle_timeout_secs=settings.idle_timeout_secs,
+        )
+        loop.add_reader(self.relay.fileno(), self.relay.drain)
+
+    def send(
+        self, url: str, headers: Headers, body: bytes, *, collect: bool, method: str = "POST"
+    ) -> Exchange:
+        """Start an exchange; `collect` asks for a short answer in one piece."""
+        return self.relay.send(url, headers, body, method=method, collect=collect)
+
+    def stats(self) -> RelayStats:
+        """Counters since the start."""
+        return self.relay.stats()
+
+    def close(self) -> None:
+        """End every exchange and the relay's threads."""
+        asyncio.get_running_loop().remove_reader(self.relay.fileno())
+        self.relay.close()
+
+
+def retryable(error: UpstreamError) -> bool:
+    """Whether another worker may be asked, given that the client has seen nothing of an answer."""
+    return error.kind not in FINAL
+
+
+__all__ = ["Exchange", "Upstream", "UpstreamError", "retryable"]
