@@ -73,7 +73,8 @@ def _run(data: str | bytes, step: Callable[[_Loader], Any]) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"yaml: {where}{error.problem or error.context}") from error
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"yaml: {where}{what}") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"yaml: {' '.join(str(error).split())}") from error
     except RecursionError as error:

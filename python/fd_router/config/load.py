@@ -116,7 +116,7 @@ class _Reading:
         if node is None or type_of(node) == "null":
             return []
         if isinstance(node, yaml.MappingNode):
-            return [(str(key.value), value) for key, value in node.value]
+            return [(_name(key), value) for key, value in node.value]
         self.problems.append(
             f"{where}{_line(node)}: found {_found(node)}, accepted: mapping of keys to values"
         )
@@ -135,6 +135,10 @@ def _found(node: yaml.Node) -> Found:
     if isinstance(node, yaml.ScalarNode):
         return Found(_TYPES.get(type_of(node), "text"), node.value)
     return Found("mapping" if isinstance(node, yaml.MappingNode) else "list")
+
+
+def _name(key: yaml.Node) -> str:
+    return key.value if isinstance(key, yaml.ScalarNode) else f"({_found(key)})"
 
 
 def _line(node: yaml.Node) -> str:

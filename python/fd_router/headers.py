@@ -1,0 +1,54 @@
+"""The few request headers that the router itself reads. Headers are ASGI's: pairs of bytes, names in lower case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fd_router.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LENGTH_DIGITS = 18
+"""More digits cannot be a length; the limit keeps the number within 64 bits."""
+
+
+def get(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The first value under `name` (lower case), None if there is none."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+def trace_id(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """The caller's trace id for the log (`X_BD_LOGID`), None if there is none or it is empty."""
+    value = get(headers, b"x_bd_logid")
+    return value.decode("utf-8", "replace").strip() or None if value else None
+
+
+def content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
+    """The announced length of the body in bytes, None if there is none.
+
+    Raises `BadRequestError` for what is no length, and for lengths that differ (RFC 9112, 6.3: whoever guesses
+    there can be made to see another request than the next server does).
+    """
+    values = {
+        part.strip() for key, value in headers if key == b"content-length" for part in value.split(b",")
+    }
+    if not values:
+        return None
+    value = values.pop()
+    if values:
+        raise BadRequestError("Invalid request body: conflicting Content-Length headers")
+    if not value.isdigit() or len(value) > _LENGTH_DIGITS:
+        raise BadRequestError("Invalid request body: Content-Length is not a number")
+    return int(value)
+
+
+def client_ip(peer: Sequence[object] | None) -> str:
+    """The address at the other end of the connection, for the access line; IPv4 in its own form, `-` if unknown.
+
+    `X-Forwarded-For` and `X-Real-IP` are not looked at: anybody can write them.
+    """
+    return str(peer[0]).removeprefix("::ffff:") if peer else "-"
