@@ -1,0 +1,406 @@
+"""The text of every log line, in one place: operators grep it and scripts parse it.
+
+Most lines are those of upstream (the Go router), letter for letter. Lines of our own begin with `[fd-router] ` and a
+topic out of `TOPICS`, so that neither a script nor an eye takes one for the other. No line ever holds a prompt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fd_router.logs.line import duration, ts_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fd_router.types import Role
+
+TOPICS = {
+    "client": "INFO: a client left before it was answered in full",
+    "config": "WARN, or ERROR for an unknown policy: a setting that is accepted and does not do what it says",
+    "drain": "INFO: the router is stopping",
+    "health": "INFO: a worker that was removed answers its probes again; WARN: a worker is forgotten for good",
+    "limit": "WARN: a request was turned away because a limit of the router is reached",
+    "pair": "WARN: a leg failed, and the other was cancelled or another pair chosen",
+    "register": "INFO: a worker was added, changed its role, or was taken out on request",
+    "retry": "WARN: a request goes to another worker",
+}
+"""What may follow `[fd-router] `, with its levels and meaning."""
+
+PARSED = "Parsing completed; starting worker selection."
+COMPLETED = "Request completed successfully."
+STRATEGY_MISSING = "cache-aware prefill: final strategy: process_tokens, reason: strategy not initialized"
+
+# Start and registration
+
+
+def starting(port: int | str) -> str:
+    """INFO, at start."""
+    return f"Starting server on :{port}"
+
+
+def register_failed(error: object) -> str:
+    """ERROR."""
+    return f"Failed to register instance: {error}"
+
+
+def register_body_unread(error: object) -> str:
+    """ERROR."""
+    return f"Failed to read register request body: {error}"
+
+
+def register_body_invalid(error: object) -> str:
+    """ERROR."""
+    return f"Failed to unmarshal register request JSON: {error}"
+
+
+def yaml_unread(path: str, error: object) -> str:
+    """ERROR: the file of static instances."""
+    return f"Failed to read YAML file {path}: {error}"
+
+
+def yaml_invalid(path: str, error: object) -> str:
+    """ERROR: the file of static instances."""
+    return f"Failed to unmarshal YAML file {path}: {error}"
+
+
+def no_static_instances(path: str) -> str:
+    """INFO."""
+    return f"No instances found in config file {path}"
+
+
+def static_registered(index: int) -> str:
+    """INFO."""
+    return f"Successfully registered instance from index {index}"
+
+
+def static_failed(index: int, error: object) -> str:
+    """ERROR."""
+    return f"Failed to register instance from index {index}: {error}"
+
+
+# A request: edge
+
+
+def access(method: str, path: str, status: int, seconds: float, ip: str) -> str:
+    """INFO, one for each HTTP request; `path` with its query, a decoded one is made one word again."""
+    if " " in path:
+        path = path.replace(" ", "%20")
+    return f"[{method}] {path} HTTP/1.1 {status} {duration(seconds)} {ip}"
+
+
+def body_unread(error: object) -> str:
+    """ERROR."""
+    return f"Failed to read request body: {error}"
+
+
+def body_invalid(error: object) -> str:
+    """ERROR."""
+    return f"Failed to unmarshal request JSON: {error}"
+
+
+def connect_failed(error: object) -> str:
+    """ERROR: the request got its 502."""
+    return f"Failed to connect to backend service: {error}"
+
+
+def panic(error: object) -> str:
+    """ERROR: a defect of the router; the request got a 500."""
+    return f"Panic recovered: {error}"
+
+
+# A request: selection
+
+
+def select_worker(role: Role, url: str, count: int) -> str:
+    """INFO; `count` is the worker's token counter for prefill, else its running count, after booking."""
+    return f"select worker ({role}): {url}, {'tokens' if role == 'prefill' else 'count'}: {count}"
+
+
+def release_worker(url: str, count: int) -> str:
+    """INFO; `count` is what is left running."""
+    return f"release worker: {url}, count: {count}"
+
+
+def release_tokens(url: str, tokens: int) -> str:
+    """INFO; in every role."""
+    return f"release prefill tokens: {url}, tokens: {tokens}"
+
+
+def strategy(explanation: str, now: float) -> str:
+    """INFO: how cache_aware decided; `explanation` as the scheduler words it."""
+    return f"{explanation}. ts_ms={ts_ms(now)}"
+
+
+def before_prefill(now: float) -> str:
+    """INFO, PD mode."""
+    return f"before SelectWorker prefill. ts_ms={ts_ms(now)}"
+
+
+def before_decode(now: float) -> str:
+    """INFO, PD mode."""
+    return f"before SelectWorker decode, after prefill. ts_ms={ts_ms(now)}"
+
+
+def after_decode(now: float) -> str:
+    """INFO, PD mode."""
+    return f"after SelectWorker decode, before return. ts_ms={ts_ms(now)}"
+
+
+def decode_selection_failed(prefill_url: str) -> str:
+    """INFO: the prefill worker that was booked for nothing."""
+    return f"[SelectWorkerPair] decode selection failed, releasing prefill counter url={prefill_url}"
+
+
+def tokenizer_failed(error: object) -> str:
+    """WARN."""
+    return f"cache-aware prefill: tokenizer failed, fallback to char tokens: {error}"
+
+
+def remote_metrics_failed(url: str, error: object) -> str:
+    """WARN."""
+    return f"GetRemoteMetrics failed for {url}, falling back to local counter: {error}"
+
+
+def selection_failed(role: Role, error: object) -> str:
+    """ERROR; `worker_not_selected` or `pair_not_selected` follows."""
+    return f"Failed to select {role} worker: {error}"
+
+
+def worker_not_selected(error: object) -> str:
+    """ERROR, mixed mode."""
+    return f"Failed to select worker: {error}"
+
+
+def pair_not_selected(error: object) -> str:
+    """ERROR, PD mode."""
+    return f"Failed to select worker pair: {error}"
+
+
+def disaggregate_failed(error: object) -> str:
+    """ERROR, PD mode."""
+    return f"Failed to build disaggregate_info: {error}"
+
+
+def encode_failed(error: object) -> str:
+    """ERROR, PD mode."""
+    return f"Failed to encode modified request: {error}"
+
+
+# A request: upstream
+
+
+def attempt_failed(attempt: int, attempts: int, error: object) -> str:
+    """ERROR, mixed mode."""
+    return f"Request failed (attempt {attempt}/{attempts}): {error}"
+
+
+def backend_failed(url: str, error: object) -> str:
+    """ERROR, mixed mode."""
+    return f"Backend request failed for {url}: {error}"
+
+
+def backend_not_created(url: str, error: object) -> str:
+    """ERROR, mixed mode: what was to be sent cannot be."""
+    return f"Failed to create backend request for {url}: {error}"
+
+
+def scanner_error(error: object) -> str:
+    """ERROR: the worker failed in the middle of its answer."""
+    return f"scanner error: {error}"
+
+
+def prefill_failed(url: str, error: object) -> str:
+    """ERROR, PD mode."""
+    return f"Prefill request failed for {url}: {error}"
+
+
+def decode_failed(url: str, error: object) -> str:
+    """ERROR, PD mode."""
+    return f"Decode request failed for {url}: {error}"
+
+
+def prefill_not_created(url: str, error: object) -> str:
+    """ERROR, PD mode: what was to be sent cannot be."""
+    return f"Failed to create prefill request for {url}: {error}"
+
+
+def decode_not_created(url: str, error: object) -> str:
+    """ERROR, PD mode: what was to be sent cannot be."""
+    return f"Failed to create decode request for {url}: {error}"
+
+
+def prefill_first_chunk(url: str) -> str:
+    """INFO: a streamed answer gives the prefill worker back at its first chunk."""
+    return f"[prefill] first chunk received, release counter url={url}"
+
+
+def prefill_done(url: str) -> str:
+    """INFO: an answer that is not streamed gives the prefill worker back at its end."""
+    return f"[prefill] non-stream prefill response done, release counter url={url}"
+
+
+def prefill_fallback(url: str, stream: bool) -> str:
+    """INFO: the request ended before the prefill answer did."""
+    return f"[prefill] release in defer (fallback) url={url}, isStream={'true' if stream else 'false'}"
+
+
+def prefill_error_path(url: str) -> str:
+    """INFO: the request failed before the prefill answer was read."""
+    return f"[prefill] release in CommonCompletions defer (error path) url={url}"
+
+
+def prefill_scanner_error(error: object) -> str:
+    """ERROR, stream; upstream puts the whole prompt after it."""
+    return f"[prefill] scanner error: {error}"
+
+
+def prefill_copy_error(error: object) -> str:
+    """ERROR; upstream puts the whole prompt after it."""
+    return f"[prefill] copy error: {error}"
+
+
+# Health and counters
+
+
+def server_healthy(url: str) -> str:
+    """INFO, `/health_generate` only."""
+    return f"Server {url} is healthy"
+
+
+def server_unhealthy(url: str) -> str:
+    """WARN, `/health_generate` only."""
+    return f"Server {url} is not healthy"
+
+
+def removed_unhealthy(role: Role, url: str) -> str:
+    """ERROR."""
+    return f"Removed unhealthy {role} instance: {url}"
+
+
+def probe_failed(url: str, error: object) -> str:
+    """ERROR; `url` with the health endpoint. An answer other than 200 logs nothing."""
+    return f"failed to send request to {url} with error: {error}"
+
+
+def probe_body_failed(error: object) -> str:
+    """ERROR."""
+    return f"failed to read response body: {error}"
+
+
+def healthy_instances(prefill: Iterable[str], decode: Iterable[str], mixed: Iterable[str]) -> str:
+    """DEBUG, each round of probes."""
+    return f"Healthy instances: prefill={go_list(prefill)}, decode={go_list(decode)}, mixed={go_list(mixed)}"
+
+
+def counter_preserved(url: str, count: int) -> str:
+    """INFO: a removed worker still has requests."""
+    return f"unhealthy worker counter preserved (inflight requests): {url}, count: {count}"
+
+
+def token_counter_preserved(url: str, tokens: int) -> str:
+    """INFO: a removed worker still has prompts to prefill."""
+    return f"unhealthy worker token counter preserved (inflight requests): {url}, tokens: {tokens}"
+
+
+def counter_cleaned(url: str) -> str:
+    """INFO: a removed worker had nothing to do."""
+    return f"cleanup unhealthy worker counter: {url}"
+
+
+def token_counter_cleaned(url: str) -> str:
+    """INFO: a removed worker had no prompts to prefill."""
+    return f"cleanup unhealthy worker token counter: {url}"
+
+
+def counters_removed(urls: Sequence[str]) -> str:
+    """INFO, periodic."""
+    return f"removed counters for {len(urls)} unhealthy workers: {go_list(urls)}"
+
+
+def counters_preserved(urls: Sequence[str]) -> str:
+    """INFO, periodic."""
+    return f"preserved counters for {len(urls)} workers with inflight requests: {go_list(urls)}"
+
+
+def tree_evicted(blocks: int, nodes: int) -> str:
+    """DEBUG: blocks dropped for age, nodes left."""
+    return f"radix eviction: removed={blocks} nodeCount={nodes}"
+
+
+def go_list(items: Iterable[str]) -> str:
+    """A list as Go prints it: `[a b]`."""
+    return f"[{' '.join(items)}]"
+
+
+# Lines of our own
+
+
+def client_left(what: str) -> str:
+    """INFO; `what` says during what."""
+    return f"[fd-router] client: {what}"
+
+
+def retrying(failed_url: str, error: object) -> str:
+    """WARN, mixed mode."""
+    return f"[fd-router] retry: trying another worker, {failed_url} failed: {error}"
+
+
+def pair_again(role: str, url: str, error: object) -> str:
+    """WARN, PD mode."""
+    return f"[fd-router] pair: choosing another, {role} {url} failed: {error}"
+
+
+def pair_cancelled(role: str, url: str, reason: object) -> str:
+    """WARN, PD mode: the leg at `url` was cancelled because of the other one."""
+    return f"[fd-router] pair: cancelled {role} {url}: {reason}"
+
+
+def came_back(role: Role, url: str) -> str:
+    """INFO."""
+    return f"[fd-router] health: {role} {url} answers again and is back in rotation"
+
+
+def forgotten(role: Role, url: str, seconds: float) -> str:
+    """WARN."""
+    return f"[fd-router] health: {role} {url} forgotten, it did not come back within {seconds:g} s"
+
+
+def taken_out(role: Role, url: str, reason: str) -> str:
+    """WARN: out of rotation because of how it answers requests, not of a probe."""
+    return f"[fd-router] health: {role} {url} taken out of rotation: {reason}"
+
+
+def config_notice(text: str) -> str:
+    """WARN, or ERROR for an unknown policy; `text` begins with the key path."""
+    return f"[fd-router] config: {text}"
+
+
+def added(role: Role, url: str) -> str:
+    """INFO."""
+    return f"[fd-router] register: {role} {url} added"
+
+
+def role_changed(url: str, old: Role, new: Role) -> str:
+    """INFO."""
+    return f"[fd-router] register: {url} changed its role from {old} to {new}"
+
+
+def unregistered(role: Role, url: str) -> str:
+    """INFO."""
+    return f"[fd-router] register: {role} {url} taken out on request"
+
+
+def limit_reached(what: str) -> str:
+    """WARN; `what` names the limit and its setting."""
+    return f"[fd-router] limit: {what}"
+
+
+def draining(requests: int, limit_secs: float) -> str:
+    """INFO."""
+    return f"[fd-router] drain: stopping, {requests} requests in flight have {limit_secs:g} s to finish"
+
+
+def drained(requests: int) -> str:
+    """INFO; `requests` are those that were cut."""
+    return f"[fd-router] drain: stopped, {requests} requests were cut"
