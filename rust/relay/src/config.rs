@@ -1,0 +1,39 @@
+//! Limits of a relay.
+
+use std::time::Duration;
+
+/// Limits of a relay; `None` is no limit.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads of the runtime; at least 1.
+    pub threads: usize,
+    /// Idle connections kept per origin.
+    pub max_idle_per_worker: usize,
+    /// How long an idle connection is kept. Shorter than the engine's own limit, so that we close first.
+    pub keep_alive: Duration,
+    /// From the start of the name lookup to the end of the TLS handshake.
+    pub connect_timeout: Option<Duration>,
+    /// From the request's hand-over to its connection to the answer's head.
+    pub first_byte_timeout: Option<Duration>,
+    /// Between two chunks of the answer's body. Does not run while the consumer holds the stream back.
+    pub idle_timeout: Option<Duration>,
+    /// Bytes up to which a collected body is held back to be whole.
+    pub collect_limit: usize,
+    /// Bytes read ahead of the consumer before the upstream is left waiting.
+    pub buffer_limit: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            max_idle_per_worker: 256,
+            keep_alive: Duration::from_secs(4),
+            connect_timeout: Some(Duration::from_secs(5)),
+            first_byte_timeout: Some(Duration::from_secs(600)),
+            idle_timeout: Some(Duration::from_secs(300)),
+            collect_limit: 65_536,
+            buffer_limit: 65_536,
+        }
+    }
+}

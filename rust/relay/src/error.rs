@@ -1,0 +1,112 @@
+//! Why an exchange failed, and what had passed by then.
+
+use std::error::Error as _;
+use std::io;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nobody listens at the worker's address.
+    Refused,
+    /// No connection within the limit.
+    ConnectTimeout,
+    /// No connection for another reason: name, route, out of sockets.
+    Connect,
+    /// The handshake failed or the certificate was not accepted.
+    Tls,
+    /// The connection ended before the answer's head was whole.
+    ResetBeforeHead,
+    /// No head within the limit.
+    FirstByteTimeout,
+    /// The connection ended before the answer's body was whole.
+    ResetMidBody,
+    /// No chunk within the limit.
+    IdleTimeout,
+    /// The answer is not HTTP/1.1, or is larger than what is accepted of a head.
+    BadResponse,
+    /// The consumer cancelled or dropped the exchange.
+    Cancelled,
+    /// The relay was shut down.
+    Closed,
+}
+
+impl Kind {
+    /// The wire name, as metrics and logs spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::ResetBeforeHead => "reset_before_head",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::ResetMidBody => "reset_mid_body",
+            Self::IdleTimeout => "idle_timeout",
+            Self::BadResponse => "bad_response",
+            Self::Cancelled => "cancelled",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// A failed exchange.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", kind.name())]
+pub struct Failure {
+    /// What happened.
+    pub kind: Kind,
+    /// Any byte of the request may have reached the worker.
+    pub sent: bool,
+    /// Any byte of the answer came back.
+    pub received: bool,
+    /// The cause in words, without the kind.
+    pub detail: Box<str>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, detail: impl Into<Box<str>>) -> Self {
+        Self { kind, sent: false, received: false, detail: detail.into() }
+    }
+
+    pub(crate) fn with_traffic(mut self, sent: bool, received: bool) -> Self {
+        self.sent |= sent;
+        self.received |= received;
+        self
+    }
+
+    /// A failure to open a TCP connection.
+    pub(crate) fn of_connect(error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Kind::Refused,
+            io::ErrorKind::TimedOut => Kind::ConnectTimeout,
+            _ => Kind::Connect,
+        };
+        Self::new(kind, error.to_string())
+    }
+
+    /// A failure that hyper reports; `reset` is the kind for a connection that ended.
+    pub(crate) fn of_http(error: &hyper::Error, reset: Kind) -> Self {
+        let kind = if error.is_parse() || malformed(error) { Kind::BadResponse } else { reset };
+        Self::new(kind, chain(error))
+    }
+}
+
+/// Whether the body's framing is wrong: hyper hands that over as an I/O error of these kinds.
+fn malformed(error: &hyper::Error) -> bool {
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|source| matches!(source.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+}
+
+/// The messages of an error and its causes.
+fn chain(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

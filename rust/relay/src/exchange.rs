@@ -1,0 +1,212 @@
+//! One exchange: what its task and its consumer share.
+//!
+//! The task appends, the consumer takes. One mutex guards the state and is held for moments only, never across a
+//! wake-up, a system call or a call into the consumer's world. The end is set once and stays: whoever comes second
+//! (the task's own result, a cancellation, the shutdown, the guard of a task that was dropped) is too late.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::task::AbortHandle;
+
+use crate::error::{Failure, Kind};
+use crate::headers;
+use crate::queue::Queue;
+
+/// The head of an answer.
+#[derive(Debug)]
+pub struct Head {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// The whole body, where it was collected.
+    pub body: Option<Bytes>,
+}
+
+impl Head {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers that pass, multi-values kept.
+    pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        headers::of_answer(&self.headers)
+    }
+}
+
+/// One request and its answer. `S` is what the consumer keeps with it.
+pub struct Exchange<S> {
+    /// The consumer's own part.
+    pub side: S,
+    state: Mutex<State>,
+    /// Stands in the queue, or is about to.
+    queued: AtomicBool,
+    queue: Arc<Queue<Arc<Exchange<S>>>>,
+    task: OnceLock<AbortHandle>,
+}
+
+#[derive(Default)]
+struct State {
+    head: Option<Head>,
+    buffer: Vec<u8>,
+    chunks: u64,
+    /// The head has come.
+    answered: bool,
+    end: Option<Result<(), Failure>>,
+    /// The task, where it waits for the consumer to take bytes.
+    held: Option<Waker>,
+}
+
+impl<S> Exchange<S> {
+    pub(crate) fn new(side: S, queue: Arc<Queue<Arc<Self>>>) -> Arc<Self> {
+        Arc::new(Self {
+            side,
+            state: Mutex::default(),
+            queued: AtomicBool::new(false),
+            queue,
+            task: OnceLock::new(),
+        })
+    }
+
+    /// The head, once, or why there is none. For the consumer.
+    pub fn take_head(&self) -> Option<Result<Head, Failure>> {
+        let mut state = self.state();
+        match (state.head.take(), &state.end) {
+            (Some(_), Some(Err(failure))) if failure.kind == Kind::Cancelled => Some(Err(failure.clone())),
+            (Some(head), _) => Some(Ok(head)),
+            (None, Some(Err(failure))) => Some(Err(failure.clone())),
+            (None, _) => None,
+        }
+    }
+
+    /// The bytes that have gathered and, when nothing can follow them, the end. For the consumer.
+    pub fn take_body(&self) -> (Vec<u8>, Option<Result<(), Failure>>) {
+        let (bytes, end, held) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.buffer), state.end.clone(), state.held.take())
+        };
+        if let Some(task) = held {
+            task.wake();
+        }
+        (bytes, end)
+    }
+
+    /// Why the exchange was ended from this side, if it was. For the consumer.
+    pub fn aborted(&self) -> Option<Failure> {
+        match &self.state().end {
+            Some(Err(failure)) if matches!(failure.kind, Kind::Cancelled | Kind::Closed) => Some(failure.clone()),
+            _ => None,
+        }
+    }
+
+    /// Chunks of the body that were read from the worker.
+    pub fn chunks(&self) -> u64 {
+        self.state().chunks
+    }
+
+    /// Closes the upstream connection and drops what was not taken. Does nothing after the end.
+    pub fn cancel(self: &Arc<Self>) {
+        {
+            let mut state = self.state();
+            if state.end.is_some() {
+                return;
+            }
+            let failure = Failure::new(Kind::Cancelled, "the exchange was given up");
+            state.end = Some(Err(failure.with_traffic(true, state.answered)));
+            state.buffer = Vec::new();
+        }
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+        self.enqueue();
+        self.queue.announce();
+    }
+
+    /// To be called when the exchange was taken from the queue, before its state is looked at.
+    pub(crate) fn unqueued(&self) {
+        self.queued.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_task(&self, task: AbortHandle) {
+        if self.state().end.is_some() {
+            task.abort();
+        }
+        let _ = self.task.set(task);
+    }
+
+    pub(crate) fn put_head(self: &Arc<Self>, head: Head) {
+        {
+            let mut state = self.state();
+            state.answered = true;
+            state.head = Some(head);
+        }
+        self.enqueue();
+    }
+
+    /// A head whose body, of `chunks` chunks, is whole.
+    pub(crate) fn put_whole(self: &Arc<Self>, head: Head, chunks: u64) {
+        {
+            let mut state = self.state();
+            state.chunks += chunks;
+            if state.end.is_none() {
+                state.head = Some(head);
+                state.end = Some(Ok(()));
+            }
+        }
+        self.enqueue();
+    }
+
+    /// Appends a piece of the body, of `chunks` chunks; returns the bytes that wait now.
+    pub(crate) fn put_bytes(self: &Arc<Self>, bytes: &[u8], chunks: u64) -> usize {
+        let waiting = {
+            let mut state = self.state();
+            if state.end.is_some() {
+                return 0;
+            }
+            state.chunks += chunks;
+            state.buffer.extend_from_slice(bytes);
+            state.buffer.len()
+        };
+        self.enqueue();
+        waiting
+    }
+
+    /// Sets the end unless it is set.
+    pub(crate) fn finish(self: &Arc<Self>, end: Result<(), Failure>) {
+        {
+            let mut state = self.state();
+            if state.end.is_some() {
+                return;
+            }
+            state.end = Some(end);
+        }
+        self.enqueue();
+    }
+
+    /// Waits until fewer than `limit` bytes wait for the consumer.
+    pub(crate) async fn room(&self, limit: usize) {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if state.buffer.len() < limit {
+                return Poll::Ready(());
+            }
+            state.held = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn enqueue(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::SeqCst) {
+            self.queue.push(Arc::clone(self));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,97 @@
+//! What of a message's headers passes through: everything but the hop-by-hop ones (RFC 9110, 7.6.1).
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// A header that HTTP cannot carry.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// The name is not a token.
+    #[error("header name {0:?} is not a token of letters, digits and !#$%&'*+-.^_`|~")]
+    Name(String),
+    /// The value has control characters.
+    #[error("value of header {0:?} holds a control character")]
+    Value(String),
+}
+
+/// The headers of a request, gathered one by one.
+///
+/// Hop-by-hop headers are left out, and so are `host`, `content-length` and `expect`, which the relay sets or does
+/// without.
+#[derive(Debug, Default)]
+pub struct RequestHeaders {
+    pairs: Vec<(HeaderName, HeaderValue)>,
+    listed: Vec<HeaderName>,
+}
+
+impl RequestHeaders {
+    /// Space for `count` headers.
+    pub fn with_capacity(count: usize) -> Self {
+        Self { pairs: Vec::with_capacity(count), listed: Vec::new() }
+    }
+
+    /// Adds one header.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeaderError> {
+        let name = HeaderName::from_bytes(name).map_err(|_| HeaderError::Name(lossy(name)))?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| HeaderError::Value(name.to_string()))?;
+        if name == header::CONNECTION {
+            self.listed.extend(tokens(&value));
+        } else if !hop_by_hop(&name) && !set_by_relay(&name) {
+            self.pairs.push((name, value));
+        }
+        Ok(())
+    }
+
+    /// The headers that pass, in their order.
+    pub(crate) fn finish(mut self) -> Vec<(HeaderName, HeaderValue)> {
+        if !self.listed.is_empty() {
+            let listed = self.listed;
+            self.pairs.retain(|(name, _)| !listed.contains(name));
+        }
+        self.pairs
+    }
+}
+
+/// The headers of an answer that pass, in their order.
+///
+/// A `content-length` beside a `transfer-encoding` goes too: the latter decided where the body ended.
+pub(crate) fn of_answer(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let listed: Vec<HeaderName> = headers.get_all(header::CONNECTION).iter().flat_map(tokens).collect();
+    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    headers.iter().filter(move |(name, _)| {
+        let superseded = chunked && **name == header::CONTENT_LENGTH;
+        !(superseded || hop_by_hop(name) || listed.contains(name))
+    })
+}
+
+/// The names in a `connection` header; its options that are no names of headers do no harm.
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+}
+
+fn hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+fn set_by_relay(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "host" | "content-length" | "expect")
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

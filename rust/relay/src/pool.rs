@@ -1,0 +1,88 @@
+//! Connections kept for reuse, and the urls that were parsed.
+//!
+//! Last in, first out: the connection used last is the one least likely to be closed by now, and what a quiet hour
+//! does not need runs out. Everything is bounded: idle connections per origin and in time, urls in number.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::target::{Origin, Target, UrlError};
+use crate::wire::Wire;
+
+/// Parsed urls kept. Far more than workers times paths; beyond it all are dropped and parsed anew.
+const MAX_TARGETS: usize = 8192;
+
+struct Idle {
+    wire: Wire,
+    since: Instant,
+}
+
+pub(crate) struct Pool {
+    max_idle: usize,
+    keep_alive: Duration,
+    idle: Mutex<HashMap<Arc<Origin>, Vec<Idle>>>,
+    targets: Mutex<HashMap<Box<str>, Arc<Target>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(max_idle: usize, keep_alive: Duration) -> Self {
+        Self { max_idle, keep_alive, idle: Mutex::default(), targets: Mutex::default() }
+    }
+
+    /// The parsed url.
+    pub(crate) fn target(&self, url: &str) -> Result<Arc<Target>, UrlError> {
+        let mut targets = lock(&self.targets);
+        if let Some(target) = targets.get(url) {
+            return Ok(Arc::clone(target));
+        }
+        let target = Arc::new(Target::parse(url)?);
+        if targets.len() >= MAX_TARGETS {
+            targets.clear();
+        }
+        targets.insert(url.into(), Arc::clone(&target));
+        Ok(target)
+    }
+
+    /// An open connection to `origin` that waits for a request.
+    pub(crate) fn take(&self, origin: &Origin, now: Instant) -> Option<Wire> {
+        loop {
+            let mut kept = lock(&self.idle).get_mut(origin)?.pop()?;
+            if now.saturating_duration_since(kept.since) < self.keep_alive && kept.wire.is_idle() {
+                return Some(kept.wire);
+            }
+        }
+    }
+
+    /// Keeps a connection if it can be used again and there is room.
+    pub(crate) fn put(&self, origin: &Arc<Origin>, mut wire: Wire, now: Instant) {
+        if !wire.is_idle() {
+            return;
+        }
+        let mut idle = lock(&self.idle);
+        let stack = idle.entry(Arc::clone(origin)).or_default();
+        if stack.len() < self.max_idle {
+            stack.push(Idle { wire, since: now });
+        }
+    }
+
+    /// Drops connections that were closed or kept too long, and origins without any.
+    pub(crate) fn sweep(&self, now: Instant) {
+        lock(&self.idle).retain(|_, stack| {
+            stack.retain_mut(|kept| {
+                now.saturating_duration_since(kept.since) < self.keep_alive && kept.wire.is_idle()
+            });
+            !stack.is_empty()
+        });
+    }
+
+    pub(crate) fn idle_connections(&self) -> usize {
+        lock(&self.idle).values().map(Vec::len).sum()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

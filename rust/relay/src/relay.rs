@@ -1,0 +1,172 @@
+//! The relay: a runtime of its own, the pool, and the queue of completions.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::config::Config;
+use crate::error::{Failure, Kind};
+use crate::exchange::Exchange;
+use crate::headers::RequestHeaders;
+use crate::pool::Pool;
+use crate::queue::Queue;
+use crate::request::Outgoing;
+use crate::stats::{Snapshot, Stats};
+use crate::stream::{Guard, run};
+use crate::target::{Target, UrlError};
+use crate::tls::Tls;
+
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What every task needs.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) pool: Pool,
+    pub(crate) tls: Tls,
+    pub(crate) stats: Stats,
+}
+
+/// A request to be sent.
+#[derive(Debug)]
+pub struct Order {
+    /// The method.
+    pub method: Method,
+    /// Where to.
+    pub target: Arc<Target>,
+    /// Headers.
+    pub headers: RequestHeaders,
+    /// The whole body.
+    pub body: Bytes,
+    /// Hold the answer back until it is whole, up to the limit.
+    pub collect: bool,
+}
+
+/// The upstream leg. `S` is what the consumer keeps with each exchange.
+pub struct Relay<S> {
+    core: Arc<Core>,
+    queue: Arc<Queue<Arc<Exchange<S>>>>,
+    handle: Handle,
+    running: Mutex<Option<Running>>,
+}
+
+/// The thread that holds the runtime, and what tells it to end.
+struct Running {
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl<S: Send + Sync + 'static> Relay<S> {
+    /// Starts the threads.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let queue: Arc<Queue<Arc<Exchange<S>>>> = Arc::new(Queue::new()?);
+        let runtime = runtime(config.threads, Arc::clone(&queue))?;
+        let handle = runtime.handle().clone();
+        let core = Arc::new(Core {
+            pool: Pool::new(config.max_idle_per_worker, config.keep_alive),
+            tls: Tls::default(),
+            stats: Stats::default(),
+            config,
+        });
+        let (stop, stopped) = oneshot::channel();
+        let sweeper = sweep(Arc::clone(&core));
+        let thread = std::thread::Builder::new().name("fd-relay".to_owned()).spawn(move || {
+            runtime.spawn(sweeper);
+            // An error means that the relay was dropped without being closed.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { core, queue, handle, running: Mutex::new(Some(Running { thread, stop })) })
+    }
+
+    /// Readable when exchanges wait for [`Relay::take`].
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.queue.fd()
+    }
+
+    /// Parses a url; the result is kept for the next time.
+    pub fn target(&self, url: &str) -> Result<Arc<Target>, UrlError> {
+        self.core.pool.target(url)
+    }
+
+    /// Starts an exchange. It ends in every case; after [`Relay::close`] at once.
+    pub fn start(&self, order: Order, side: S) -> Arc<Exchange<S>> {
+        let exchange = Exchange::new(side, Arc::clone(&self.queue));
+        if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            exchange.finish(Err(Failure::new(Kind::Closed, "the relay was shut down")));
+            self.queue.announce();
+            return exchange;
+        }
+        let guard = Guard::new(Arc::clone(&exchange), Arc::clone(&self.core));
+        let outgoing = Outgoing {
+            method: order.method,
+            target: order.target,
+            headers: order.headers.finish(),
+            body: order.body,
+        };
+        let task = self.handle.spawn(run(guard, outgoing, order.collect));
+        exchange.set_task(task.abort_handle());
+        exchange
+    }
+
+    /// Moves up to `limit` exchanges with news to `batch`; the descriptor stays readable while more wait.
+    pub fn take(&self, batch: &mut Vec<Arc<Exchange<S>>>, limit: usize) {
+        let before = batch.len();
+        self.queue.take(batch, limit);
+        for exchange in batch.iter().skip(before) {
+            exchange.unqueued();
+        }
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Snapshot {
+        self.core.stats.snapshot(self.core.pool.idle_connections())
+    }
+
+    /// Ends every exchange and the threads, and waits for that. Idempotent.
+    pub fn close(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { thread, stop }) = running {
+            let _ = stop.send(());
+            // A panic of that thread was reported when it happened.
+            let _ = thread.join();
+        }
+        self.queue.announce();
+    }
+}
+
+/// One thread needs no stealing of tasks and wakes itself up less often than two wake each other.
+fn runtime<T: Send + 'static>(threads: usize, queue: Arc<Queue<T>>) -> io::Result<Runtime> {
+    let mut builder = if threads > 1 {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(threads);
+        builder
+    } else {
+        Builder::new_current_thread()
+    };
+    let number = AtomicUsize::new(0);
+    builder
+        .enable_io()
+        .enable_time()
+        .thread_name_fn(move || format!("fd-relay-{}", number.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_park(move || queue.announce())
+        .build()
+}
+
+async fn sweep(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        core.pool.sweep(Instant::now());
+    }
+}

@@ -1,0 +1,79 @@
+//! Sending a request: on a kept connection if there is one, else on a new one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::connect::connect;
+use crate::error::{Failure, Kind};
+use crate::relay::Core;
+use crate::target::Target;
+use crate::wire::Wire;
+
+/// A connection that the worker closed while it was idle fails at once. One that fails later than this had its
+/// request: it is reported, for the worker may have acted on it.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What the task sends. Kept whole until the head is there, as it may have to be sent twice.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) target: Arc<Target>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Bytes,
+}
+
+impl Outgoing {
+    fn build(&self) -> Request<Full<Bytes>> {
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
+        headers.insert(header::HOST, self.target.host.clone());
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        let bodiless = matches!(self.method, Method::GET | Method::HEAD) && self.body.is_empty();
+        if !bodiless {
+            headers.insert(header::CONTENT_LENGTH, self.body.len().into());
+        }
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.path.clone();
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+/// Sends the request and waits for the head.
+///
+/// A kept connection may have been closed by the worker in the very moment of its use. Such a request is sent once
+/// more, on a new connection; failures of new connections are for the caller to judge.
+pub(crate) async fn answer(core: &Core, outgoing: &Outgoing) -> Result<(Wire, Response<Incoming>), Failure> {
+    let limit = core.config.first_byte_timeout;
+    let origin = &outgoing.target.origin;
+    let mut sent = false;
+    if let Some(mut wire) = core.pool.take(origin, Instant::now()) {
+        let start = Instant::now();
+        match wire.request(outgoing.build(), limit).await {
+            Ok(response) => return Ok((wire, response)),
+            Err(failure) if is_stale(&failure, start) => sent = failure.sent,
+            Err(failure) => return Err(failure),
+        }
+    }
+    let opened = connect(origin, &core.tls, core.config.connect_timeout).await;
+    let mut wire = opened.map_err(|failure| failure.with_traffic(sent, false))?;
+    core.stats.connections.fetch_add(1, Relaxed);
+    match wire.request(outgoing.build(), limit).await {
+        Ok(response) => Ok((wire, response)),
+        Err(failure) => Err(failure.with_traffic(sent, false)),
+    }
+}
+
+fn is_stale(failure: &Failure, start: Instant) -> bool {
+    failure.kind == Kind::ResetBeforeHead && !failure.received && start.elapsed() < STALE_WITHIN
+}

@@ -1,0 +1,149 @@
+//! The task of one exchange, from the request to the last byte of the answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::{Bytes, BytesMut};
+use http::{Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use tokio::time::Instant;
+
+use crate::error::{Failure, Kind};
+use crate::exchange::{Exchange, Head};
+use crate::relay::Core;
+use crate::request::{Outgoing, answer};
+use crate::wire::Wire;
+
+/// Sees to it that an exchange ends whatever becomes of its task.
+pub(crate) struct Guard<S> {
+    exchange: Arc<Exchange<S>>,
+    core: Arc<Core>,
+}
+
+impl<S> Guard<S> {
+    pub(crate) fn new(exchange: Arc<Exchange<S>>, core: Arc<Core>) -> Self {
+        core.stats.active.fetch_add(1, Relaxed);
+        Self { exchange, core }
+    }
+}
+
+impl<S> Drop for Guard<S> {
+    fn drop(&mut self) {
+        let failure = if std::thread::panicking() {
+            Failure::new(Kind::BadResponse, "the relay failed on this answer")
+        } else {
+            Failure::new(Kind::Closed, "the relay was shut down")
+        };
+        self.exchange.finish(Err(failure.with_traffic(true, true)));
+        self.core.stats.active.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Runs an exchange to its end.
+pub(crate) async fn run<S>(guard: Guard<S>, outgoing: Outgoing, collect: bool) {
+    let exchange = &guard.exchange;
+    if let Err(failure) = perform(&guard.core, exchange, outgoing, collect).await {
+        exchange.finish(Err(failure));
+    }
+}
+
+async fn perform<S>(
+    core: &Core,
+    exchange: &Arc<Exchange<S>>,
+    outgoing: Outgoing,
+    collect: bool,
+) -> Result<(), Failure> {
+    let (mut wire, response) = answer(core, &outgoing).await?;
+    let origin = Arc::clone(&outgoing.target.origin);
+    drop(outgoing);
+    wire.limit_gaps(core.config.idle_timeout);
+    let (head, mut body) = split(response)?;
+    if collect {
+        match gather(core, &mut wire, &mut body).await? {
+            Gathered::Whole(bytes, chunks) => {
+                core.pool.put(&origin, wire, Instant::now());
+                exchange.put_whole(Head { body: Some(bytes), ..head }, chunks);
+                return Ok(());
+            }
+            Gathered::Part(bytes, chunks) => {
+                exchange.put_head(head);
+                exchange.put_bytes(&bytes, chunks);
+            }
+        }
+    } else {
+        exchange.put_head(head);
+    }
+    forward(core, exchange, &mut wire, &mut body).await?;
+    core.pool.put(&origin, wire, Instant::now());
+    exchange.finish(Ok(()));
+    Ok(())
+}
+
+/// A switch of protocols was never asked for.
+fn split(response: Response<Incoming>) -> Result<(Head, Incoming), Failure> {
+    let (parts, body) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let failure = Failure::new(Kind::BadResponse, "101 Switching Protocols to a request that asked for none");
+        return Err(failure.with_traffic(true, true));
+    }
+    Ok((Head { status: parts.status.as_u16(), headers: parts.headers, body: None }, body))
+}
+
+enum Gathered {
+    Whole(Bytes, u64),
+    Part(BytesMut, u64),
+}
+
+/// Reads the body until it ends or is longer than may be collected.
+async fn gather(core: &Core, wire: &mut Wire, body: &mut Incoming) -> Result<Gathered, Failure> {
+    let limit = core.config.collect_limit;
+    let expected = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if expected.is_some_and(|length| length > limit) {
+        return Ok(Gathered::Part(BytesMut::new(), 0));
+    }
+    let mut gathered = BytesMut::new();
+    let mut chunks = 0;
+    while let Some(data) = wire.chunk(body).await? {
+        core.stats.chunk(data.len());
+        chunks += 1;
+        wire.forgive(Instant::now());
+        if chunks == 1 && expected == Some(data.len()) {
+            return Ok(Gathered::Whole(data, chunks));
+        }
+        gathered.reserve(expected.unwrap_or(0).saturating_sub(gathered.len()));
+        gathered.extend_from_slice(&data);
+        if gathered.len() > limit {
+            return Ok(Gathered::Part(gathered, chunks));
+        }
+    }
+    Ok(Gathered::Whole(gathered.freeze(), chunks))
+}
+
+/// Reads the rest of the body, no faster than the consumer takes it.
+async fn forward<S>(
+    core: &Core,
+    exchange: &Arc<Exchange<S>>,
+    wire: &mut Wire,
+    body: &mut Incoming,
+) -> Result<(), Failure> {
+    let limit = core.config.buffer_limit;
+    let mut last: Option<Instant> = None;
+    exchange.room(limit).await;
+    wire.forgive(Instant::now());
+    while let Some(data) = wire.chunk(body).await? {
+        let mut now = Instant::now();
+        if let Some(last) = last {
+            core.stats.gap(now.duration_since(last));
+        }
+        core.stats.chunk(data.len());
+        let waiting = exchange.put_bytes(&data, 1);
+        drop(data);
+        if waiting >= limit {
+            exchange.room(limit).await;
+            now = Instant::now();
+        }
+        wire.forgive(now);
+        last = Some(now);
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! One connection, with both halves of hyper's client in one hand.
+//!
+//! hyper gives a connection (moves bytes) and a sender (takes requests) and expects the former in a task of its own.
+//! Here the exchange's task polls both: a chunk wakes one task and not two, and dropping the task closes the socket.
+//! An idle connection is polled by nobody; checkout and the sweep look at it once to see whether it still lives.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use crate::error::{Failure, Kind};
+use crate::io::{Io, Socket, Traffic};
+use crate::watchdog::Watchdog;
+
+/// Bytes that hyper reads ahead per connection, and the largest head of an answer.
+const READ_BUFFER: usize = 64 * 1024;
+/// Headers accepted in an answer.
+const MAX_HEADERS: usize = 128;
+
+pub(crate) struct Wire {
+    sender: SendRequest<Full<Bytes>>,
+    connection: Option<Box<Connection<TokioIo<Io>, Full<Bytes>>>>,
+    traffic: Arc<Traffic>,
+    watchdog: Watchdog,
+}
+
+impl Wire {
+    pub(crate) async fn handshake(socket: Socket) -> Result<Self, Failure> {
+        let traffic = Arc::new(Traffic::default());
+        let io = TokioIo::new(Io::new(socket, Arc::clone(&traffic)));
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(READ_BUFFER)
+            .max_headers(MAX_HEADERS)
+            .handshake(io)
+            .await
+            .map_err(|error| Failure::of_http(&error, Kind::Connect))?;
+        Ok(Self { sender, connection: Some(Box::new(connection)), traffic, watchdog: Watchdog::default() })
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn request(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        limit: Option<Duration>,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.traffic.reset();
+        self.watchdog.start(Instant::now(), limit);
+        let mut answer = pin!(self.sender.send_request(request));
+        let head = poll_fn(|cx| {
+            self.turn(cx);
+            if let Poll::Ready(head) = answer.as_mut().poll(cx) {
+                return Poll::Ready(head.map_err(|error| Failure::of_http(&error, Kind::ResetBeforeHead)));
+            }
+            self.watchdog.poll(cx).map(|limit| {
+                let detail = format!("no head of an answer within {} s", limit.as_secs_f64());
+                Err(Failure::new(Kind::FirstByteTimeout, detail))
+            })
+        })
+        .await;
+        head.map_err(|failure| failure.with_traffic(self.traffic.sent(), self.traffic.received()))
+    }
+
+    /// Sets the limit between chunks, from now on.
+    pub(crate) fn limit_gaps(&mut self, limit: Option<Duration>) {
+        self.watchdog.start(Instant::now(), limit);
+    }
+
+    /// Lets the time until now not count as a gap.
+    pub(crate) fn forgive(&mut self, now: Instant) {
+        self.watchdog.touch(now);
+    }
+
+    /// The next chunk of a body, or None at its end. Trailers are passed over.
+    pub(crate) async fn chunk(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+        poll_fn(|cx| {
+            loop {
+                self.turn(cx);
+                match Pin::new(&mut *body).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        if let Ok(data) = frame.into_data() {
+                            return Poll::Ready(Ok(Some(data)));
+                        }
+                    }
+                    Poll::Ready(Some(Err(error))) => {
+                        return Poll::Ready(Err(Failure::of_http(&error, Kind::ResetMidBody)));
+                    }
+                    Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                    Poll::Pending => break,
+                }
+            }
+            self.watchdog.poll(cx).map(|limit| {
+                let detail = format!("nothing of the body came for {} s", limit.as_secs_f64());
+                Err(Failure::new(Kind::IdleTimeout, detail))
+            })
+        })
+        .await
+        .map_err(|failure| failure.with_traffic(true, true))
+    }
+
+    /// Whether the connection is open and takes a request.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.turn(&mut Context::from_waker(Waker::noop()));
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Lets the connection read and write.
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            // An error reaches the pending request or its body as well.
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.connection = None;
+        }
+    }
+}
