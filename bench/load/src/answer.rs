@@ -67,6 +67,7 @@ pub(crate) enum Answer {
 /// Events of one stream. The first is due at once.
 pub(crate) struct Events {
     left: u64,
+    begun: bool,
     done: bool,
     pace: Duration,
     due: Instant,
@@ -97,6 +98,7 @@ impl Answer {
                 let timer = Box::pin(sleep_until(due));
                 Self::Events(Events {
                     left,
+                    begun: false,
                     done: false,
                     pace,
                     due,
@@ -127,7 +129,11 @@ impl Events {
         if self.pace.is_zero() {
             self.flush = true;
         } else {
-            ready!(self.timer.as_mut().poll(context));
+            // A timer that is due already still waits for the next millisecond, which no first event should.
+            if self.begun {
+                ready!(self.timer.as_mut().poll(context));
+            }
+            self.begun = true;
             self.due += self.pace;
             let due = self.due;
             self.timer.as_mut().reset(due);

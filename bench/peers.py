@@ -1,0 +1,133 @@
+"""Compare fd-router with its peers on the same engines, in one run: `python bench/peers.py`.
+
+Starts every router that can be had here, sends each the same seeded traffic in interleaved rounds, and prints
+a table of medians. bench/README.md has the method and the last figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sidebyside import gate, load, table
+from sidebyside.environments import CACHE, environment, run
+from sidebyside.measure import Bench
+from sidebyside.process import UnavailableError
+from sidebyside.routers import OURS_NAME, OURS_PD_NAME, ROUTERS, machine
+from sidebyside.rows import ROWS
+from sidebyside.running import Running
+
+ENGINES = 4
+
+
+def main() -> int:
+    args = arguments()
+    report = json.loads(args.read.read_text()) if args.read else measure(args)
+    print(table.markdown(report, (OURS_NAME, OURS_PD_NAME)))
+    if args.plot:
+        programs = environment("plot", "matplotlib>=3.10,<4")
+        source = args.read or CACHE / "results" / "last.json"
+        run(
+            [
+                str(programs / "python"),
+                str(Path(__file__).parent / "sidebyside" / "plot.py"),
+                str(source),
+                str(args.plot),
+            ]
+        )
+    if not args.gate:
+        return 0
+    passed, lines = gate.judge(report["rows"])
+    print("\n".join(lines))
+    return 0 if passed else 1
+
+
+def arguments() -> argparse.Namespace:
+    names = [router.name for router in ROUTERS]
+    rows = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", type=known(names), default=names, help=f"routers: {','.join(names)}")
+    parser.add_argument("--rows", type=known(rows), default=rows, help=f"rows: {','.join(rows)}")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
+    parser.add_argument("--quick", action="store_true", help="one round of shorter loops")
+    parser.add_argument(
+        "--gate", action="store_true", help="check the bars; exit code 1 when one does not hold"
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the CPU figures")
+    parser.add_argument(
+        "--read", type=Path, metavar="JSON", help="show, plot or judge an earlier report; measure nothing"
+    )
+    return parser.parse_args()
+
+
+def known(names: list[str]) -> Any:
+    def split(text: str) -> list[str]:
+        chosen = text.split(",")
+        for name in chosen:
+            if name not in names:
+                raise argparse.ArgumentTypeError(f"unknown {name!r}; accepted: {', '.join(names)}")
+        return chosen
+
+    return split
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure and keep the report as JSON under `.bench/results`."""
+    rows = [row.shortened() if args.quick else row for row in ROWS if row.name in args.rows]
+    rounds = 1 if args.quick else args.rounds
+    tool = load.build()
+    scratch = CACHE / "run"
+    unavailable: dict[str, str] = {}
+    with ExitStack() as stack:
+        mixed = load.Engines(tool, scratch / "engines", ENGINES)
+        stack.callback(mixed.child.stop)
+        prefill = load.Engines(tool, scratch / "prefill", ENGINES, prefill=True)
+        stack.callback(prefill.child.stop)
+        running = []
+        for router in ROUTERS:
+            if router.name not in args.only or not any(row.pd == router.pd for row in rows):
+                continue
+            print(f"starting {router.name}", flush=True)
+            try:
+                started = Running(router, scratch / router.name, mixed.addresses, prefill.addresses)
+            except UnavailableError as error:
+                unavailable[router.name] = str(error)
+                print(f"  not measured: {error}", flush=True)
+                continue
+            stack.callback(started.child.stop)
+            running.append(started)
+        bench = Bench(tool, int(mixed.addresses[0].rpartition(":")[2]), running)
+        for number in range(rounds):
+            bench.round(number, rows)
+        report = {
+            "when": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "machine": machine(),
+            "versions": {each.name: each.version for each in running},
+            "rounds": rounds,
+            "titles": {row.name: row.title for row in rows},
+            "rows": bench.medians(),
+            "samples": bench.samples,
+            "unavailable": unavailable,
+            "errors": bench.errors,
+        }
+    keep(report)
+    return report
+
+
+def keep(report: dict[str, Any]) -> None:
+    folder = CACHE / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=1)
+    for name in (time.strftime("%Y%m%d-%H%M%S"), "last"):
+        (folder / f"{name}.json").write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

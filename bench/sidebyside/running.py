@@ -1,0 +1,83 @@
+"""A router under measurement: started, waited for, measured, stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+from . import proc
+from .process import Child, UnavailableError, free_ports
+from .routers import Place, Router
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READY_LIMIT = 90.0
+IN_A_ROW = 20
+"""Good answers that count as ready: a router that knows only some engines still refuses now and then."""
+
+
+class Running:
+    """A started router. CPU is counted over its whole process tree."""
+
+    def __init__(
+        self, router: Router, folder: Path, mixed: tuple[str, ...], prefill: tuple[str, ...]
+    ) -> None:
+        port, metrics_port = free_ports(2)
+        folder.mkdir(parents=True, exist_ok=True)
+        place = Place(folder, port, metrics_port, mixed, prefill if router.pd else ())
+        start = router.start(place)
+        self.name, self.pd, self.port, self.version = router.name, router.pd, port, start.version
+        self.child = Child(start.command, folder, start.env)
+        try:
+            self._wait()
+        except BaseException:
+            self.child.stop()
+            raise
+
+    def _wait(self) -> None:
+        limit, good, seen = time.monotonic() + READY_LIMIT, 0, ""
+        while good < IN_A_ROW:
+            self.child.check()
+            if time.monotonic() > limit:
+                raise UnavailableError(
+                    f"not ready after {READY_LIMIT:.0f} s: {seen or self.child.last_words()}"
+                )
+            seen = ask(self.port)
+            good = 0 if seen else good + 1
+            if seen:
+                time.sleep(0.25)
+
+    def usage(self) -> Usage:
+        pids = proc.tree(self.child.pid)
+        # granian's event loop runs in the main thread of its worker, the youngest process of the tree.
+        return Usage(proc.cpu_seconds(pids), proc.thread_seconds(pids[-1]), proc.rss_bytes(pids))
+
+
+class Usage:
+    """CPU seconds of a router so far, of its event loop's thread, and its resident bytes."""
+
+    def __init__(self, cpu: float, loop: float, rss: int) -> None:
+        self.cpu, self.loop, self.rss = cpu, loop, rss
+
+
+def ask(port: int) -> str:
+    """Send one small chat request. Returns what went wrong, or nothing."""
+    chat = {"model": "bench", "messages": [{"role": "user", "content": "hello there"}], "max_tokens": 256}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/chat/completions",
+        data=json.dumps(chat).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=5) as answer:
+            answer.read()
+    except urllib.error.HTTPError as error:
+        return f"status {error.code}: {error.read()[:150].decode(errors='replace')}"
+    except OSError as error:
+        return str(error)
+    return ""
