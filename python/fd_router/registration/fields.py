@@ -8,7 +8,7 @@ not. Keys are taken in any case, unknown ones are ignored, the last of equal one
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from fd_router.types import ROLES
 
@@ -55,7 +55,7 @@ def _role(name: str, value: object) -> str:
         return ROLES[value]
     if isinstance(value, str):
         return value
-    _refuse(name, value, "name or number of a role")
+    raise _refused(name, value, "name or number of a role")
 
 
 def _text(name: str, value: object) -> str:
@@ -63,7 +63,7 @@ def _text(name: str, value: object) -> str:
         return ""
     if isinstance(value, str):
         return value
-    _refuse(name, value, "string")
+    raise _refused(name, value, "string")
 
 
 def _port(name: str, value: object) -> str:
@@ -73,14 +73,14 @@ def _port(name: str, value: object) -> str:
         return str(value)
     if isinstance(value, str):
         return value
-    _refuse(name, value, "integer or string")
+    raise _refused(name, value, "integer or string")
 
 
 def _protocols(name: str, value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list):
-        _refuse(name, value, "list of strings")
+        raise _refused(name, value, "list of strings")
     return tuple(_text(f"{name}[{index}]", element) for index, element in enumerate(value))
 
 
@@ -88,7 +88,7 @@ def _numbers(name: str, value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        _refuse(name, value, "list of integers or strings")
+        raise _refused(name, value, "list of integers or strings")
     return tuple(_element(index, element) for index, element in enumerate(value))
 
 
@@ -109,7 +109,7 @@ def _count(name: str, value: object) -> int:
         return 0
     if _is_int(value):
         return value
-    _refuse(name, value, "integer")
+    raise _refused(name, value, "integer")
 
 
 def _is_int(value: object) -> TypeGuard[int]:
@@ -140,7 +140,7 @@ _JSON_TYPES = {
 }
 
 
-def _refuse(name: str, value: object, accepted: str) -> NoReturn:
+def _refused(name: str, value: object, accepted: str) -> FieldError:
     found = _JSON_TYPES.get(type(value), "object")
     number = f" {value}" if isinstance(value, float) else ""
-    raise FieldError(f"{name}: found {found}{number}, accepted: {accepted}")
+    return FieldError(f"{name}: found {found}{number}, accepted: {accepted}")

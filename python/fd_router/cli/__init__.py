@@ -1,0 +1,62 @@
+"""The command `fd-router`: flags as the Go router takes them, start errors as it prints them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from fd_router.cli import check, flags
+from fd_router.cli.version import version_block
+from fd_router.config import Config, Notice, effective_yaml, load_config
+from fd_router.errors import ConfigError, RouterError
+
+if TYPE_CHECKING:
+    from fd_router.cli.flags import Options
+
+
+def main() -> None:
+    """Parse the command line, then serve, or do what a flag asks for. Exits 0, 1 (start error) or 2 (usage)."""
+    try:
+        options = flags.parse(sys.argv[1:])
+    except flags.FlagError as error:
+        print(f"{error}\n{flags.usage()}", file=sys.stderr)
+        sys.exit(2)
+    if options.help:
+        print(flags.usage())
+    elif options.version:
+        print(version_block())
+    elif options.check:
+        _check(*_load(options))
+    else:
+        _serve(*_load(options))
+
+
+def _load(options: Options) -> tuple[Config, list[Notice]]:
+    try:
+        return load_config(options.config_path, port=options.port, splitwise=options.splitwise)
+    except ConfigError as error:
+        _fatal(f"Failed to load config: {error}")
+
+
+def _serve(config: Config, notices: list[Notice]) -> None:
+    # Imported late: the other flags answer without loading a server.
+    from fd_router.server import run  # noqa: PLC0415
+
+    try:
+        run(config, notices)
+    except (RouterError, OSError) as error:
+        _fatal(f"Failed to start server: {error}")
+
+
+def _check(config: Config, notices: list[Notice]) -> None:
+    found = list(check.findings(config, notices))
+    if found:
+        print("\n".join(found), file=sys.stderr)
+        sys.exit(1)
+    print(effective_yaml(config), end="")
+
+
+def _fatal(message: str) -> NoReturn:
+    print(time.strftime("%Y/%m/%d %H:%M:%S"), message, file=sys.stderr)
+    sys.exit(1)

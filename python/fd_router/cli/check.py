@@ -1,0 +1,38 @@
+"""`--check`: everything in the configuration that would start, but not as it reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fd_router.config import load_register_file
+from fd_router.errors import ConfigError, RegistrationError
+from fd_router.registration import instance_from_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fd_router.config import Config, Notice
+
+
+def findings(config: Config, notices: list[Notice]) -> Iterator[str]:
+    """One line for each finding: the notices of loading, then what the static registrations would be refused for."""
+    for notice in notices:
+        yield f"{notice.level} {notice.message}"
+    path = config.manager.register_path
+    if path:
+        for problem in _register_file(path, splitwise=config.server.splitwise):
+            yield f"ERROR manager.register-path: {path}: {problem}"
+
+
+def _register_file(path: str, *, splitwise: bool) -> Iterator[str]:
+    try:
+        with open(path, "rb") as file:
+            entries = load_register_file(file.read())
+    except (OSError, ConfigError) as error:
+        yield str(error)
+        return
+    for index, entry in enumerate(entries):
+        try:
+            instance_from_mapping(entry, splitwise=splitwise)
+        except RegistrationError as error:
+            yield f"index {index}: {error}"

@@ -1,0 +1,31 @@
+"""The version block, in the layout of the Go router's."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+
+from fd_router import __version__
+
+UNKNOWN = "unknown"
+
+
+def version_block() -> str:
+    """`golang-router` and five facts, one a line. The first line is what scripts of the Go router look for."""
+    facts = {
+        "version": __version__,
+        "commit": _commit()[:7],
+        "dirty": UNKNOWN,
+        "vcsTime": UNKNOWN,
+        "module": "fd-router",
+    }
+    return "\n".join(["golang-router", *(f"  {f'{name}:':<10} {value}" for name, value in facts.items())])
+
+
+def _commit() -> str:
+    """The commit that pip notes when it installs from a repository (PEP 610)."""
+    try:
+        noted = json.loads(metadata.distribution("fd-router").read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, json.JSONDecodeError):
+        return UNKNOWN
+    return str(noted.get("vcs_info", {}).get("commit_id", UNKNOWN))
