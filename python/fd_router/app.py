@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -20,10 +21,13 @@ from fd_router.errors import (
 )
 from fd_router.logs import messages, tags
 from fd_router.metrics import CONTENT_TYPE
+from fd_router.registration import to_item
+from fd_router.types import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from fd_router.admission import Admission
     from fd_router.config import Config
     from fd_router.dispatch import Dispatch
     from fd_router.downstream import Receive, Send
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from fd_router.fleet import Fleet
     from fd_router.logs import Log
     from fd_router.metrics import Metrics
+    from fd_router.monitor import Monitor
     from fd_router.pd import PairDispatch
 
     Handler = Callable[[Client], Awaitable[None]]
@@ -53,6 +58,8 @@ class App:
         config: Config,
         *,
         fleet: Fleet,
+        admission: Admission,
+        monitor: Monitor,
         dispatch: Dispatch,
         pairs: PairDispatch | None,
         models: Models,
@@ -61,6 +68,8 @@ class App:
         metrics: Metrics,
     ) -> None:
         self._fleet = fleet
+        self._admission = admission
+        self._monitor = monitor
         self._dispatch = dispatch
         self._pairs = pairs
         self._models = models
@@ -139,10 +148,9 @@ class App:
     async def _crash(self, client: Client, error: Exception) -> None:
         self._log.error(messages.panic(error), client.tags)
         self._metrics.rejected("internal")
-        try:
+        # When part of an answer is out already the server refuses a second one, and cuts it as we return.
+        with suppress(RuntimeError):
             await client.answer_json(500, {"code": 500, "msg": "Internal server error"})
-        except RuntimeError:
-            pass  # part of an answer is out already: all that is left is to cut it
 
     async def _complete(self, client: Client) -> None:
         if self._max_in_flight and self._in_flight >= self._max_in_flight:
@@ -183,11 +191,11 @@ class App:
         return request
 
     async def _register(self, client: Client) -> None:
-        await self._fleet.register(await self._control_body(client))
+        await self._admission.register(await self._control_body(client))
         await client.answer_json(200, {"code": 200, "msg": "Register success"})
 
     async def _unregister(self, client: Client) -> None:
-        self._fleet.unregister(await self._control_body(client))
+        self._admission.unregister(await self._control_body(client))
         await client.answer_json(200, {"code": 200, "msg": "Unregister success"})
 
     async def _control_body(self, client: Client) -> bytes:
@@ -198,13 +206,19 @@ class App:
             raise RegistrationError(error.status, f"Invalid request body: {error}") from error
 
     async def _registered(self, client: Client) -> None:
-        await client.answer_json(200, self._fleet.listing())
+        await client.answer_json(200, self._listing())
+
+    def _listing(self) -> dict[str, Any]:
+        items = {
+            role: [to_item(instance) for instance in self._fleet.registry.of_role(role)] for role in ROLES
+        }
+        return dict(sorted({"code": 200, "msg": "success", **items}.items()))
 
     async def _registered_number(self, client: Client) -> None:
-        await client.answer_json(200, dict(sorted(self._fleet.counts().items())))
+        await client.answer_json(200, dict(sorted(self._fleet.registry.counts().items())))
 
     async def _health_generate(self, client: Client) -> None:
-        await self._fleet.probe_pairs()
+        await self._monitor.report()
         await client.answer_json(200, {"code": 200, "msg": "Health check complete"})
 
     async def _health(self, client: Client) -> None:
@@ -218,7 +232,7 @@ class App:
             await client.answer_json(503, {"ready": False, "reason": reason})
 
     async def _list_models(self, client: Client) -> None:
-        await client.answer_json(200, await self._models.list())
+        await client.answer_json(200, await self._models.union())
 
     async def _abort(self, client: Client) -> None:
         body = await client.read_body(CONTROL_BODY_LIMIT, BODY_TIMEOUT)

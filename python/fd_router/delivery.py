@@ -76,6 +76,7 @@ class FirstByte:
         self._action = action
 
     def __call__(self) -> None:
+        """The first bytes are on their way to the client."""
         self._metrics.ttft(time.perf_counter() - self._start)
         if self._action is not None:
             self._action()

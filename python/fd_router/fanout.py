@@ -30,7 +30,7 @@ class Models:
         self._lock = asyncio.Lock()
         self._cached: tuple[float, list[str], dict[str, Any]] | None = None
 
-    async def list(self) -> dict[str, Any]:
+    async def union(self) -> dict[str, Any]:
         """An OpenAI list object; of entries with one id, the first by worker url stands."""
         async with self._lock:  # a burst of questions asks the workers once
             urls = [instance.url for instance in self._registry.all()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 import httpx
@@ -13,8 +14,13 @@ CONCURRENCY = 128
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The outcome of one probe. `error` says why there was no answer; a status other than 200 has no error."""
+    """The outcome of one probe of `target`, which took `seconds`.
 
+    `error` says why there was no answer; an answer with a status other than 200 has none.
+    """
+
+    target: str
+    seconds: float
     well: bool
     error: str | None = None
 
@@ -37,13 +43,18 @@ class Prober:
         """Probe once, on a connection of its own: a kept one would say nothing of the listener."""
         target = url + self._endpoint
         async with self._slots:
-            try:
-                answer = await asyncio.wait_for(self._client.get(target), self._timeout)
-            except asyncio.TimeoutError:
-                return Probe(False, f'Get "{target}": no answer within {self._timeout:g} s')
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                return Probe(False, f'Get "{target}": {str(error) or type(error).__name__}')
-        return Probe(answer.status_code == 200)
+            start = time.monotonic()
+            well, error = await self._ask(target)
+            return Probe(target, time.monotonic() - start, well, error)
+
+    async def _ask(self, target: str) -> tuple[bool, str | None]:
+        try:
+            answer = await asyncio.wait_for(self._client.get(target), self._timeout)
+        except asyncio.TimeoutError:
+            return False, f'Get "{target}": no answer within {self._timeout:g} s'
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return False, f'Get "{target}": {str(error) or type(error).__name__}'
+        return answer.status_code == 200, None
 
     async def close(self) -> None:
         """Close the connections."""

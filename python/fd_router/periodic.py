@@ -40,10 +40,12 @@ class Periodic:
 
     async def _rounds(self) -> None:
         clock = asyncio.get_running_loop().time
+        due = clock() + self._interval
         while True:
-            due = clock() + self._interval
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(max(0.0, due - clock()))
+            late = clock() - due
+            due = max(due + self._interval, clock())
             try:
-                await self._action(clock() - due)
+                await self._action(late)
             except Exception as error:
                 self._on_error(error)

@@ -19,6 +19,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from fd_router._core import Scheduler
+from fd_router.admission import Admission
 from fd_router.app import App
 from fd_router.dispatch import Dispatch
 from fd_router.engine_api import EngineApi
@@ -28,6 +29,7 @@ from fd_router.fleet import Fleet
 from fd_router.health import Prober
 from fd_router.logs import Log, messages
 from fd_router.metrics import Metrics
+from fd_router.monitor import Monitor
 from fd_router.pd import PairDispatch
 from fd_router.periodic import Periodic
 from fd_router.registry import Registry
@@ -61,7 +63,7 @@ class Service:
         self._config = config
         self.log = log = _log(config)
         for notice in notices:
-            (log.warn if notice.level == "WARN" else log.error)(notice.message)
+            (log.warn if notice.level == "WARN" else log.error)(messages.config_notice(notice.message))
         policies = _policies(config)
         self._scheduler = scheduler = _scheduler(config, policies)
         self._metrics = metrics = Metrics()
@@ -81,14 +83,23 @@ class Service:
             if REMOTE_POLICIES & set(policies.values())
             else None
         )
-        self._fleet = Fleet(config, registry, scheduler, self._prober, self._remote_load, log, metrics)
+        clock = time.monotonic
+        fleet = Fleet(config, registry, log, metrics)
+        self._monitor = Monitor(
+            fleet, scheduler=scheduler, prober=self._prober, log=log, metrics=metrics, clock=clock
+        )
+        self._admission = Admission(
+            fleet, self._prober, self._remote_load, log, clock, splitwise=config.server.splitwise
+        )
         selector = Selector(scheduler, policies, self._tokenizer, log, metrics)
         self.app = App(
             config,
-            fleet=self._fleet,
+            fleet=fleet,
+            admission=self._admission,
+            monitor=self._monitor,
             dispatch=Dispatch(selector, upstream, log, metrics, config.upstream.attempts),
             pairs=self._pairs(selector) if config.server.splitwise else None,
-            models=Models(registry, self._api, time.monotonic),
+            models=Models(registry, self._api, clock),
             aborts=Aborts(registry, self._api),
             log=log,
             metrics=metrics,
@@ -109,8 +120,8 @@ class Service:
         manager, settings = self._config.manager, self._config.scheduler
         stats = Stats(self._scheduler, self.log)
         rounds: list[tuple[float, Callable[[float], Awaitable[None]]]] = [
-            (manager.health_check_interval_secs, self._fleet.monitor),
-            (settings.eviction_interval_secs, self._fleet.reap),
+            (manager.health_check_interval_secs, self._monitor.round),
+            (settings.eviction_interval_secs, self._monitor.reap),
             (settings.stats_interval_secs, stats.round),
             (EXPIRE_INTERVAL, self._expire),
         ]
@@ -126,7 +137,8 @@ class Service:
 
     async def start(self) -> None:
         """Register the static instances, then begin the background rounds."""
-        await self._fleet.register_static()
+        if self._config.manager.register_path:
+            await self._admission.register_static(self._config.manager.register_path)
         for periodic in self._rounds:
             periodic.start()
         self.log.info(messages.starting(self._config.server.port))
@@ -220,7 +232,7 @@ def _log(config: Config) -> Log:
     return Log(
         settings.level,
         settings.output,
-        settings.format,
+        "json" if settings.format == "json" else "text",
         max_age_days=settings.max_age_days,
         max_total_size_mb=settings.max_total_size_mb,
         cleanup_interval_secs=settings.cleanup_interval_secs,
