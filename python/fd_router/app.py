@@ -215,7 +215,7 @@ class App:
         return dict(sorted({"code": 200, "msg": "success", **items}.items()))
 
     async def _registered_number(self, client: Client) -> None:
-        await client.answer_json(200, dict(sorted(self._fleet.registry.counts().items())))
+        await client.answer_json(200, self._fleet.registry.counts())
 
     async def _health_generate(self, client: Client) -> None:
         await self._monitor.report()

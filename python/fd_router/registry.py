@@ -46,8 +46,8 @@ class Registry:
         return [instance for instance in self.all() if instance.role == role]
 
     def counts(self) -> dict[Role, int]:
-        """Registered instances by role."""
-        counts = dict.fromkeys(ROLES, 0)
+        """Registered instances by role, roles in alphabetical order."""
+        counts = dict.fromkeys(sorted(ROLES), 0)
         for instance in self._instances.values():
             counts[instance.role] += 1
         return counts
