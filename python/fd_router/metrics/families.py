@@ -1,0 +1,327 @@
+"""Every metric family of `/metrics`: the one table that code, documentation and dashboard are held against.
+
+The first five are those of upstream (the Go router), with its names, help texts and labels. Those of our own begin with
+`fd_router_`; `process_*` come from the client library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram", "summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family. `values` are the known values of its only label: each is 0 from the start."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    unit: str
+    help: str
+    values: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets, in its unit."""
+
+
+RATIO_BOUNDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+FIRST_BYTE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+TOTAL_BOUNDS = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+    1800.0,
+)
+
+INFERENCE_REQUESTS = Family(
+    "inference_requests_total",
+    "counter",
+    ("mixed_worker", "prefill_worker", "decode_worker", "status_code"),
+    "requests",
+    "Total number of inference requests",
+)
+CACHE_HITS = Family(
+    "router_cache_hit_total",
+    "counter",
+    (),
+    "requests",
+    "Cumulative number of cache hits (same session_id routed to same prefill worker)",
+)
+CACHE_REQUESTS = Family(
+    "router_cache_request_total",
+    "counter",
+    (),
+    "requests",
+    "Cumulative number of cache-aware scheduling requests with session_id",
+)
+HTTP_REQUESTS = Family(
+    "http_requests_total",
+    "counter",
+    ("method", "endpoint", "status_code"),
+    "requests",
+    "Total number of HTTP requests",
+)
+HTTP_DURATION = Family(
+    "http_request_duration_seconds",
+    "summary",
+    ("method", "endpoint"),
+    "seconds",
+    "Summary of the response latency (seconds) of HTTP requests",
+)
+
+WORKERS = Family("fd_router_workers", "gauge", ("role",), "workers", "Workers that may be chosen")
+WORKER_RUNNING = Family(
+    "fd_router_worker_running",
+    "gauge",
+    ("worker", "role"),
+    "requests",
+    "Requests in flight on a worker",
+)
+WORKER_TOKENS = Family(
+    "fd_router_worker_tokens",
+    "gauge",
+    ("worker", "role"),
+    "tokens",
+    "Estimated prompt tokens still to be prefilled on a worker",
+)
+DECISIONS = Family(
+    "fd_router_decisions_total",
+    "counter",
+    ("policy", "outcome"),
+    "decisions",
+    "Selections by the policy that decided in the end; outcome chosen, fallback or no_worker",
+)
+HIT_RATIO = Family(
+    "fd_router_hit_ratio",
+    "histogram",
+    (),
+    "ratio",
+    "Predicted share of a prompt's blocks that the chosen worker has cached",
+    bounds=RATIO_BOUNDS,
+)
+TREE_BLOCKS = Family("fd_router_tree_blocks", "gauge", (), "blocks", "Blocks in the prefix tree")
+TREE_NODES = Family("fd_router_tree_nodes", "gauge", (), "nodes", "Nodes in the prefix tree")
+TREE_BYTES = Family("fd_router_tree_bytes", "gauge", (), "bytes", "Memory held by the prefix tree")
+TREE_EVICTED = Family(
+    "fd_router_tree_evicted_blocks_total",
+    "counter",
+    (),
+    "blocks",
+    "Blocks dropped from the prefix tree for space",
+)
+TREE_EXPIRED = Family(
+    "fd_router_tree_expired_blocks_total",
+    "counter",
+    (),
+    "blocks",
+    "Blocks dropped from the prefix tree for age",
+)
+TTFT = Family(
+    "fd_router_ttft_seconds",
+    "histogram",
+    (),
+    "seconds",
+    "Time from an inference request's arrival to the first byte of its answer's body",
+    bounds=FIRST_BYTE_BOUNDS,
+)
+CHUNK_GAP = Family(
+    "fd_router_chunk_gap_seconds",
+    "histogram",
+    (),
+    "seconds",
+    "Time between two chunks of a streamed answer",
+)
+DURATION = Family(
+    "fd_router_request_duration_seconds",
+    "histogram",
+    (),
+    "seconds",
+    "Time from an inference request's arrival to the end of its answer",
+    bounds=TOTAL_BOUNDS,
+)
+UPSTREAM_ERRORS = Family(
+    "fd_router_upstream_errors_total",
+    "counter",
+    ("kind",),
+    "errors",
+    "Exchanges with workers that failed",
+    values=(
+        "refused",
+        "connect_timeout",
+        "connect",
+        "tls",
+        "reset_before_head",
+        "first_byte_timeout",
+        "reset_mid_body",
+        "idle_timeout",
+        "bad_response",
+        "cancelled",
+        "closed",
+    ),
+)
+RETRIES = Family(
+    "fd_router_retries_total",
+    "counter",
+    (),
+    "requests",
+    "Times that a request was sent again, to another worker or pair",
+)
+PAIRS = Family(
+    "fd_router_pairs_total",
+    "counter",
+    ("outcome",),
+    "pairs",
+    "Prefill/decode pairs by how they ended",
+    values=(
+        "completed",
+        "prefill_failed",
+        "prefill_failed_repaired",
+        "prefill_refused",
+        "decode_failed",
+        "decode_failed_repaired",
+        "decode_refused",
+        "decode_cut",
+    ),
+)
+PROBES = Family(
+    "fd_router_probes_total",
+    "counter",
+    ("result",),
+    "probes",
+    "Health probes",
+    values=("ok", "failed"),
+)
+FLIPS = Family(
+    "fd_router_health_flips_total",
+    "counter",
+    ("direction",),
+    "flips",
+    "Changes of a worker's health verdict",
+    values=("up", "down"),
+)
+CLIENTS_GONE = Family(
+    "fd_router_client_disconnects_total",
+    "counter",
+    ("phase",),
+    "requests",
+    "Clients that left before they were answered in full, by what the request was doing",
+)
+REJECTED = Family(
+    "fd_router_rejected_requests_total",
+    "counter",
+    ("code",),
+    "requests",
+    "Errors that the router itself answered, by the error's code",
+)
+EXCHANGES = Family(
+    "fd_router_upstream_exchanges", "gauge", (), "exchanges", "Exchanges with workers under way"
+)
+IDLE_CONNECTIONS = Family(
+    "fd_router_upstream_idle_connections",
+    "gauge",
+    (),
+    "connections",
+    "Connections to workers that are kept for reuse",
+)
+CONNECTIONS = Family(
+    "fd_router_upstream_connections_total",
+    "counter",
+    (),
+    "connections",
+    "Connections to workers that were opened",
+)
+CHUNKS = Family("fd_router_upstream_chunks_total", "counter", (), "chunks", "Chunks handed over to clients")
+BYTES = Family("fd_router_upstream_bytes_total", "counter", (), "bytes", "Body bytes handed over to clients")
+LOST_LINES = Family(
+    "fd_router_log_lines_lost_total",
+    "counter",
+    (),
+    "lines",
+    "Log lines that could not be written",
+)
+BUILD = Family(
+    "fd_router_build_info", "gauge", ("version",), "", "Always 1; the label says which version runs"
+)
+
+PROCESS = (
+    Family("process_virtual_memory_bytes", "gauge", (), "bytes", "Virtual memory size in bytes."),
+    Family("process_resident_memory_bytes", "gauge", (), "bytes", "Resident memory size in bytes."),
+    Family(
+        "process_start_time_seconds",
+        "gauge",
+        (),
+        "seconds",
+        "Start time of the process since unix epoch in seconds.",
+    ),
+    Family(
+        "process_cpu_seconds_total",
+        "counter",
+        (),
+        "seconds",
+        "Total user and system CPU time spent in seconds.",
+    ),
+    Family("process_open_fds", "gauge", (), "descriptors", "Number of open file descriptors."),
+    Family("process_max_fds", "gauge", (), "descriptors", "Maximum number of open file descriptors."),
+)
+
+FAMILIES: tuple[Family, ...] = (
+    INFERENCE_REQUESTS,
+    CACHE_HITS,
+    CACHE_REQUESTS,
+    HTTP_REQUESTS,
+    HTTP_DURATION,
+    WORKERS,
+    WORKER_RUNNING,
+    WORKER_TOKENS,
+    DECISIONS,
+    HIT_RATIO,
+    TREE_BLOCKS,
+    TREE_NODES,
+    TREE_BYTES,
+    TREE_EVICTED,
+    TREE_EXPIRED,
+    TTFT,
+    CHUNK_GAP,
+    DURATION,
+    UPSTREAM_ERRORS,
+    RETRIES,
+    PAIRS,
+    PROBES,
+    FLIPS,
+    CLIENTS_GONE,
+    REJECTED,
+    EXCHANGES,
+    IDLE_CONNECTIONS,
+    CONNECTIONS,
+    CHUNKS,
+    BYTES,
+    LOST_LINES,
+    BUILD,
+    *PROCESS,
+)
+
+
+def markdown_table() -> str:
+    """All families as a Markdown table, for the documentation."""
+    rows = ["| Name | Type | Labels | Unit | Meaning |", "|---|---|---|---|---|"]
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        meaning = family.help
+        if family.values:
+            meaning += ": " + ", ".join(f"`{value}`" for value in family.values)
+        rows.append(f"| `{family.name}` | {family.kind} | {labels} | {family.unit} | {meaning} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,169 @@
+"""What the rest of the router calls when something happened."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.registry import Collector
+
+from fd_router.metrics import families
+from fd_router.metrics.instruments import OTHER, Buckets, Summary, Tally
+from fd_router.metrics.sources import RelayCollector, RouterCollector, SchedulerCollector
+from fd_router.metrics.text import encode
+from fd_router.metrics.worker_tally import WorkerTally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from fd_router.metrics.sources import LogSource, RelaySource, SchedulerSource
+
+METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
+ENDPOINTS = frozenset(
+    {
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/models",
+        "/v1/abort_requests",
+        "/register",
+        "/unregister",
+        "/registered",
+        "/registered_number",
+        "/health_generate",
+        "/health",
+        "/ready",
+        "/metrics",
+    }
+)
+"""Paths that are a label of their own; whatever else clients ask for is `other`."""
+
+
+class Metrics:
+    """All metrics of one router.
+
+    Everything but `render` is called in the event loop's thread and costs less than a microsecond; `render` is for
+    another thread.
+    """
+
+    def __init__(self) -> None:
+        self._inference = WorkerTally(families.INFERENCE_REQUESTS, workers=3)
+        self._http_requests = Tally(families.HTTP_REQUESTS)
+        self._http_duration = Summary(families.HTTP_DURATION)
+        self._decisions = Tally(families.DECISIONS)
+        self._hit_ratio = Buckets(families.HIT_RATIO)
+        self._ttft = Buckets(families.TTFT)
+        self._duration = Buckets(families.DURATION)
+        self._upstream_errors = Tally(families.UPSTREAM_ERRORS)
+        self._retries = Tally(families.RETRIES)
+        self._pairs = Tally(families.PAIRS)
+        self._probes = Tally(families.PROBES)
+        self._flips = Tally(families.FLIPS)
+        self._clients_gone = Tally(families.CLIENTS_GONE)
+        self._rejected = Tally(families.REJECTED)
+        self._scheduler = SchedulerCollector(self._inference)
+        self._relay = RelayCollector()
+        self._router = RouterCollector()
+        self._registry = CollectorRegistry()
+        for collector in (self._scheduler, _Events(self._instruments()), self._relay, self._router):
+            self._registry.register(collector)
+        ProcessCollector(registry=self._registry)
+        self._rendering = threading.Lock()
+
+    def _instruments(self) -> tuple[Tally | Buckets | Summary, ...]:
+        return (
+            self._http_requests,
+            self._http_duration,
+            self._decisions,
+            self._hit_ratio,
+            self._ttft,
+            self._duration,
+            self._upstream_errors,
+            self._retries,
+            self._pairs,
+            self._probes,
+            self._flips,
+            self._clients_gone,
+            self._rejected,
+        )
+
+    def bind(self, scheduler: SchedulerSource, relay: RelaySource, log: LogSource) -> None:
+        """Name the parts that are read when somebody asks; until then their families are absent or 0."""
+        self._scheduler.source = scheduler
+        self._relay.source = relay
+        self._router.log = log
+
+    def render(self) -> bytes:
+        """The text for `/metrics`, of `CONTENT_TYPE`. Safe from any thread; one at a time does the work."""
+        with self._rendering:
+            return encode(self._registry.collect())
+
+    def inference(self, mixed: str = "", prefill: str = "", decode: str = "", status: int = 200) -> None:
+        """Count a worker's answer (decode's in PD mode), with the workers' urls and the true status."""
+        self._inference.add(mixed, prefill, decode, status)
+
+    def http(self, method: str, endpoint: str, status: int, seconds: float) -> None:
+        """Count an HTTP request; `endpoint` is its path."""
+        if endpoint not in ENDPOINTS:
+            endpoint = OTHER
+        if method not in METHODS:
+            method = OTHER
+        self._http_requests.add(method, endpoint, status)
+        self._http_duration.observe(seconds, method, endpoint)
+
+    def decision(self, policy: str, outcome: str = "chosen") -> None:
+        """Count a selection: `chosen`, `fallback` (`policy` is what it fell back to) or `no_worker`."""
+        self._decisions.add(policy, outcome)
+
+    def hit_ratio(self, ratio: float) -> None:
+        """Count a predicted hit ratio, 0.0 to 1.0."""
+        self._hit_ratio.observe(ratio)
+
+    def ttft(self, seconds: float) -> None:
+        """Count a time to first byte."""
+        self._ttft.observe(seconds)
+
+    def duration(self, seconds: float) -> None:
+        """Count an inference request's whole time."""
+        self._duration.observe(seconds)
+
+    def upstream_error(self, kind: str) -> None:
+        """Count a failed exchange, by `UpstreamError.kind`."""
+        self._upstream_errors.add(kind)
+
+    def retry(self) -> None:
+        """Count a request that is sent again."""
+        self._retries.add()
+
+    def pair(self, outcome: str) -> None:
+        """Count a prefill/decode pair by how it ended."""
+        self._pairs.add(outcome)
+
+    def probe(self, ok: bool) -> None:
+        """Count a health probe."""
+        self._probes.add("ok" if ok else "failed")
+
+    def flip(self, direction: str) -> None:
+        """Count a change of a worker's health verdict, `up` or `down`."""
+        self._flips.add(direction)
+
+    def client_gone(self, phase: str = "unknown") -> None:
+        """Count a client that left, by what the request was doing."""
+        self._clients_gone.add(phase)
+
+    def rejected(self, code: str) -> None:
+        """Count an error that the router itself answers, by `RouterError.code`."""
+        self._rejected.add(code)
+
+
+class _Events(Collector):
+    """The instruments that are fed by calls."""
+
+    def __init__(self, instruments: tuple[Tally | Buckets | Summary, ...]) -> None:
+        self._instruments = instruments
+
+    def collect(self) -> Iterator[Metric]:
+        for instrument in self._instruments:
+            yield instrument.collect()
