@@ -1,0 +1,205 @@
+"""A running `fd-router`, as a client and an operator see it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import openai
+import yaml
+
+from rig.client import RawClient
+from rig.exposition import Metrics
+from rig.process import Process
+from rig.wait import LIMIT, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PROGRAM = Path(sys.executable).with_name("fd-router")
+LINE = re.compile(r"^\[(INFO|ERROR|WARN|DEBUG)\] (\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) logger\.go:\d+: (.*)$")
+TAG = re.compile(r"\[(trace_id|req_id|session_id|request_id):([^\]]+)\] ")
+STATS = re.compile(r"\[stats\] total_running=(\d+), workers: \[(.*?)\]")
+
+
+class LogLine(NamedTuple):
+    """One line of the router's log."""
+
+    level: str
+    time: str
+    tags: list[tuple[str, str]]
+    message: str
+
+    @classmethod
+    def parse(cls, text: str) -> LogLine | None:
+        """None for a line that is not of the router's layout."""
+        match = LINE.match(text)
+        if match is None:
+            return None
+        level, time, rest = match.groups()
+        tags = []
+        while tag := TAG.match(rest):
+            tags.append((tag[1], tag[2]))
+            rest = rest[tag.end() :]
+        return cls(level, time, tags, rest)
+
+
+class Router:
+    """One router process."""
+
+    def __init__(self, process: Process, port: int, host: str = "127.0.0.1") -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://{host}:{port}"
+        self.client = httpx.Client(base_url=self.url, timeout=LIMIT, trust_env=False)
+        self.check_idle = True
+        """Whether the end of the test demands that all counters are 0."""
+
+    # ---- life
+
+    def wait_ready(self, limit: float = 60.0) -> None:
+        """Wait until it answers. Raises `AssertionError` with its log when it ends instead."""
+
+        def answers() -> bool:
+            if self.process.status is not None:
+                raise AssertionError(f"fd-router ended with {self.process.status}\n{self.process.tail()}")
+            try:
+                return self.get("/registered_number").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(answers, limit=limit, why=lambda: f"fd-router does not answer\n{self.process.tail()}")
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.client.close()
+        return self.process.stop()
+
+    # ---- requests
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.client.get(path, **more)
+
+    def post(self, path: str, json: object = None, **more: Any) -> httpx.Response:
+        """`json`, or `content=` for raw bytes."""
+        return self.client.post(path, json=json, **more)
+
+    def chat(self, text: str, **fields: Any) -> httpx.Response:
+        """One chat request that is not streamed."""
+        return self.post("/v1/chat/completions", chat_body(text, **fields))
+
+    @contextmanager
+    def stream(self, path: str, json: object = None, **more: Any) -> Iterator[httpx.Response]:
+        """A response whose body is still to come."""
+        with self.client.stream("POST", path, json=json, **more) as response:
+            yield response
+
+    def raw(self) -> RawClient:
+        """A bare connection; the caller closes it."""
+        return RawClient("127.0.0.1", self.port)
+
+    def openai(self, **more: Any) -> openai.OpenAI:
+        """The official client, without retries of its own; the caller closes it."""
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, **more)
+
+    # ---- workers
+
+    def register(self, port: int, role: object = "mixed", **fields: object) -> httpx.Response:
+        """Register a worker on loopback by hand."""
+        return self.post("/register", {"role": role, "host_ip": "127.0.0.1", "port": port, **fields})
+
+    def registered(self) -> dict[str, list[dict[str, Any]]]:
+        """`/registered`: role to items, sorted by url."""
+        answer = self.get("/registered").json()
+        return {role: sorted(answer[role], key=by_url) for role in ("mixed", "prefill", "decode")}
+
+    def numbers(self) -> dict[str, int]:
+        """`/registered_number`."""
+        numbers: dict[str, int] = self.get("/registered_number").json()
+        return numbers
+
+    def wait_workers(self, *, limit: float = LIMIT, **numbers: int) -> None:
+        """Wait until exactly so many workers of the roles named are registered: `wait_workers(mixed=2)`."""
+
+        def reached() -> bool:
+            return numbers.items() <= self.numbers().items()
+
+        def why() -> str:
+            return f"workers {numbers}, have {self.numbers()}\n{self.process.tail()}"
+
+        wait_for(reached, limit=limit, why=why)
+
+    # ---- log and metrics
+
+    def log_text(self) -> str:
+        return self.process.output()
+
+    def log_lines(self) -> list[LogLine]:
+        """All lines of the router's layout, in order."""
+        return [line for text in self.log_text().splitlines() if (line := LogLine.parse(text))]
+
+    def messages(self) -> list[str]:
+        """The lines' messages, without level, time and tags."""
+        return [line.message for line in self.log_lines()]
+
+    def wait_log(self, pattern: str, *, limit: float = LIMIT) -> re.Match[str]:
+        """Wait for a match anywhere in the log."""
+        return wait_for(
+            lambda: re.search(pattern, self.log_text(), re.MULTILINE),
+            limit=limit,
+            why=lambda: f"no {pattern!r} in the log\n{self.process.tail()}",
+        )
+
+    def metrics(self) -> Metrics:
+        """One scrape."""
+        return Metrics.parse(self.get("/metrics").text)
+
+    def running(self) -> Mapping[str, int]:
+        """Running requests by worker, from the newest `[stats]` line that is still to come."""
+        seen = len(STATS.findall(self.log_text()))
+        lines = wait_for(
+            lambda: STATS.findall(self.log_text())[seen:],
+            why=lambda: f"no new [stats] line\n{self.process.tail()}",
+        )
+        workers = re.findall(r"(\S+): running=(\d+)", lines[-1][1])
+        return {url: int(count) for url, count in workers}
+
+    def assert_idle(self, limit: float = LIMIT) -> None:
+        """Every counter comes back to 0."""
+
+        def idle() -> bool:
+            return not any(self.running().values())
+
+        wait_for(idle, limit=limit, why=lambda: f"still running: {self.running()}\n{self.process.tail()}")
+
+
+def chat_body(text: str, **fields: Any) -> dict[str, Any]:
+    """A chat request with one message."""
+    return {"model": "mock", "messages": [{"role": "user", "content": text}], **fields}
+
+
+def by_url(item: dict[str, Any]) -> str:
+    """The url of an item of `/registered`."""
+    return str(item["url"])
+
+
+def config_text(text: str, port: int) -> str:
+    """The test's YAML with what the rig needs where the test does not say otherwise."""
+    document = yaml.safe_load(text) or {}
+    server = document.setdefault("server", {})
+    server.setdefault("host", "127.0.0.1")
+    server.setdefault("port", port)
+    document.setdefault("scheduler", {}).setdefault("stats-interval-secs", 0.2)
+    return yaml.safe_dump(document)
+
+
+def free_port() -> int:
+    """A port of loopback that nothing uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
