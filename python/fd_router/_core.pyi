@@ -236,7 +236,7 @@ class End:
     def bytes(self) -> int: ...
     @property
     def chunks(self) -> int:
-        """Times that bytes were handed over."""
+        """Chunks read from the worker."""
 
 @final
 class Exchange:
@@ -290,10 +290,12 @@ class RelayStats:
         """Connections opened."""
 
     @property
-    def chunks(self) -> int: ...
+    def chunks(self) -> int:
+        """Chunks of bodies read from workers."""
+
     @property
     def bytes(self) -> int:
-        """Body bytes handed over."""
+        """Bytes in those chunks."""
 
     @property
     def gap_buckets(self) -> list[int]:

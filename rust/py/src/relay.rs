@@ -1,8 +1,199 @@
-//! Binding of the relay.
+//! Binding of the relay: `Relay`, `Exchange`, `Head`, `End`, `RelayStats`, `UpstreamError`.
 
+mod answer;
+mod border;
+mod error;
+mod exchange;
+mod link;
+mod pump;
+mod stats;
+
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fd_router_relay::{
+    Bytes, Config, Exchange as Upstream, GAP_BOUNDS, Method, Order, RequestHeaders,
+};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use answer::{End, Head};
+use border::Border;
+use exchange::Exchange;
+use link::Link;
+use stats::RelayStats;
+
+/// Exchanges served in one call of `drain`, some 3 us each, so that the loop gets its turn.
+const DRAIN_LIMIT: usize = 256;
 
 /// Adds this part's classes to the module.
-pub(crate) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("GAP_BOUNDS", PyTuple::new(module.py(), GAP_BOUNDS)?)?;
+    error::register(module)?;
+    module.add_class::<Head>()?;
+    module.add_class::<End>()?;
+    module.add_class::<Exchange>()?;
+    module.add_class::<RelayStats>()?;
+    module.add_class::<Relay>()
+}
+
+/// The upstream leg: a pool of connections on its own threads, and one queue of completions.
+#[pyclass(frozen, module = "fd_router._core")]
+struct Relay {
+    upstream: fd_router_relay::Relay<Link>,
+    border: Arc<Border>,
+    /// Kept between calls of `drain` for its capacity.
+    batch: Mutex<Vec<Arc<Upstream<Link>>>>,
+}
+
+#[pymethods]
+impl Relay {
+    #[new]
+    #[pyo3(signature = (
+        r#loop,
+        *,
+        threads = 1,
+        max_idle_per_worker = 256,
+        keep_alive_secs = 4.0,
+        connect_timeout_secs = 5.0,
+        first_byte_timeout_secs = 600.0,
+        idle_timeout_secs = 300.0,
+        collect_limit = 65_536,
+        buffer_limit = 65_536,
+    ))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of a constructor"
+    )]
+    fn new(
+        r#loop: &Bound<'_, PyAny>,
+        threads: usize,
+        max_idle_per_worker: usize,
+        keep_alive_secs: f64,
+        connect_timeout_secs: f64,
+        first_byte_timeout_secs: f64,
+        idle_timeout_secs: f64,
+        collect_limit: usize,
+        buffer_limit: usize,
+    ) -> PyResult<Self> {
+        if threads == 0 || buffer_limit == 0 {
+            return Err(PyValueError::new_err(
+                "threads and buffer_limit must be at least 1",
+            ));
+        }
+        let config = Config {
+            threads,
+            max_idle_per_worker,
+            keep_alive: seconds("keep_alive_secs", keep_alive_secs)?,
+            connect_timeout: limit("connect_timeout_secs", connect_timeout_secs)?,
+            first_byte_timeout: limit("first_byte_timeout_secs", first_byte_timeout_secs)?,
+            idle_timeout: limit("idle_timeout_secs", idle_timeout_secs)?,
+            collect_limit,
+            buffer_limit,
+        };
+        let upstream = fd_router_relay::Relay::new(config).map_err(|error| {
+            PyOSError::new_err(format!("relay: cannot start its threads: {error}"))
+        })?;
+        Ok(Self {
+            upstream,
+            border: Arc::new(Border::new(r#loop)?),
+            batch: Mutex::default(),
+        })
+    }
+
+    /// Readable when completions wait: `loop.add_reader(relay.fileno(), relay.drain)`.
+    fn fileno(&self) -> i32 {
+        self.upstream.fd().as_raw_fd()
+    }
+
+    /// Resolve futures and hand over bytes; call in the loop's thread.
+    fn drain(&self, py: Python<'_>) {
+        let mut batch =
+            std::mem::take(&mut *self.batch.lock().unwrap_or_else(PoisonError::into_inner));
+        self.upstream.take(&mut batch, DRAIN_LIMIT);
+        for exchange in batch.drain(..) {
+            pump::pump(py, &exchange);
+        }
+        *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
+    }
+
+    /// Start an exchange with `url`.
+    #[pyo3(signature = (url, headers, body, *, method = "POST", collect = true))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        url: &str,
+        headers: &Bound<'_, PyList>,
+        body: Bound<'_, PyBytes>,
+        method: &str,
+        collect: bool,
+    ) -> PyResult<Exchange> {
+        let target = self
+            .upstream
+            .target(url)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| PyValueError::new_err(format!("method {method:?} is not a token")))?;
+        let headers = request_headers(headers)?;
+        // Shares the memory of the Python object.
+        let body = Bytes::from_owner(PyBackedBytes::from(body));
+        let head = self.border.create_future(py)?;
+        let link = Link::new(Arc::clone(&self.border), head.clone_ref(py), body.clone());
+        let exchange = self.upstream.start(
+            Order {
+                method,
+                target,
+                headers,
+                body,
+                collect,
+            },
+            link,
+        );
+        Exchange::new(py, exchange, head)
+    }
+
+    /// The counters.
+    fn stats(&self) -> RelayStats {
+        RelayStats::from(self.upstream.stats())
+    }
+
+    /// End every exchange (kind `closed`) and the threads. Idempotent.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.upstream.close());
+        // Nothing is added any more, but for exchanges that Python code sends in between.
+        let mut batch = Vec::new();
+        self.upstream.take(&mut batch, usize::MAX);
+        for exchange in batch {
+            pump::pump(py, &exchange);
+        }
+    }
+}
+
+fn request_headers(headers: &Bound<'_, PyList>) -> PyResult<RequestHeaders> {
+    let mut passed = RequestHeaders::with_capacity(headers.len());
+    for pair in headers {
+        let pair = pair.cast_into::<PyTuple>()?;
+        let name = pair.get_item(0)?.cast_into::<PyBytes>()?;
+        let value = pair.get_item(1)?.cast_into::<PyBytes>()?;
+        passed
+            .push(name.as_bytes(), value.as_bytes())
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    }
+    Ok(passed)
+}
+
+fn seconds(name: &str, value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|_| {
+        PyValueError::new_err(format!(
+            "{name} must be a number of seconds from 0 on, is {value}"
+        ))
+    })
+}
+
+/// 0 is no limit.
+fn limit(name: &str, value: f64) -> PyResult<Option<Duration>> {
+    Ok(Some(seconds(name, value)?).filter(|limit| !limit.is_zero()))
 }

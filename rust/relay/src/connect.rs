@@ -12,11 +12,22 @@ use crate::tls::Tls;
 use crate::wire::Wire;
 
 /// Opens a connection within `limit`.
-pub(crate) async fn connect(origin: &Origin, tls: &Tls, limit: Option<Duration>) -> Result<Wire, Failure> {
-    let Some(limit) = limit else { return open(origin, tls).await };
-    tokio::time::timeout(limit, open(origin, tls)).await.unwrap_or_else(|_| {
-        Err(Failure::new(Kind::ConnectTimeout, format!("no connection within {} s", limit.as_secs_f64())))
-    })
+pub(crate) async fn connect(
+    origin: &Origin,
+    tls: &Tls,
+    limit: Option<Duration>,
+) -> Result<Wire, Failure> {
+    let Some(limit) = limit else {
+        return open(origin, tls).await;
+    };
+    tokio::time::timeout(limit, open(origin, tls))
+        .await
+        .unwrap_or_else(|_| {
+            Err(Failure::new(
+                Kind::ConnectTimeout,
+                format!("no connection within {} s", limit.as_secs_f64()),
+            ))
+        })
 }
 
 async fn open(origin: &Origin, tls: &Tls) -> Result<Wire, Failure> {
@@ -25,8 +36,14 @@ async fn open(origin: &Origin, tls: &Tls) -> Result<Wire, Failure> {
         None => TcpStream::connect((&*origin.host, origin.port)).await,
     };
     let stream = stream.map_err(|error| Failure::of_connect(&error))?;
-    stream.set_nodelay(true).map_err(|error| Failure::of_connect(&error))?;
-    let socket = if origin.tls { secure(origin, tls, stream).await? } else { Socket::Plain(stream) };
+    stream
+        .set_nodelay(true)
+        .map_err(|error| Failure::of_connect(&error))?;
+    let socket = if origin.tls {
+        secure(origin, tls, stream).await?
+    } else {
+        Socket::Plain(stream)
+    };
     Wire::handshake(socket).await
 }
 
@@ -34,6 +51,9 @@ async fn secure(origin: &Origin, tls: &Tls, stream: TcpStream) -> Result<Socket,
     let failure = |error: &dyn std::fmt::Display| Failure::new(Kind::Tls, error.to_string());
     let name = ServerName::try_from(origin.host.to_string()).map_err(|error| failure(&error))?;
     let connector = tls.connector().await?;
-    let stream = connector.connect(name, stream).await.map_err(|error| failure(&error))?;
+    let stream = connector
+        .connect(name, stream)
+        .await
+        .map_err(|error| failure(&error))?;
     Ok(Socket::Tls(Box::new(stream)))
 }

@@ -65,7 +65,12 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: Kind, detail: impl Into<Box<str>>) -> Self {
-        Self { kind, sent: false, received: false, detail: detail.into() }
+        Self {
+            kind,
+            sent: false,
+            received: false,
+            detail: detail.into(),
+        }
     }
 
     pub(crate) fn with_traffic(mut self, sent: bool, received: bool) -> Self {
@@ -86,7 +91,11 @@ impl Failure {
 
     /// A failure that hyper reports; `reset` is the kind for a connection that ended.
     pub(crate) fn of_http(error: &hyper::Error, reset: Kind) -> Self {
-        let kind = if error.is_parse() || malformed(error) { Kind::BadResponse } else { reset };
+        let kind = if error.is_parse() || malformed(error) {
+            Kind::BadResponse
+        } else {
+            reset
+        };
         Self::new(kind, chain(error))
     }
 }
@@ -96,7 +105,12 @@ fn malformed(error: &hyper::Error) -> bool {
     error
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>())
-        .is_some_and(|source| matches!(source.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+        .is_some_and(|source| {
+            matches!(
+                source.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+            )
+        })
 }
 
 /// The messages of an error and its causes.

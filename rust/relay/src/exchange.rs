@@ -76,7 +76,9 @@ impl<S> Exchange<S> {
     pub fn take_head(&self) -> Option<Result<Head, Failure>> {
         let mut state = self.state();
         match (state.head.take(), &state.end) {
-            (Some(_), Some(Err(failure))) if failure.kind == Kind::Cancelled => Some(Err(failure.clone())),
+            (Some(_), Some(Err(failure))) if failure.kind == Kind::Cancelled => {
+                Some(Err(failure.clone()))
+            }
             (Some(head), _) => Some(Ok(head)),
             (None, Some(Err(failure))) => Some(Err(failure.clone())),
             (None, _) => None,
@@ -87,7 +89,11 @@ impl<S> Exchange<S> {
     pub fn take_body(&self) -> (Vec<u8>, Option<Result<(), Failure>>) {
         let (bytes, end, held) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.buffer), state.end.clone(), state.held.take())
+            (
+                std::mem::take(&mut state.buffer),
+                state.end.clone(),
+                state.held.take(),
+            )
         };
         if let Some(task) = held {
             task.wake();
@@ -98,7 +104,9 @@ impl<S> Exchange<S> {
     /// Why the exchange was ended from this side, if it was. For the consumer.
     pub fn aborted(&self) -> Option<Failure> {
         match &self.state().end {
-            Some(Err(failure)) if matches!(failure.kind, Kind::Cancelled | Kind::Closed) => Some(failure.clone()),
+            Some(Err(failure)) if matches!(failure.kind, Kind::Cancelled | Kind::Closed) => {
+                Some(failure.clone())
+            }
             _ => None,
         }
     }

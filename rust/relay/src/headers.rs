@@ -26,13 +26,17 @@ pub struct RequestHeaders {
 impl RequestHeaders {
     /// Space for `count` headers.
     pub fn with_capacity(count: usize) -> Self {
-        Self { pairs: Vec::with_capacity(count), listed: Vec::new() }
+        Self {
+            pairs: Vec::with_capacity(count),
+            listed: Vec::new(),
+        }
     }
 
     /// Adds one header.
     pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeaderError> {
         let name = HeaderName::from_bytes(name).map_err(|_| HeaderError::Name(lossy(name)))?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| HeaderError::Value(name.to_string()))?;
+        let value =
+            HeaderValue::from_bytes(value).map_err(|_| HeaderError::Value(name.to_string()))?;
         if name == header::CONNECTION {
             self.listed.extend(tokens(&value));
         } else if !hop_by_hop(&name) && !set_by_relay(&name) {
@@ -55,7 +59,11 @@ impl RequestHeaders {
 ///
 /// A `content-length` beside a `transfer-encoding` goes too: the latter decided where the body ended.
 pub(crate) fn of_answer(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    let listed: Vec<HeaderName> = headers.get_all(header::CONNECTION).iter().flat_map(tokens).collect();
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(tokens)
+        .collect();
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
     headers.iter().filter(move |(name, _)| {
         let superseded = chunked && **name == header::CONTENT_LENGTH;
@@ -69,7 +77,9 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
         .as_bytes()
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)
-        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
+        .filter(|token| {
+            !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive")
+        })
         .filter_map(|token| HeaderName::from_bytes(token).ok())
 }
 

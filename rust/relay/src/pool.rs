@@ -29,7 +29,12 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(max_idle: usize, keep_alive: Duration) -> Self {
-        Self { max_idle, keep_alive, idle: Mutex::default(), targets: Mutex::default() }
+        Self {
+            max_idle,
+            keep_alive,
+            idle: Mutex::default(),
+            targets: Mutex::default(),
+        }
     }
 
     /// The parsed url.

@@ -30,7 +30,10 @@ struct Waiting<T> {
 impl<T> Queue<T> {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
-            waiting: Mutex::new(Waiting { items: VecDeque::new(), announced: false }),
+            waiting: Mutex::new(Waiting {
+                items: VecDeque::new(),
+                announced: false,
+            }),
             unannounced: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })

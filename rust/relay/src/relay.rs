@@ -79,13 +79,20 @@ impl<S: Send + Sync + 'static> Relay<S> {
         });
         let (stop, stopped) = oneshot::channel();
         let sweeper = sweep(Arc::clone(&core));
-        let thread = std::thread::Builder::new().name("fd-relay".to_owned()).spawn(move || {
-            runtime.spawn(sweeper);
-            // An error means that the relay was dropped without being closed.
-            let _ = runtime.block_on(stopped);
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { core, queue, handle, running: Mutex::new(Some(Running { thread, stop })) })
+        let thread = std::thread::Builder::new()
+            .name("fd-relay".to_owned())
+            .spawn(move || {
+                runtime.spawn(sweeper);
+                // An error means that the relay was dropped without being closed.
+                let _ = runtime.block_on(stopped);
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            core,
+            queue,
+            handle,
+            running: Mutex::new(Some(Running { thread, stop })),
+        })
     }
 
     /// Readable when exchanges wait for [`Relay::take`].
@@ -101,7 +108,12 @@ impl<S: Send + Sync + 'static> Relay<S> {
     /// Starts an exchange. It ends in every case; after [`Relay::close`] at once.
     pub fn start(&self, order: Order, side: S) -> Arc<Exchange<S>> {
         let exchange = Exchange::new(side, Arc::clone(&self.queue));
-        if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        if self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+        {
             exchange.finish(Err(Failure::new(Kind::Closed, "the relay was shut down")));
             self.queue.announce();
             return exchange;
@@ -134,7 +146,11 @@ impl<S: Send + Sync + 'static> Relay<S> {
 
     /// Ends every exchange and the threads, and waits for that. Idempotent.
     pub fn close(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(Running { thread, stop }) = running {
             let _ = stop.send(());
             // A panic of that thread was reported when it happened.

@@ -53,7 +53,10 @@ impl Outgoing {
 ///
 /// A kept connection may have been closed by the worker in the very moment of its use. Such a request is sent once
 /// more, on a new connection; failures of new connections are for the caller to judge.
-pub(crate) async fn answer(core: &Core, outgoing: &Outgoing) -> Result<(Wire, Response<Incoming>), Failure> {
+pub(crate) async fn answer(
+    core: &Core,
+    outgoing: &Outgoing,
+) -> Result<(Wire, Response<Incoming>), Failure> {
     let limit = core.config.first_byte_timeout;
     let origin = &outgoing.target.origin;
     let mut sent = false;

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Upper bounds in seconds of the gaps between chunks; one more bucket, without bound, follows the last.
-pub const GAP_BOUNDS: [f64; 16] =
-    [0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0];
+pub const GAP_BOUNDS: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 
 /// What a relay has counted since its start.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +49,8 @@ impl Stats {
         if let Some(count) = self.gaps.get(bucket) {
             count.fetch_add(1, Relaxed);
         }
-        self.gap_nanos.fetch_add(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.gap_nanos
+            .fetch_add(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     pub(crate) fn snapshot(&self, idle_connections: usize) -> Snapshot {

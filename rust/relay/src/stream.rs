@@ -62,7 +62,13 @@ async fn perform<S>(
         match gather(core, &mut wire, &mut body).await? {
             Gathered::Whole(bytes, chunks) => {
                 core.pool.put(&origin, wire, Instant::now());
-                exchange.put_whole(Head { body: Some(bytes), ..head }, chunks);
+                exchange.put_whole(
+                    Head {
+                        body: Some(bytes),
+                        ..head
+                    },
+                    chunks,
+                );
                 return Ok(());
             }
             Gathered::Part(bytes, chunks) => {
@@ -83,10 +89,20 @@ async fn perform<S>(
 fn split(response: Response<Incoming>) -> Result<(Head, Incoming), Failure> {
     let (parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        let failure = Failure::new(Kind::BadResponse, "101 Switching Protocols to a request that asked for none");
+        let failure = Failure::new(
+            Kind::BadResponse,
+            "101 Switching Protocols to a request that asked for none",
+        );
         return Err(failure.with_traffic(true, true));
     }
-    Ok((Head { status: parts.status.as_u16(), headers: parts.headers, body: None }, body))
+    Ok((
+        Head {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: None,
+        },
+        body,
+    ))
 }
 
 enum Gathered {
@@ -97,7 +113,10 @@ enum Gathered {
 /// Reads the body until it ends or is longer than may be collected.
 async fn gather(core: &Core, wire: &mut Wire, body: &mut Incoming) -> Result<Gathered, Failure> {
     let limit = core.config.collect_limit;
-    let expected = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let expected = body
+        .size_hint()
+        .exact()
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if expected.is_some_and(|length| length > limit) {
         return Ok(Gathered::Part(BytesMut::new(), 0));
     }

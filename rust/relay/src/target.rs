@@ -25,7 +25,10 @@ pub(crate) struct Origin {
 impl Origin {
     /// The address, where the host is one: then no lookup is needed.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, self.port))
+        self.host
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, self.port))
     }
 }
 
@@ -42,7 +45,10 @@ pub struct Target {
 impl Target {
     /// Parses an absolute http or https url.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
-        let error = |problem| UrlError { url: url.to_owned(), problem };
+        let error = |problem| UrlError {
+            url: url.to_owned(),
+            problem,
+        };
         let uri: Uri = url.parse().map_err(|_| error("not a url"))?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
@@ -53,17 +59,26 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(error("user and password are not sent"));
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
         if host.is_empty() {
             return Err(error("no host"));
         }
         let port = match authority.port() {
             Some(port) => port.as_u16(),
-            None if authority.as_str().ends_with(':') => return Err(error("no port after the colon")),
+            None if authority.as_str().ends_with(':') => {
+                return Err(error("no port after the colon"));
+            }
             None if tls => 443,
             None => 80,
         };
-        let origin = Origin { tls, host: host.to_ascii_lowercase().into(), port };
+        let origin = Origin {
+            tls,
+            host: host.to_ascii_lowercase().into(),
+            port,
+        };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(Self {
             origin: Arc::new(origin),

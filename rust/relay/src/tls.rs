@@ -20,7 +20,10 @@ impl Tls {
         let config = tokio::task::spawn_blocking(load)
             .await
             .map_err(|error| Failure::new(Kind::Tls, error.to_string()))??;
-        Ok(self.0.get_or_init(|| TlsConnector::from(Arc::new(config))).clone())
+        Ok(self
+            .0
+            .get_or_init(|| TlsConnector::from(Arc::new(config)))
+            .clone())
     }
 }
 
@@ -30,8 +33,14 @@ fn load() -> Result<ClientConfig, Failure> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        let reason = found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
-        return Err(Failure::new(Kind::Tls, format!("no root certificates (SSL_CERT_FILE names a file): {reason}")));
+        let reason = found
+            .errors
+            .first()
+            .map_or_else(|| "none found".to_owned(), ToString::to_string);
+        return Err(Failure::new(
+            Kind::Tls,
+            format!("no root certificates (SSL_CERT_FILE names a file): {reason}"),
+        ));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)

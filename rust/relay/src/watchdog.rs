@@ -39,7 +39,9 @@ impl Watchdog {
 
     /// Ready with the limit when it has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
-        let (Some((since, limit)), Some(timer)) = (self.limit, &mut self.timer) else { return Poll::Pending };
+        let (Some((since, limit)), Some(timer)) = (self.limit, &mut self.timer) else {
+            return Poll::Pending;
+        };
         while timer.as_mut().poll(cx).is_ready() {
             let due = since + limit;
             if Instant::now() >= due {

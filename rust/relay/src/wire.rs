@@ -44,7 +44,12 @@ impl Wire {
             .handshake(io)
             .await
             .map_err(|error| Failure::of_http(&error, Kind::Connect))?;
-        Ok(Self { sender, connection: Some(Box::new(connection)), traffic, watchdog: Watchdog::default() })
+        Ok(Self {
+            sender,
+            connection: Some(Box::new(connection)),
+            traffic,
+            watchdog: Watchdog::default(),
+        })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -59,7 +64,9 @@ impl Wire {
         let head = poll_fn(|cx| {
             self.turn(cx);
             if let Poll::Ready(head) = answer.as_mut().poll(cx) {
-                return Poll::Ready(head.map_err(|error| Failure::of_http(&error, Kind::ResetBeforeHead)));
+                return Poll::Ready(
+                    head.map_err(|error| Failure::of_http(&error, Kind::ResetBeforeHead)),
+                );
             }
             self.watchdog.poll(cx).map(|limit| {
                 let detail = format!("no head of an answer within {} s", limit.as_secs_f64());

@@ -1,0 +1,137 @@
+//! The handle that Python holds of an exchange, and the callbacks that refer to it.
+
+use std::sync::Arc;
+
+use fd_router_relay::Exchange as Upstream;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::link::Link;
+use super::pump;
+
+/// One request to a worker and its answer. Dropping it cancels what is under way.
+#[pyclass(frozen, module = "fd_router._core")]
+pub(super) struct Exchange {
+    upstream: Arc<Upstream<Link>>,
+    head: Py<PyAny>,
+}
+
+impl Exchange {
+    pub(super) fn new(
+        py: Python<'_>,
+        upstream: Arc<Upstream<Link>>,
+        head: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let watch = Py::new(py, Watch(Arc::clone(&upstream)))?;
+        head.call_method1(py, intern!(py, "add_done_callback"), (watch.clone_ref(py),))?;
+        upstream.side.set_watch(watch);
+        Ok(Self { upstream, head })
+    }
+
+    fn attach(
+        &self,
+        py: Python<'_>,
+        send: Option<Py<PyAny>>,
+        on_first: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let link = &self.upstream.side;
+        let end = link.border.create_future(py)?;
+        let Some(watch) = link.watch(py) else {
+            return Err(PyRuntimeError::new_err(
+                "the exchange has no body left: it was collected, or has failed",
+            ));
+        };
+        end.call_method1(py, intern!(py, "add_done_callback"), (watch,))?;
+        if !link.attach(send, on_first, end.clone_ref(py)) {
+            return Err(PyRuntimeError::new_err(
+                "forward or discard was called before",
+            ));
+        }
+        pump::pump(py, &self.upstream);
+        Ok(end)
+    }
+}
+
+#[pymethods]
+impl Exchange {
+    /// Resolves to the head, or raises `UpstreamError`.
+    #[getter]
+    fn head(&self, py: Python<'_>) -> Py<PyAny> {
+        self.head.clone_ref(py)
+    }
+
+    /// Hand the body to ASGI's `send` as it arrives; call once, after the head.
+    #[pyo3(signature = (send, on_first = None))]
+    fn forward(
+        &self,
+        py: Python<'_>,
+        send: Py<PyAny>,
+        on_first: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        self.attach(py, Some(send), on_first)
+    }
+
+    /// Read the body to its end and drop it.
+    #[pyo3(signature = (on_first = None))]
+    fn discard(&self, py: Python<'_>, on_first: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+        self.attach(py, None, on_first)
+    }
+
+    /// Close the upstream connection. Idempotent.
+    fn cancel(&self) {
+        self.upstream.cancel();
+    }
+
+    /// The last bytes handed over, at most 4.
+    #[getter]
+    fn tail<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.upstream.side.tail().as_slice())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.upstream.cancel();
+        self.upstream.side.forget();
+    }
+}
+
+/// Done callback of an exchange's futures: one that was cancelled ends the exchange.
+#[pyclass(frozen, module = "fd_router._core")]
+pub(super) struct Watch(Arc<Upstream<Link>>);
+
+#[pymethods]
+impl Watch {
+    fn __call__(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        if future
+            .call_method0(intern!(future.py(), "cancelled"))?
+            .is_truthy()?
+        {
+            self.0.cancel();
+        }
+        Ok(())
+    }
+}
+
+/// Done callback of a `send` that was pending: the stream goes on, or ends with what `send` raised.
+#[pyclass(frozen, module = "fd_router._core")]
+pub(super) struct Resume(Arc<Upstream<Link>>);
+
+impl Resume {
+    pub(super) fn new(upstream: Arc<Upstream<Link>>) -> Self {
+        Self(upstream)
+    }
+}
+
+#[pymethods]
+impl Resume {
+    fn __call__(&self, sent: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = sent.py();
+        match sent.call_method0(intern!(py, "result")) {
+            Ok(_) => pump::resume(py, &self.0),
+            Err(error) => pump::fail(py, &self.0, error),
+        }
+    }
+}

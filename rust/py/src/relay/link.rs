@@ -1,0 +1,218 @@
+//! The Python side of an exchange: the futures it resolves and the `send` it feeds.
+//!
+//! Touched in the loop's thread. The mutex is for free-threaded builds and for `tail`, and is never held while
+//! Python code runs: `begin` takes out what a turn needs, `finish` puts back what came of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fd_router_relay::{Bytes, Exchange as Upstream, Failure};
+use pyo3::prelude::*;
+
+use super::border::Border;
+use super::exchange::Watch;
+
+/// What the relay keeps with each exchange for us.
+pub(super) struct Link {
+    pub(super) border: Arc<Border>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The future of the head, until it is resolved.
+    head: Option<Py<PyAny>>,
+    /// Cancels the exchange when a future of it is cancelled. Refers to the exchange: dropped when nothing waits.
+    watch: Option<Py<Watch>>,
+    /// Keeps the request's bytes until the head is there, so that Python memory is given back by this thread.
+    body: Option<Bytes>,
+    sink: Option<Sink>,
+    tail: Tail,
+    bytes: u64,
+}
+
+/// Where the body goes.
+struct Sink {
+    /// ASGI's `send`; None discards.
+    send: Option<Py<PyAny>>,
+    on_first: Option<Py<PyAny>>,
+    end: Py<PyAny>,
+    /// A `send` is under way: nothing more is handed over.
+    busy: bool,
+    /// How the body ended, once all of it was handed over.
+    outcome: Option<Result<(), Failure>>,
+}
+
+/// The last bytes that were handed over.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tail {
+    bytes: [u8; 4],
+    length: usize,
+}
+
+impl Tail {
+    fn append(&mut self, data: &[u8]) {
+        let kept = self.length.min(4_usize.saturating_sub(data.len()));
+        let mut bytes = [0; 4];
+        let recent = self.bytes[self.length - kept..self.length]
+            .iter()
+            .chain(&data[data.len() - data.len().min(4)..]);
+        let mut length = 0;
+        for (slot, byte) in bytes.iter_mut().zip(recent) {
+            *slot = *byte;
+            length += 1;
+        }
+        *self = Self { bytes, length };
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// What one turn hands over.
+pub(super) struct Turn {
+    pub(super) send: Option<Py<PyAny>>,
+    /// To be called, as these are the first bytes.
+    pub(super) on_first: Option<Py<PyAny>>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) outcome: Option<Result<(), Failure>>,
+}
+
+/// A body that is through.
+pub(super) struct Settled {
+    pub(super) end: Py<PyAny>,
+    pub(super) watch: Option<Py<Watch>>,
+    pub(super) outcome: Result<(), Failure>,
+    pub(super) bytes: u64,
+}
+
+impl Link {
+    pub(super) fn new(border: Arc<Border>, head: Py<PyAny>, body: Bytes) -> Self {
+        let state = State {
+            head: Some(head),
+            body: Some(body),
+            ..State::default()
+        };
+        Self {
+            border,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn set_watch(&self, watch: Py<Watch>) {
+        self.state().watch = Some(watch);
+    }
+
+    pub(super) fn watch(&self, py: Python<'_>) -> Option<Py<Watch>> {
+        self.state().watch.as_ref().map(|watch| watch.clone_ref(py))
+    }
+
+    /// Whether the head's future waits.
+    pub(super) fn wants_head(&self) -> bool {
+        self.state().head.is_some()
+    }
+
+    /// Takes the head's future, with what was kept for the time until now.
+    pub(super) fn take_head(&self) -> (Option<Py<PyAny>>, Option<Bytes>) {
+        let mut state = self.state();
+        (state.head.take(), state.body.take())
+    }
+
+    /// Attaches the receiver of the body; false if there is one.
+    pub(super) fn attach(
+        &self,
+        send: Option<Py<PyAny>>,
+        on_first: Option<Py<PyAny>>,
+        end: Py<PyAny>,
+    ) -> bool {
+        let mut state = self.state();
+        if state.sink.is_some() {
+            return false;
+        }
+        state.sink = Some(Sink {
+            send,
+            on_first,
+            end,
+            busy: false,
+            outcome: None,
+        });
+        true
+    }
+
+    /// Starts a turn if there is anything to hand over and the receiver is free.
+    pub(super) fn begin(&self, py: Python<'_>, upstream: &Upstream<Self>) -> Option<Turn> {
+        let mut state = self.state();
+        let sink = state.sink.as_mut().filter(|sink| !sink.busy)?;
+        let (bytes, outcome) = upstream.take_body();
+        if bytes.is_empty() && outcome.is_none() {
+            return None;
+        }
+        sink.busy = true;
+        let first = !bytes.is_empty() || matches!(outcome, Some(Ok(())));
+        let send = sink.send.as_ref().map(|send| send.clone_ref(py));
+        let on_first = if first { sink.on_first.take() } else { None };
+        if !bytes.is_empty() {
+            state.bytes += bytes.len() as u64;
+            state.tail.append(&bytes);
+        }
+        Some(Turn {
+            send,
+            on_first,
+            bytes,
+            outcome,
+        })
+    }
+
+    /// Keeps the end of a turn whose `send` is under way.
+    pub(super) fn hold(&self, outcome: Option<Result<(), Failure>>) {
+        if let Some(sink) = &mut self.state().sink {
+            sink.outcome = outcome;
+        }
+    }
+
+    /// Ends a turn: the receiver is free, or the body is through.
+    pub(super) fn release(&self, outcome: Option<Result<(), Failure>>) -> Option<Settled> {
+        let mut state = self.state();
+        let sink = state.sink.as_mut()?;
+        sink.busy = false;
+        let outcome = outcome.or_else(|| sink.outcome.take())?;
+        state.settle(outcome)
+    }
+
+    /// Ends the body although a `send` may be under way.
+    pub(super) fn settle(&self, outcome: Result<(), Failure>) -> Option<Settled> {
+        self.state().settle(outcome)
+    }
+
+    /// Drops what nobody waits for any more.
+    pub(super) fn forget(&self) {
+        let watch = {
+            let mut state = self.state();
+            if state.head.is_some() || state.sink.is_some() {
+                return;
+            }
+            state.watch.take()
+        };
+        drop(watch);
+    }
+
+    pub(super) fn tail(&self) -> Tail {
+        self.state().tail
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn settle(&mut self, outcome: Result<(), Failure>) -> Option<Settled> {
+        let sink = self.sink.take()?;
+        Some(Settled {
+            end: sink.end,
+            watch: self.watch.take(),
+            outcome,
+            bytes: self.bytes,
+        })
+    }
+}

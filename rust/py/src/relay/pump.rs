@@ -1,0 +1,161 @@
+//! Moving what an exchange has for Python across: its head, its bytes, its end.
+//!
+//! Runs in the loop's thread. An error that Python code raises where nobody can catch it goes to
+//! `sys.unraisablehook`; it never keeps other exchanges waiting.
+
+use std::sync::Arc;
+
+use fd_router_relay::{Exchange as Upstream, Failure};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use super::answer::{End, Head};
+use super::border::{raise, reject, resolve};
+use super::exchange::Resume;
+use super::link::{Link, Settled, Turn};
+
+/// Moves across what there is.
+pub(super) fn pump(py: Python<'_>, exchange: &Arc<Upstream<Link>>) {
+    let link = &exchange.side;
+    if link.wants_head()
+        && let Some(outcome) = exchange.take_head()
+    {
+        report(py, deliver_head(py, exchange, outcome));
+    }
+    if let Some(turn) = link.begin(py, exchange) {
+        report(py, hand_over(py, exchange, turn));
+    } else if let Some(failure) = exchange.aborted() {
+        // A receiver that is busy is not waited for.
+        report(py, finish(py, exchange, link.settle(Err(failure))));
+    }
+}
+
+fn deliver_head(
+    py: Python<'_>,
+    exchange: &Arc<Upstream<Link>>,
+    outcome: Result<fd_router_relay::Head, Failure>,
+) -> PyResult<()> {
+    let link = &exchange.side;
+    let (future, _request) = link.take_head();
+    let Some(future) = future else { return Ok(()) };
+    let future = future.into_bound(py);
+    match outcome {
+        Ok(head) => {
+            let whole = head.body.is_some();
+            if let Some(watch) = link.watch(py) {
+                future.call_method1(intern!(py, "remove_done_callback"), (watch,))?;
+            }
+            resolve(&future, Bound::new(py, Head::new(py, head))?.as_any())?;
+            if whole {
+                link.forget();
+            }
+        }
+        Err(failure) => {
+            reject(&future, &failure)?;
+            link.forget();
+        }
+    }
+    Ok(())
+}
+
+fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyResult<()> {
+    let link = &exchange.side;
+    let Turn {
+        send,
+        on_first,
+        bytes,
+        outcome,
+    } = turn;
+    let whole = matches!(outcome, Some(Ok(())));
+    let sent = match send {
+        Some(send) if whole || !bytes.is_empty() => {
+            let message = message(py, &bytes, !whole)?;
+            send.bind(py)
+                .call1((message,))
+                .and_then(|sent| link.border.pending(sent))
+        }
+        _ => Ok(None),
+    };
+    if let Some(on_first) = on_first {
+        report(py, on_first.call0(py).map(drop));
+    }
+    match sent {
+        Ok(None) => finish(py, exchange, link.release(outcome)),
+        Ok(Some(pending)) => {
+            link.hold(outcome);
+            let resume = Resume::new(Arc::clone(exchange));
+            pending
+                .call_method1(intern!(py, "add_done_callback"), (resume,))
+                .map(drop)
+        }
+        Err(error) => fail(py, exchange, error),
+    }
+}
+
+/// Goes on after a `send` that took its time.
+pub(super) fn resume(py: Python<'_>, exchange: &Arc<Upstream<Link>>) -> PyResult<()> {
+    finish(py, exchange, exchange.side.release(None))?;
+    pump(py, exchange);
+    Ok(())
+}
+
+/// Gives up an exchange whose receiver raised; the future of its end raises the same.
+pub(super) fn fail(py: Python<'_>, exchange: &Arc<Upstream<Link>>, error: PyErr) -> PyResult<()> {
+    exchange.cancel();
+    match exchange.side.settle(Ok(())) {
+        Some(settled) => raise(settled.end.bind(py), error.into_value(py).bind(py)),
+        None => Ok(()),
+    }
+}
+
+fn finish(
+    py: Python<'_>,
+    exchange: &Arc<Upstream<Link>>,
+    settled: Option<Settled>,
+) -> PyResult<()> {
+    let Some(Settled {
+        end,
+        watch,
+        outcome,
+        bytes,
+    }) = settled
+    else {
+        return Ok(());
+    };
+    let end = end.into_bound(py);
+    match outcome {
+        Ok(()) => {
+            if let Some(watch) = watch {
+                end.call_method1(intern!(py, "remove_done_callback"), (watch,))?;
+            }
+            resolve(
+                &end,
+                Bound::new(
+                    py,
+                    End {
+                        bytes,
+                        chunks: exchange.chunks(),
+                    },
+                )?
+                .as_any(),
+            )
+        }
+        Err(failure) => reject(&end, &failure),
+    }
+}
+
+fn message<'py>(py: Python<'py>, body: &[u8], more_body: bool) -> PyResult<Bound<'py, PyDict>> {
+    let message = PyDict::new(py);
+    message.set_item(intern!(py, "type"), intern!(py, "http.response.body"))?;
+    message.set_item(intern!(py, "body"), PyBytes::new(py, body))?;
+    message.set_item(intern!(py, "more_body"), more_body)?;
+    Ok(message)
+}
+
+/// An error with no place to go.
+fn report(py: Python<'_>, result: PyResult<()>) {
+    if let Err(error) = result {
+        error.write_unraisable(py, None);
+    }
+}
