@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from fd_router.config.setting import shown
 from fd_router.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                problem = f'key "{key.value}" is there twice'
+                problem = f'key "{shown(key.value)}" is there twice'
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         self.flatten_mapping(node)

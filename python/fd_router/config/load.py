@@ -14,7 +14,7 @@ import yaml
 
 from fd_router.config.document import compose, type_of
 from fd_router.config.schema import SECTIONS, Config, ServerConfig, settings_of
-from fd_router.config.setting import Choice, Found, Setting, Type
+from fd_router.config.setting import Choice, Found, Setting, Type, shown
 from fd_router.errors import ConfigError
 
 MAX_FILE_BYTES = 1 << 20
@@ -138,7 +138,7 @@ def _found(node: yaml.Node) -> Found:
 
 
 def _name(key: yaml.Node) -> str:
-    return key.value if isinstance(key, yaml.ScalarNode) else f"({_found(key)})"
+    return shown(key.value) if isinstance(key, yaml.ScalarNode) else f"({_found(key)})"
 
 
 def _line(node: yaml.Node) -> str:

@@ -20,7 +20,7 @@ class Found:
     def __str__(self) -> str:
         if self.type in ("list", "mapping"):
             return f"a {self.type}"
-        return f'"{self.text}"' if self.type == "text" else self.text
+        return f'"{shown(self.text)}"' if self.type == "text" else shown(self.text)
 
 
 class Kind(Protocol):
@@ -195,6 +195,15 @@ def setting(kind: Kind, default: Any, meaning: str, unit: str = "") -> Any:
     """A dataclass field that carries its `Setting`."""
     metadata = {"setting": Setting(kind, default, unit, meaning)}
     return field(metadata=metadata) if default is None else field(default=default, metadata=metadata)
+
+
+def shown(text: str) -> str:
+    """Text of others as it may stand in a message: one line, printable, not too long."""
+    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+
+
+_SHOWN = 80
 
 
 def plain(value: float) -> str:
