@@ -212,7 +212,13 @@ class App:
         items = {
             role: [to_item(instance) for instance in self._fleet.registry.of_role(role)] for role in ROLES
         }
-        return dict(sorted({"code": 200, "msg": "success", **items}.items()))
+        return {
+            "code": 200,
+            "decode": items["decode"],
+            "mixed": items["mixed"],
+            "msg": "success",
+            "prefill": items["prefill"],
+        }
 
     async def _registered_number(self, client: Client) -> None:
         await client.answer_json(200, self._fleet.registry.counts())
