@@ -65,7 +65,7 @@ class Client:
         self._receive = receive
         self._on_gone: Callable[[], None] | None = None
 
-    async def read_body(self, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109 - a timer, see _Timer
+    async def read_body(self, limit: int, timeout: float) -> bytes:
         """The whole body.
 
         Raises `BodyTooLargeError` over `limit` bytes (at the announced length, before a byte is read),

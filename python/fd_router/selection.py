@@ -62,6 +62,7 @@ class Selector:
         metrics: Metrics,
     ) -> None:
         self._scheduler = scheduler
+        self._policies = policies
         self._tokenized = {
             role
             for role, policy in policies.items()
@@ -101,7 +102,7 @@ class Selector:
         try:
             lease = self._scheduler.select(role, request, tokens=tokens, exclude=exclude)
         except NoWorkerError as error:
-            self._metrics.decision(role, "no_worker")
+            self._metrics.decision(self._policies[role], "no_worker")
             raise errors.NoWorkerError("no healthy workers available") from error
         self._tell(lease, tags)
         return Booking(lease, self._log, tags)
