@@ -1,5 +1,24 @@
 //! Scheduling core: reads request bodies, counts load, remembers prefixes, applies policies.
 //!
-//! No `PyO3`, no I/O, no clock and no source of chance: time and seeds are arguments.
+//! No `PyO3`, no I/O, no clock and no source of chance: time and seeds are arguments. Times are whole milliseconds
+//! on any clock that does not run backwards.
+//!
+//! - [`scan`] reads the few keys that matter out of a request body and leaves its bytes alone.
+//! - [`hash`] cuts a prompt into blocks and gives each a chained hash.
+//! - [`tree`] remembers which worker has seen which prefix, within a fixed memory.
+//! - [`load`] counts what every worker has in hand; a [`load::Lease`] is one booked unit.
+//! - [`policy`] has one leaf file per policy.
+//! - [`scheduler`] ties them together: choosing and booking are one step.
 
 #![forbid(unsafe_code)]
+
+pub mod hash;
+pub mod ids;
+pub mod load;
+pub mod policy;
+pub mod scan;
+pub mod scheduler;
+pub mod stats;
+pub mod tree;
+
+mod rng;

@@ -1,8 +1,187 @@
 //! Binding of the scheduler.
 
+mod config;
+mod lease;
+mod tree_stats;
+
+use std::time::Instant;
+
+use fd_router_core::ids::Role;
+use fd_router_core::policy::Policy;
+use fd_router_core::scheduler::{Load, Options, Scheduler as Core, SelectError};
+use pyo3::create_exception;
+use pyo3::exceptions::{PyLookupError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyMapping, PyTuple};
+
+use crate::request::Request;
+
+use self::config::Arguments;
+use self::lease::Lease;
+use self::tree_stats::TreeStats;
+
+create_exception!(
+    fd_router._core,
+    NoWorkerError,
+    PyLookupError,
+    "No candidate is left for the role."
+);
+
+/// Workers, their counters, the prefix tree and the nine policies.
+#[pyclass(frozen, module = "fd_router._core")]
+struct Scheduler {
+    core: Core,
+    /// The zero of the core's clock.
+    start: Instant,
+}
+
+impl Scheduler {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[pymethods]
+impl Scheduler {
+    #[new]
+    #[pyo3(signature = (
+        *,
+        policies,
+        block_size = 64,
+        cache_max_bytes = 536_870_912,
+        eviction_secs = 1800.0,
+        balance_abs_threshold = 1.0,
+        balance_rel_threshold = 0.2,
+        hit_ratio_weight = 1.0,
+        load_balance_weight = 1.0,
+        waiting_weight = 1.0,
+        metrics_max_age_secs = 3.0,
+        seed = 0,
+    ))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the constructor takes the configuration by keyword"
+    )]
+    fn new(
+        policies: &Bound<'_, PyMapping>,
+        block_size: usize,
+        cache_max_bytes: usize,
+        eviction_secs: f64,
+        balance_abs_threshold: f64,
+        balance_rel_threshold: f64,
+        hit_ratio_weight: f64,
+        load_balance_weight: f64,
+        waiting_weight: f64,
+        metrics_max_age_secs: f64,
+        seed: u64,
+    ) -> PyResult<Self> {
+        let arguments = Arguments {
+            policies: policies.items()?.extract()?,
+            block_size,
+            cache_max_bytes,
+            eviction_secs,
+            balance_abs_threshold,
+            balance_rel_threshold,
+            hit_ratio_weight,
+            load_balance_weight,
+            waiting_weight,
+            metrics_max_age_secs,
+            seed,
+        };
+        let config = arguments.check().map_err(PyValueError::new_err)?;
+        Ok(Self {
+            core: Core::new(&config),
+            start: Instant::now(),
+        })
+    }
+
+    fn add(&self, url: &str, role: &str) -> PyResult<()> {
+        self.core.add(url, role_of(role)?);
+        Ok(())
+    }
+
+    fn remove(&self, url: &str) -> Option<(u64, u64)> {
+        self.core.remove(url)
+    }
+
+    fn count(&self, role: &str) -> PyResult<usize> {
+        Ok(self.core.count(role_of(role)?))
+    }
+
+    #[pyo3(signature = (role, request, *, tokens = None, exclude = Vec::new()))]
+    fn select(
+        &self,
+        py: Python<'_>,
+        role: &str,
+        request: &Bound<'_, Request>,
+        tokens: Option<Vec<i64>>,
+        exclude: Vec<String>,
+    ) -> PyResult<Lease> {
+        let role = role_of(role)?;
+        let request = request.get();
+        let options = Options { tokens, exclude };
+        let select = || {
+            self.core
+                .select(role, &request.scanned, &options, self.now())
+        };
+        let decision = if request.is_long() {
+            py.detach(select)
+        } else {
+            select()
+        };
+        decision.map(Lease::new).map_err(|error| match error {
+            SelectError::NoWorker => NoWorkerError::new_err(error.to_string()),
+            SelectError::NotServed(_) => PyValueError::new_err(error.to_string()),
+        })
+    }
+
+    fn observe(&self, url: &str, running: f64, waiting: f64) {
+        self.core.observe(url, running, waiting, self.now());
+    }
+
+    fn loads(&self) -> Vec<(String, &'static str, u64, u64)> {
+        let loads = self.core.loads().into_iter();
+        loads
+            .map(
+                |Load {
+                     url,
+                     role,
+                     running,
+                     tokens,
+                 }| (url, role.name(), running, tokens),
+            )
+            .collect()
+    }
+
+    fn reap(&self) -> (Vec<String>, Vec<String>) {
+        let reaped = self.core.reap();
+        (reaped.removed, reaped.preserved)
+    }
+
+    fn expire(&self) -> u64 {
+        self.core.expire(self.now())
+    }
+
+    fn tree(&self) -> TreeStats {
+        TreeStats(self.core.tree())
+    }
+
+    fn sessions(&self) -> (u64, u64) {
+        self.core.sessions()
+    }
+}
+
+fn role_of(name: &str) -> PyResult<Role> {
+    name.parse()
+        .map_err(|error: fd_router_core::ids::UnknownRole| PyValueError::new_err(error.to_string()))
+}
 
 /// Adds this part's classes to the module.
-pub(crate) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add_class::<Lease>()?;
+    module.add_class::<Scheduler>()?;
+    module.add_class::<TreeStats>()?;
+    module.add("NoWorkerError", py.get_type::<NoWorkerError>())?;
+    module.add("POLICIES", PyTuple::new(py, Policy::ALL.map(Policy::name))?)
 }

@@ -1,0 +1,142 @@
+//! The policies: one trait, one leaf file each, named as on the wire, and one exhaustive match that builds them.
+
+mod cache_aware;
+mod explain;
+mod fd_metrics_score;
+mod fd_remote_metrics_score;
+mod power_of_two;
+mod process_tokens;
+mod random;
+mod remote_cache_aware;
+mod request_num;
+mod round_robin;
+mod rule;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use self::explain::Explanation;
+pub use self::rule::{Candidate, Fallback, Verdict};
+pub(crate) use self::rule::{Choice, Rule, Scene};
+
+/// The policies by their wire names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// See [`random`].
+    Random,
+    /// See [`round_robin`].
+    RoundRobin,
+    /// See [`power_of_two`].
+    PowerOfTwo,
+    /// See [`process_tokens`].
+    ProcessTokens,
+    /// See [`request_num`].
+    RequestNum,
+    /// See [`fd_metrics_score`].
+    FdMetricsScore,
+    /// See [`fd_remote_metrics_score`].
+    FdRemoteMetricsScore,
+    /// See [`cache_aware`].
+    CacheAware,
+    /// See [`remote_cache_aware`].
+    RemoteCacheAware,
+}
+
+impl Policy {
+    /// Every policy, in the order in which they are documented.
+    pub const ALL: [Self; 9] = [
+        Self::Random,
+        Self::RoundRobin,
+        Self::PowerOfTwo,
+        Self::ProcessTokens,
+        Self::RequestNum,
+        Self::FdMetricsScore,
+        Self::FdRemoteMetricsScore,
+        Self::CacheAware,
+        Self::RemoteCacheAware,
+    ];
+
+    /// The wire name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::RoundRobin => "round_robin",
+            Self::PowerOfTwo => "power_of_two",
+            Self::ProcessTokens => "process_tokens",
+            Self::RequestNum => "request_num",
+            Self::FdMetricsScore => "fd_metrics_score",
+            Self::FdRemoteMetricsScore => "fd_remote_metrics_score",
+            Self::CacheAware => "cache_aware",
+            Self::RemoteCacheAware => "remote_cache_aware",
+        }
+    }
+
+    /// Whether the policy looks at prefixes, so that the prompt has to be hashed.
+    pub const fn reads_prefixes(self) -> bool {
+        matches!(self, Self::CacheAware | Self::RemoteCacheAware)
+    }
+
+    pub(crate) fn build(self, settings: &Settings, seed: u64) -> Box<dyn Rule> {
+        match self {
+            Self::Random => Box::new(random::Random::new(seed)),
+            Self::RoundRobin => Box::new(round_robin::RoundRobin::default()),
+            Self::PowerOfTwo => Box::new(power_of_two::PowerOfTwo::new(seed)),
+            Self::ProcessTokens => Box::new(process_tokens::ProcessTokens),
+            Self::RequestNum => Box::new(request_num::RequestNum),
+            Self::FdMetricsScore => Box::new(fd_metrics_score::FdMetricsScore),
+            Self::FdRemoteMetricsScore => {
+                Box::new(fd_remote_metrics_score::FdRemoteMetricsScore::new(settings))
+            }
+            Self::CacheAware => Box::new(cache_aware::CacheAware::new(settings)),
+            Self::RemoteCacheAware => Box::new(remote_cache_aware::RemoteCacheAware::new(settings)),
+        }
+    }
+}
+
+/// A name that no policy has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownPolicy(String);
+
+impl fmt::Display for UnknownPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "unknown policy {:?}: use one of {}",
+            self.0,
+            Policy::ALL.map(Policy::name).join(", ")
+        )
+    }
+}
+
+impl std::error::Error for UnknownPolicy {}
+
+impl FromStr for Policy {
+    type Err = UnknownPolicy;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
+        Self::ALL
+            .into_iter()
+            .find(|policy| policy.name() == name)
+            .ok_or_else(|| UnknownPolicy(name.to_owned()))
+    }
+}
+
+/// What tunes the policies that score. 0 is a value like any other.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Loads further apart than this ...
+    pub balance_abs_threshold: f64,
+    /// ... and, as a share of the highest, than this are imbalanced.
+    pub balance_rel_threshold: f64,
+    /// Weight of the share of a prompt that a worker lacks.
+    pub hit_ratio_weight: f64,
+    /// Weight of a worker's load as a share of the highest.
+    pub load_balance_weight: f64,
+    /// Weight of a waiting request beside a running one.
+    pub waiting_weight: f64,
+    /// Milliseconds for which an engine's own counts are used.
+    pub metrics_max_age: u64,
+}

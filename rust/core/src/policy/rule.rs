@@ -1,0 +1,117 @@
+//! What a policy is given and what it gives back.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Policy;
+use crate::ids::{Role, Slot};
+use crate::load::Worker;
+use crate::tree::Tree;
+
+/// A worker that may be chosen.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Its counters and metrics.
+    pub worker: Arc<Worker>,
+    /// Its place in the prefix tree; None, and so no credit, beyond [`Slot::LIMIT`] workers.
+    pub slot: Option<Slot>,
+}
+
+/// One decision's view of the world.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) role: Role,
+    /// At least one, ascending by url as plain strings.
+    pub(crate) candidates: &'a [Candidate],
+    /// Block hashes of the prompt; None for a prompt without text.
+    pub(crate) prefix: Option<&'a [u64]>,
+    pub(crate) tree: &'a Mutex<Tree>,
+    /// Milliseconds.
+    pub(crate) now: u64,
+}
+
+impl Scene<'_> {
+    /// The first of the candidates with the least `key`.
+    pub(crate) fn least<K: PartialOrd>(&self, key: impl Fn(&Worker) -> K) -> usize {
+        let mut keys = self
+            .candidates
+            .iter()
+            .map(|candidate| key(&candidate.worker))
+            .enumerate();
+        let Some(mut best) = keys.next() else {
+            return 0;
+        };
+        for next in keys {
+            if next.1 < best.1 {
+                best = next;
+            }
+        }
+        best.0
+    }
+}
+
+/// Who was chosen and why.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    /// Among the scene's candidates.
+    pub(crate) index: usize,
+    /// The policy that decided in the end.
+    pub(crate) policy: Policy,
+    pub(crate) verdict: Verdict,
+}
+
+impl Choice {
+    /// The choice of a policy that has nothing to explain.
+    pub(crate) const fn plain(policy: Policy, index: usize) -> Self {
+        Self {
+            index,
+            policy,
+            verdict: Verdict::Plain,
+        }
+    }
+}
+
+/// How a choice came about, as far as it is logged.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// Nothing to tell.
+    Plain,
+    /// A cache-aware policy left the choice to `process_tokens`.
+    FellBack(Fallback),
+    /// A cache-aware policy scored the candidates.
+    Scored {
+        /// Load of each candidate.
+        loads: Box<[u64]>,
+        /// Candidates with a hit ratio above 0, and that ratio in whole percent.
+        hits: Box<[(u32, u8)]>,
+        /// Blocks of the prompt that the chosen worker has.
+        matched: u32,
+        /// Blocks of the prompt.
+        blocks: u32,
+    },
+}
+
+/// Why a cache-aware policy did not score.
+#[derive(Debug, Clone)]
+pub enum Fallback {
+    /// The loads, one per candidate, are too far apart.
+    Imbalanced(Box<[u64]>),
+    /// The prompt has no text.
+    EmptyPrompt,
+}
+
+impl Fallback {
+    /// The words of upstream's log line.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Imbalanced(_) => "load imbalanced",
+            Self::EmptyPrompt => "tokenize failed: empty prompt for tokenizer",
+        }
+    }
+}
+
+/// A policy: looks at a scene and changes nothing but itself.
+pub(crate) trait Rule: Send + std::fmt::Debug {
+    fn choose(&mut self, scene: &Scene<'_>) -> Choice;
+}

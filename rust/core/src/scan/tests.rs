@@ -1,0 +1,126 @@
+use super::*;
+
+fn chat(body: &str) -> Body {
+    Body::scan(body.as_bytes(), Prompt::Messages).unwrap()
+}
+
+fn plain(body: &str) -> Body {
+    Body::scan(body.as_bytes(), Prompt::Plain).unwrap()
+}
+
+fn refused(body: impl AsRef<[u8]>) -> String {
+    Body::scan(body.as_ref(), Prompt::Messages)
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn chat_text_joins_trimmed_pieces() {
+    let body = chat(
+        r#"{"messages":[{"role":"user","content":"  hello\n"},{"content":[{"type":"text","text":"hi"},
+        {"type":"image_url","text":"no"},{"type":"text","text":" "}]},{"content":null},7,{"content":"how are you"}]}"#,
+    );
+    assert_eq!(body.text, "hello hi how are you");
+    assert_eq!(body.token_estimate(), 40);
+}
+
+#[test]
+fn completion_text_takes_strings_only() {
+    assert_eq!(plain(r#"{"prompt":["","hello",""]}"#).text, "hello");
+    assert_eq!(plain(r#"{"prompt":" a "}"#).text, "a");
+    assert_eq!(plain(r#"{"prompt":[1,2,3]}"#).text, "");
+    assert_eq!(plain(r#"{"messages":[{"content":"x"}]}"#).text, "");
+}
+
+#[test]
+fn the_last_of_equal_keys_wins() {
+    let body = chat(
+        r#"{"stream":true,"stream":1,"messages":[{"content":"a"}],
+        "messages":[{"content":"b","content":"c"},{"content":"d","content":5}]}"#,
+    );
+    assert!(!body.stream);
+    assert_eq!(body.text, "c");
+}
+
+#[test]
+fn escapes_in_keys_and_values_are_read() {
+    let body = chat(r#"{"\u0073tream":true,"request_id":"a\u00e9\ud83d\ude00\ud800x\\\/"}"#);
+    assert!(body.stream);
+    assert_eq!(body.request_id.as_deref(), Some("aé😀\u{FFFD}x\\/"));
+}
+
+#[test]
+fn ids_have_their_types() {
+    assert_eq!(
+        chat(r#"{"request_id":123}"#).request_id.as_deref(),
+        Some("123")
+    );
+    assert_eq!(chat(r#"{"request_id":null}"#).request_id, None);
+    assert_eq!(
+        chat(r#"{"session_id":"","extra_body":{"session_id":"x"}}"#)
+            .session_id
+            .as_deref(),
+        Some("x")
+    );
+    assert_eq!(chat(r#"{"session_id":5}"#).session_id, None);
+    assert_eq!(
+        chat(r#"{"extra_body":{"session_id":"x"},"extra_body":[]}"#).session_id,
+        None
+    );
+}
+
+#[test]
+fn what_is_not_an_object_is_refused() {
+    assert_eq!(refused(""), "unexpected end of input at byte 0");
+    assert_eq!(refused(" [1]"), "expected an object at byte 1");
+    assert_eq!(
+        refused("{} {}"),
+        "unexpected data after the object at byte 3"
+    );
+    assert_eq!(refused(r#"{"a":NaN}"#), "expected a value at byte 5");
+    assert_eq!(refused(r#"{"a":01}"#), "expected `,` or `}` at byte 6");
+    assert_eq!(refused(r#"{"a":1.}"#), "invalid number at byte 7");
+    assert_eq!(
+        refused("{\"a\":\"\n\"}"),
+        "control character in string at byte 6"
+    );
+    assert_eq!(
+        refused(r#"{"a":"\x"}"#),
+        "invalid escape in string at byte 6"
+    );
+    assert_eq!(refused(b"{\"a\":\"\xff\"}"), "invalid UTF-8 at byte 6");
+    assert_eq!(refused("\u{feff}{}"), "expected an object at byte 0");
+    assert_eq!(refused(r#"{"a":1,}"#), "expected a string as key at byte 7");
+}
+
+#[test]
+fn nesting_has_a_limit() {
+    let nested = |levels: usize| {
+        format!(
+            "{{\"a\":{}{}}}",
+            "[".repeat(levels - 1),
+            "]".repeat(levels - 1)
+        )
+    };
+    chat(&nested(DEPTH_LIMIT));
+    assert!(refused(nested(DEPTH_LIMIT + 1)).starts_with("nested deeper than 128 levels"));
+}
+
+#[test]
+fn splice_replaces_and_adds() {
+    let members = Members {
+        request_id: Some(b"\"r\""),
+        disaggregate_info: Some(b"{}"),
+    };
+    let splice =
+        |text: &str| String::from_utf8(chat(text).splice(text.as_bytes(), &members)).unwrap();
+    assert_eq!(splice("{}"), r#"{"request_id":"r","disaggregate_info":{}}"#);
+    assert_eq!(
+        splice(r#"{"a": 9007199254740993 } "#),
+        r#"{"a": 9007199254740993 ,"request_id":"r","disaggregate_info":{}} "#
+    );
+    assert_eq!(
+        splice(r#"{"disaggregate_info" : [1] ,"b":2,"request_id":null,"request_id":3}"#),
+        r#"{"disaggregate_info" : {} ,"b":2,"request_id":"r","request_id":"r"}"#
+    );
+}

@@ -1,0 +1,310 @@
+//! The scheduler: choosing a worker and booking it are one step.
+//!
+//! # Locks
+//! Taken in this order, any of them left out, each held for microseconds and never across a call out of this crate:
+//! 1. `roster`: who is a candidate. Shared by decisions, exclusive for joining and leaving.
+//! 2. `rules`: the policies and their cursors. Held from the choice to the booking, so that no two decisions see the
+//!    same idle worker.
+//! 3. `tree`: prefixes.
+//! 4. `sessions`: stickiness.
+//!
+//! Counters are atomic and need none of them: a lease is given back without waiting for a decision.
+
+mod roster;
+mod rules;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::hash;
+use crate::ids::Role;
+use crate::load::{Lease, Worker};
+use crate::policy::{Candidate, Explanation, Policy, Scene, Settings, Verdict};
+use crate::scan::Body;
+use crate::stats::{Stickiness, TreeStats};
+use crate::tree::Tree;
+
+use self::roster::Roster;
+use self::rules::Rules;
+
+pub use self::roster::{Load, Reaped};
+
+/// How a scheduler is set up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The policy of each role that is served.
+    pub policies: Vec<(Role, Policy)>,
+    /// Code points or tokens in a block, at least 1.
+    pub block_size: usize,
+    /// Bound on the prefix tree's memory.
+    pub cache_max_bytes: usize,
+    /// Milliseconds for which an unused prefix is remembered.
+    pub idle_limit: u64,
+    /// What tunes the policies.
+    pub settings: Settings,
+    /// Seed of all chance.
+    pub seed: u64,
+}
+
+/// What a decision is about, beside the request.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The tokenizer's ids; without them code points are hashed.
+    pub tokens: Option<Vec<i64>>,
+    /// Urls not to choose, unless nothing else is left.
+    pub exclude: Vec<String>,
+}
+
+/// Why nobody was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelectError {
+    /// The role has no worker.
+    NoWorker,
+    /// No policy was configured for the role.
+    NotServed(Role),
+}
+
+impl fmt::Display for SelectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWorker => f.write_str("no healthy workers available"),
+            Self::NotServed(role) => write!(
+                f,
+                "role {role} is not served: the scheduler was given no policy for it"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SelectError {}
+
+/// A booked worker and how it was found.
+#[derive(Debug)]
+pub struct Decision {
+    /// What was booked; given back when dropped.
+    pub lease: Lease,
+    /// The role that was asked for.
+    pub role: Role,
+    /// The policy that decided in the end.
+    pub policy: Policy,
+    /// The worker's running count just after booking.
+    pub running: u64,
+    /// The worker's tokens just after booking.
+    pub tokens: u64,
+    /// What a cache-aware policy saw.
+    pub explanation: Explanation,
+}
+
+impl Decision {
+    /// Why a cache-aware policy fell back.
+    pub const fn reason(&self) -> Option<&'static str> {
+        match &self.explanation.verdict {
+            Verdict::FellBack(fallback) => Some(fallback.reason()),
+            Verdict::Plain | Verdict::Scored { .. } => None,
+        }
+    }
+
+    /// Predicted share of the prompt's blocks that the worker has; None where no match was made.
+    pub fn hit_ratio(&self) -> Option<f64> {
+        match self.explanation.verdict {
+            Verdict::Scored {
+                matched, blocks, ..
+            } => Some(f64::from(matched) / f64::from(blocks.max(1))),
+            Verdict::Plain | Verdict::FellBack(_) => None,
+        }
+    }
+}
+
+/// Workers, their counters, the prefix tree and the policies. Times are milliseconds on one clock.
+#[derive(Debug)]
+pub struct Scheduler {
+    roster: RwLock<Roster>,
+    rules: Mutex<Rules>,
+    tree: Mutex<Tree>,
+    sessions: Mutex<Stickiness>,
+    policies: [Option<Policy>; Role::ALL.len()],
+    block_size: usize,
+}
+
+impl Scheduler {
+    /// A scheduler without workers.
+    pub fn new(config: &Config) -> Self {
+        let mut policies = [None; Role::ALL.len()];
+        for &(role, policy) in &config.policies {
+            policies[role.index()] = Some(policy);
+        }
+        Self {
+            roster: RwLock::default(),
+            rules: Mutex::new(Rules::new(
+                policies.iter().flatten(),
+                &config.settings,
+                config.seed,
+            )),
+            tree: Mutex::new(Tree::new(config.cache_max_bytes, config.idle_limit)),
+            sessions: Mutex::default(),
+            policies,
+            block_size: config.block_size.max(1),
+        }
+    }
+
+    /// Makes a worker a candidate; a known url keeps its counters and takes the new role.
+    ///
+    /// One that left and comes back goes on with its counters as far as leases are still out, and has no prefix.
+    pub fn add(&self, url: &str, role: Role) {
+        let mut roster = self.roster.write();
+        roster.add(url, role, || self.tree.lock().assign());
+    }
+
+    /// Takes a worker out of selection and forgets its prefixes. Returns its (running, tokens).
+    pub fn remove(&self, url: &str) -> Option<(u64, u64)> {
+        let mut roster = self.roster.write();
+        let gone = roster.remove(url)?;
+        if let Some(slot) = gone.slot {
+            self.tree.lock().retire(slot);
+        }
+        Some((gone.worker.running(), gone.worker.tokens()))
+    }
+
+    /// Candidates of a role.
+    pub fn count(&self, role: Role) -> usize {
+        self.roster.read().candidates(role).len()
+    }
+
+    /// Chooses a worker by the role's policy and books it.
+    pub fn select(
+        &self,
+        role: Role,
+        body: &Body,
+        options: &Options,
+        now: u64,
+    ) -> Result<Decision, SelectError> {
+        let policy = self.policies[role.index()].ok_or(SelectError::NotServed(role))?;
+        let prefix = policy
+            .reads_prefixes()
+            .then(|| self.prefix(body, options.tokens.as_deref()))
+            .flatten();
+        let roster = self.roster.read();
+        let candidates = without(roster.candidates(role), &options.exclude);
+        if candidates.is_empty() {
+            return Err(SelectError::NoWorker);
+        }
+        let scene = Scene {
+            role,
+            candidates: &candidates,
+            prefix: prefix.as_deref(),
+            tree: &self.tree,
+            now,
+        };
+        let mut rules = self.rules.lock();
+        let choice = rules.choose(policy, &scene);
+        let chosen = &candidates[choice.index];
+        let (lease, (running, tokens)) =
+            Lease::new(Arc::clone(&chosen.worker), body.token_estimate());
+        drop(rules);
+        if matches!(choice.verdict, Verdict::Scored { .. }) {
+            self.learn(
+                chosen,
+                role,
+                prefix.as_deref().unwrap_or_default(),
+                body.session_id.as_deref(),
+                now,
+            );
+        }
+        drop(roster);
+        let explanation = Explanation {
+            candidates,
+            index: choice.index,
+            verdict: choice.verdict,
+        };
+        Ok(Decision {
+            lease,
+            role,
+            policy: choice.policy,
+            running,
+            tokens,
+            explanation,
+        })
+    }
+
+    /// Takes an engine's own counts; an unknown url is ignored.
+    pub fn observe(&self, url: &str, running: f64, waiting: f64, now: u64) {
+        if let Some(worker) = self.roster.read().worker(url) {
+            worker.observe(running, waiting, now);
+        }
+    }
+
+    /// Loads of every candidate and of every departed worker with a lease out, by url.
+    pub fn loads(&self) -> Vec<Load> {
+        self.roster.read().loads()
+    }
+
+    /// Forgets departed workers without leases.
+    pub fn reap(&self) -> Reaped {
+        self.roster.write().reap()
+    }
+
+    /// Drops blocks that are too old, a bounded part per call. Returns the blocks dropped.
+    pub fn expire(&self, now: u64) -> u64 {
+        self.tree.lock().expire(now)
+    }
+
+    /// A snapshot of the prefix tree.
+    pub fn tree(&self) -> TreeStats {
+        self.tree.lock().stats()
+    }
+
+    /// Session stickiness since the start: (hits, scored requests with a session).
+    pub fn sessions(&self) -> (u64, u64) {
+        self.sessions.lock().totals()
+    }
+
+    /// Block hashes of the prompt; None for one without text.
+    fn prefix(&self, body: &Body, tokens: Option<&[i64]>) -> Option<Vec<u64>> {
+        (body.chars > 0).then(|| match tokens {
+            Some(tokens) => hash::of_tokens(tokens, self.block_size),
+            None => hash::of_text(&body.text, self.block_size),
+        })
+    }
+
+    /// Records a scored choice.
+    fn learn(
+        &self,
+        chosen: &Candidate,
+        role: Role,
+        prefix: &[u64],
+        session: Option<&str>,
+        now: u64,
+    ) {
+        if let Some(slot) = chosen.slot {
+            self.tree.lock().record(prefix, slot, now);
+        }
+        if let Some(session) = session {
+            // Seeded by role: a session's prefill and decode workers are two different habits.
+            let session = hash::of_name(session, role.index() as u64);
+            self.sessions.lock().note(session, chosen.worker.key());
+        }
+    }
+}
+
+/// The candidates that are not excluded, or all if that leaves none.
+fn without(candidates: &Arc<[Candidate]>, exclude: &[String]) -> Arc<[Candidate]> {
+    if exclude.is_empty() {
+        return Arc::clone(candidates);
+    }
+    let excluded = |worker: &Worker| exclude.iter().any(|url| url == worker.url());
+    let left: Arc<[Candidate]> = candidates
+        .iter()
+        .filter(|candidate| !excluded(&candidate.worker))
+        .cloned()
+        .collect();
+    if left.is_empty() {
+        Arc::clone(candidates)
+    } else {
+        left
+    }
+}

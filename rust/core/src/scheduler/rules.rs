@@ -1,0 +1,28 @@
+//! The policies in use, one instance each, so that roles with the same policy share its cursor.
+
+use crate::policy::{Choice, Policy, Rule, Scene, Settings};
+
+#[derive(Debug)]
+pub(super) struct Rules(Vec<(Policy, Box<dyn Rule>)>);
+
+impl Rules {
+    pub(super) fn new<'a>(
+        wanted: impl Iterator<Item = &'a Policy>,
+        settings: &Settings,
+        seed: u64,
+    ) -> Self {
+        let mut rules: Vec<(Policy, Box<dyn Rule>)> = Vec::new();
+        for &policy in wanted {
+            if rules.iter().all(|(known, _)| *known != policy) {
+                rules.push((policy, policy.build(settings, seed)));
+            }
+        }
+        Self(rules)
+    }
+
+    /// `policy` must be one of those wanted.
+    pub(super) fn choose(&mut self, policy: Policy, scene: &Scene<'_>) -> Choice {
+        let rule = self.0.iter_mut().find(|(known, _)| *known == policy);
+        rule.map_or(Choice::plain(policy, 0), |(_, rule)| rule.choose(scene))
+    }
+}

@@ -1,0 +1,76 @@
+//! Writing: a prompt's chain is recorded for the worker that got it.
+
+use super::Tree;
+use super::slab::{EDGE, NIL, NodeId};
+use super::walk::Step;
+use crate::ids::Slot;
+
+impl Tree {
+    /// Notes that the worker of `slot` has the blocks of `hashes`, which are a chain as [`crate::hash`] makes it.
+    ///
+    /// A chain longer than the whole capacity is noted as far as there is room.
+    pub fn record(&mut self, hashes: &[u64], slot: Slot, now: u64) {
+        self.advance(now);
+        let path: Vec<Step> = self.descend(hashes).collect();
+        if let Some(last) = path.last().filter(|last| !last.whole) {
+            self.split(last.id, last.matched);
+        }
+        for step in path.iter().rev() {
+            self.slab.bring_to_front(step.id);
+            self.hold(step.id, slot);
+        }
+        let known: usize = path.iter().map(|step| step.matched).sum();
+        let mut deepest = path.last().map_or(NIL, |last| last.id);
+        for edge in hashes[known..].chunks(EDGE) {
+            let Some(id) = self.add(edge, self.clock, deepest, deepest) else {
+                break;
+            };
+            self.hold(id, slot);
+            deepest = id;
+        }
+        self.keep_to_capacity();
+    }
+
+    /// Cuts a node after `at` blocks; the rest becomes a node below it with the same holders.
+    ///
+    /// Without room for another node the rest is dropped: the node is then the last of the list, so a leaf.
+    fn split(&mut self, id: NodeId, at: usize) {
+        let node = self.slab.node(id);
+        let stamp = node.stamp;
+        let rest = node.hashes()[at..].to_vec();
+        self.slab.node_mut(id).truncate(at);
+        self.blocks -= rest.len() as u64;
+        if let Some(below) = self.add(&rest, stamp, id, id) {
+            self.slab.copy_holders(id, below);
+            self.slots.clear_swept(&mut self.slab, below);
+        } else {
+            self.evicted += rest.len() as u64;
+        }
+    }
+
+    /// Adds a node behind `front` in the list, in free memory or in the place of any node but `keep`.
+    fn add(&mut self, hashes: &[u64], stamp: u64, front: NodeId, keep: NodeId) -> Option<NodeId> {
+        let id = self.claim(hashes, stamp, keep)?;
+        self.slab.link_behind(front, id);
+        self.table.insert(hashes[0], id);
+        self.blocks += hashes.len() as u64;
+        Some(id)
+    }
+
+    /// Makes `slot` a holder of a node in the present generation, and ages the others.
+    fn hold(&mut self, id: NodeId, slot: Slot) {
+        let now = self.clock;
+        let start = self.generation_start(now);
+        let stamp = std::mem::replace(&mut self.slab.node_mut(id).stamp, now);
+        self.slab.widen(id, slot.word() + 1);
+        let (recent, before) = self.slab.holders_mut(id);
+        if now - stamp >= self.idle_limit {
+            recent.fill(0);
+            before.fill(0);
+        } else if stamp < start {
+            before.copy_from_slice(recent);
+            recent.fill(0);
+        }
+        recent[slot.word()] |= slot.bit();
+    }
+}

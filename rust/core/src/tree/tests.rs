@@ -1,0 +1,284 @@
+//! The tree against a naive map of prefixes, after each random step.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::{MIN_CAPACITY, Tree};
+use crate::hash;
+use crate::ids::Slot;
+
+const IDLE: u64 = 100;
+
+/// Every prefix with the last record for each worker: what the tree must equal while nothing is evicted.
+#[derive(Default)]
+struct Naive {
+    prefixes: HashMap<u64, Entry>,
+}
+
+#[derive(Default, Clone)]
+struct Entry {
+    stamp: u64,
+    workers: HashMap<usize, u64>,
+}
+
+impl Naive {
+    fn record(&mut self, hashes: &[u64], worker: usize, now: u64) {
+        for &hash in hashes {
+            let entry = self.prefixes.entry(hash).or_default();
+            if now - entry.stamp >= IDLE {
+                entry.workers.clear();
+            }
+            entry.stamp = now;
+            entry.workers.insert(worker, now);
+        }
+    }
+
+    fn matched(&self, hashes: &[u64], worker: usize, now: u64) -> u32 {
+        let holds = |hash: &&u64| {
+            self.prefixes.get(hash).is_some_and(|entry| {
+                now - entry.stamp < IDLE
+                    && entry
+                        .workers
+                        .get(&worker)
+                        .is_some_and(|last| now / IDLE - last / IDLE <= 1)
+            })
+        };
+        hashes.iter().take_while(holds).count() as u32
+    }
+
+    fn forget(&mut self, worker: usize) {
+        for entry in self.prefixes.values_mut() {
+            entry.workers.remove(&worker);
+        }
+    }
+
+    fn live(&self, now: u64) -> u64 {
+        self.prefixes
+            .values()
+            .filter(|entry| now - entry.stamp < IDLE)
+            .count() as u64
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Record {
+        prompt: Vec<(u8, u8)>,
+        worker: usize,
+    },
+    Match {
+        prompt: Vec<(u8, u8)>,
+    },
+    Wait(u64),
+    Expire,
+    Forget(usize),
+}
+
+/// A prompt as runs of equal tokens: short alphabets and long runs make shared prefixes, splits and several nodes.
+fn prompt() -> impl Strategy<Value = Vec<(u8, u8)>> {
+    prop::collection::vec((0..3_u8, prop::sample::select(vec![1_u8, 2, 30, 40])), 0..5)
+}
+
+fn chain(prompt: &[(u8, u8)]) -> Vec<u64> {
+    let tokens: Vec<i64> = prompt
+        .iter()
+        .flat_map(|&(token, times)| std::iter::repeat_n(i64::from(token), times.into()))
+        .collect();
+    hash::of_tokens(&tokens, 1)
+}
+
+fn op(workers: usize) -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (prompt(), 0..workers).prop_map(|(prompt, worker)| Op::Record { prompt, worker }),
+        4 => prompt().prop_map(|prompt| Op::Match { prompt }),
+        2 => (0..IDLE).prop_map(Op::Wait),
+        1 => Just(Op::Expire),
+        1 => (0..workers).prop_map(Op::Forget),
+    ]
+}
+
+/// Workers with the slot each has now.
+struct Fleet(Vec<Slot>);
+
+impl Fleet {
+    fn join(tree: &mut Tree, count: usize) -> Self {
+        Self((0..count).map(|_| tree.assign().unwrap()).collect())
+    }
+
+    fn restart(&mut self, tree: &mut Tree, worker: usize) {
+        tree.retire(self.0[worker]);
+        self.0[worker] = tree.assign().unwrap();
+    }
+
+    fn matched(&self, tree: &Tree, hashes: &[u64], now: u64) -> Vec<u32> {
+        let mut credit = Vec::new();
+        tree.matches(hashes, now, &mut credit);
+        self.0.iter().map(|slot| credit[slot.index()]).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn equals_a_map_of_prefixes(ops in prop::collection::vec(op(70), 1..80)) {
+        let mut tree = Tree::new(usize::MAX / 2, IDLE);
+        let mut fleet = Fleet::join(&mut tree, 70);
+        let mut naive = Naive::default();
+        let mut now = 1;
+        for op in ops {
+            match op {
+                Op::Record { prompt, worker } => {
+                    tree.record(&chain(&prompt), fleet.0[worker], now);
+                    naive.record(&chain(&prompt), worker, now);
+                }
+                Op::Match { prompt } => {
+                    let hashes = chain(&prompt);
+                    let wanted: Vec<u32> = (0..70).map(|worker| naive.matched(&hashes, worker, now)).collect();
+                    prop_assert_eq!(fleet.matched(&tree, &hashes, now), wanted);
+                }
+                Op::Wait(time) => now += time,
+                Op::Expire => {
+                    tree.expire(now);
+                    prop_assert_eq!(tree.stats().blocks, naive.live(now));
+                }
+                Op::Forget(worker) => {
+                    fleet.restart(&mut tree, worker);
+                    naive.forget(worker);
+                }
+            }
+            tree.check();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// With little room the tree may know less than the map, never more, and always the last record.
+    #[test]
+    fn never_credits_more_than_was_recorded(seed in any::<u64>(), workers in 1..130_usize) {
+        let mut rng = crate::rng::Rng::new(seed);
+        let mut tree = Tree::new(MIN_CAPACITY, IDLE);
+        let mut fleet = Fleet::join(&mut tree, 1);
+        let mut naive = Naive::default();
+        for step in 1..1_000_u64 {
+            let now = step / 20;
+            if fleet.0.len() < workers && rng.below(8) == 0 {
+                fleet.0.push(tree.assign().unwrap());
+            }
+            let worker = rng.below(fleet.0.len());
+            let (length, last) = (1 + rng.below(400), rng.below(400));
+            let prompt: Vec<i64> = (0..length).map(|at| i64::try_from(at * last / 399).unwrap()).collect();
+            let hashes = hash::of_tokens(&prompt, 1);
+            tree.record(&hashes, fleet.0[worker], now);
+            naive.record(&hashes, worker, now);
+            let matched = fleet.matched(&tree, &hashes, now);
+            prop_assert_eq!(matched[worker] as usize, hashes.len());
+            for (worker, &blocks) in matched.iter().enumerate() {
+                prop_assert_eq!(naive.matched(&hashes[..blocks as usize], worker, now), blocks);
+            }
+            if rng.below(50) == 0 {
+                fleet.restart(&mut tree, worker);
+                naive.forget(worker);
+            }
+            if rng.below(10) == 0 {
+                tree.expire(now);
+            }
+            if step % 50 == 0 {
+                tree.check();
+            }
+        }
+        tree.check();
+        prop_assert!(tree.stats().evicted > 0);
+    }
+}
+
+#[test]
+fn every_worker_gets_its_own_longest_match() {
+    let mut tree = Tree::new(MIN_CAPACITY, IDLE);
+    let fleet = Fleet::join(&mut tree, 2);
+    tree.record(&hash::of_text("ABCD", 1), fleet.0[0], 0);
+    tree.record(&hash::of_text("ABX", 1), fleet.0[1], 0);
+    assert_eq!(
+        fleet.matched(&tree, &hash::of_text("ABY", 1), 0),
+        vec![2, 2]
+    );
+    assert_eq!(
+        fleet.matched(&tree, &hash::of_text("ABCD", 1), 0),
+        vec![4, 2]
+    );
+}
+
+#[test]
+fn a_split_keeps_every_holder() {
+    let mut tree = Tree::new(MIN_CAPACITY, IDLE);
+    let fleet = Fleet::join(&mut tree, 3);
+    tree.record(&hash::of_text("ABCDEF", 1), fleet.0[0], 0);
+    tree.record(&hash::of_text("ABCDEF", 1), fleet.0[1], 0);
+    tree.record(&hash::of_text("ABX", 1), fleet.0[2], 0);
+    assert_eq!(tree.node_count(), 3);
+    assert_eq!(
+        fleet.matched(&tree, &hash::of_text("ABCDEF", 1), 0),
+        vec![6, 6, 2]
+    );
+}
+
+#[test]
+fn a_slot_is_reused_only_after_a_sweep() {
+    let mut tree = Tree::new(MIN_CAPACITY, IDLE);
+    let slots: Vec<Slot> = (0..Slot::LIMIT).map_while(|_| tree.assign()).collect();
+    assert_eq!(slots.len(), Slot::LIMIT);
+    assert_eq!(tree.assign(), None);
+    let hashes = hash::of_text("ABCD", 1);
+    tree.record(&hashes, slots[7], 0);
+    tree.retire(slots[7]);
+    assert_eq!(tree.assign(), None);
+    tree.expire(0);
+    assert_eq!(tree.assign(), Some(slots[7]));
+    assert_eq!(Fleet(slots).matched(&tree, &hashes, 0)[7], 0);
+}
+
+#[test]
+fn a_chain_longer_than_the_capacity_is_kept_in_part() {
+    let mut tree = Tree::new(MIN_CAPACITY, IDLE);
+    let fleet = Fleet::join(&mut tree, 1);
+    let hashes = hash::of_tokens(&vec![1; 1_000_000], 1);
+    tree.record(&hashes, fleet.0[0], 0);
+    tree.check();
+    let matched = fleet.matched(&tree, &hashes, 0)[0];
+    assert!(matched > 50_000, "{matched}");
+    tree.record(&hashes[..40], fleet.0[0], 1);
+    tree.check();
+}
+
+#[test]
+fn memory_falls_when_blocks_expire() {
+    let mut tree = Tree::new(64 << 20, IDLE);
+    let fleet = Fleet::join(&mut tree, 1);
+    for prompt in 0..2_000 {
+        tree.record(&hash::of_tokens(&[prompt; 64], 1), fleet.0[0], 0);
+    }
+    let full = tree.bytes();
+    while tree.expire(IDLE) > 0 {}
+    tree.check();
+    assert_eq!(tree.stats().blocks, 0);
+    assert!(tree.bytes() < full / 4, "{} of {full}", tree.bytes());
+}
+
+#[test]
+fn a_long_prompt_costs_little_memory() {
+    for (workers, limit) in [(64, 12), (1_000, 20)] {
+        let mut tree = Tree::new(256 << 20, IDLE);
+        let fleet = Fleet::join(&mut tree, workers);
+        for prompt in 0..2_000 {
+            let tokens: Vec<i64> = (0..125).map(|at| prompt * 1_000 + at).collect();
+            tree.record(
+                &hash::of_tokens(&tokens, 1),
+                fleet.0[prompt as usize % workers],
+                0,
+            );
+        }
+        let each = tree.bytes() as u64 / tree.stats().blocks;
+        assert!(each <= limit, "{each} bytes a block with {workers} workers");
+    }
+}
