@@ -9,7 +9,7 @@ from dataclasses import dataclass
 RUNNING = "fastdeploy:num_requests_running"
 WAITING = "fastdeploy:num_requests_waiting"
 
-_LABELS = r'(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?'
+_LABELS = r'(?:\{(?:[^"}\n]|"(?:[^"\\\n]|\\.)*")*\})?'
 _SAMPLES = {
     name: re.compile(rf"^[ \t]*{re.escape(name)}{_LABELS}[ \t]+(\S+)", re.MULTILINE)
     for name in (RUNNING, WAITING)

@@ -1,0 +1,194 @@
+"""The command: exit codes, and what goes to which stream."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from fd_router import __version__, cli
+from fd_router.config import Config, Notice, ServerConfig
+from fd_router.errors import ConfigError
+
+STAMP = r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}:\d{2} "
+Call = tuple[Config, list[Notice]]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """Stands in for the server; holds what it was started with."""
+    calls: list[Call] = []
+    server = ModuleType("fd_router.server")
+    server.run = lambda config, notices: calls.append((config, notices))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fd_router.server", server)
+    return calls
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], started: list[Call]):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fd-router", *arguments])
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = exit_.code
+        else:
+            code = 0
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., str]:
+    def file(text: str, name: str = "config.yaml") -> str:
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return file
+
+
+def test_case_1_no_port(run, started: list[Call]) -> None:
+    code, out, err = run()
+    assert (code, out, started) == (1, "", [])
+    assert re.fullmatch(STAMP + "Failed to load config: failed to set router listen port\n", err)
+
+
+def test_case_2_missing_file(run) -> None:
+    code, out, err = run("--config_path", "missing.yaml", "--port", "1")
+    assert (code, out) == (1, "")
+    message = "failed to read config file: open missing.yaml: no such file or directory"
+    assert re.fullmatch(f"{STAMP}Failed to load config: {message}\n", err)
+
+
+def test_broken_file(run, file) -> None:
+    code, _, err = run("--config_path", file("a: ["), "--port", "1")
+    assert code == 1
+    assert re.match(STAMP + "Failed to load config: failed to parse config: yaml: line 1: ", err)
+
+
+def test_cases_3_to_5_the_server_gets_the_configuration(run, file, started: list[Call]) -> None:
+    path = file("server: {port: 8080, splitwise: true}\nnew: 1\n")
+    assert run("--config_path", path) == (0, "", "")
+    assert run("-config_path", path, "-port=9000") == (0, "", "")
+    notices = [Notice("WARN", "new (line 2): unknown key, ignored")]
+    assert started == [(Config(ServerConfig(port=port, splitwise=True)), notices) for port in (8080, 9000)]
+
+
+@pytest.mark.parametrize("flag", ["-version", "--version", "-V"])
+def test_case_6_version(run, flag: str, started: list[Call]) -> None:
+    code, out, err = run(flag)
+    lines = out.splitlines()
+    assert (code, err, started) == (0, "", [])
+    assert lines[0] == "golang-router"
+    assert [line[:13] for line in lines[1:]] == [
+        "  version:   ",
+        "  commit:    ",
+        "  dirty:     ",
+        "  vcsTime:   ",
+        "  module:    ",
+    ]
+    assert lines[1][13:] == __version__
+    assert lines[5][13:] == "fd-router"
+
+
+@pytest.mark.parametrize(
+    ("noted", "commit"),
+    [
+        ('{"url": "x", "vcs_info": {"vcs": "git", "commit_id": "0123456789abcdef"}}', "0123456"),
+        ('{"url": "x", "dir_info": {}}', "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_version_knows_the_commit_that_pip_installed(
+    run, monkeypatch: pytest.MonkeyPatch, noted: str | None, commit: str
+) -> None:
+    class Distribution:
+        def read_text(self, name: str) -> str | None:
+            return noted if name == "direct_url.json" else None
+
+    monkeypatch.setattr(metadata, "distribution", lambda name: Distribution())
+    assert f"  commit:    {commit}\n" in run("--version")[1]
+
+
+def test_case_7_unknown_flag(run, started: list[Call]) -> None:
+    code, out, err = run("-x")
+    assert (code, out, started) == (2, "", [])
+    assert err.startswith("flag provided but not defined: -x\nUsage of fd-router:\n  --port string ")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(run, flag: str, started: list[Call]) -> None:
+    code, out, err = run(flag)
+    assert (code, err, started) == (0, "", [])
+    assert out.startswith("Usage of fd-router:\n")
+
+
+@pytest.mark.parametrize("error", [ConfigError("listen tcp :1: in use"), OSError("listen tcp :1: in use")])
+def test_case_9_server_that_does_not_start(run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(config: Config, notices: list[Notice]) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["fd_router.server"], "run", fail)
+    code, _, err = run("--port", "1")
+    assert code == 1
+    assert re.fullmatch(STAMP + "Failed to start server: listen tcp :1: in use\n", err)
+
+
+def test_check_prints_what_is_in_effect(run, file, started: list[Call]) -> None:
+    code, out, err = run(
+        "--check", "--config_path", file("server: {port: 1}\nlog: {level: warn}"), "--splitwise"
+    )
+    document = yaml.safe_load(out)
+    assert (code, err, started) == (0, "", [])
+    assert document["server"]["port"] == 1
+    assert document["server"]["splitwise"] is True
+    assert document["log"]["level"] == "warn"
+    assert document["scheduler"]["policy"] == "request_num"
+
+
+def test_check_fails_on_what_the_start_only_notices(run, file) -> None:
+    path = file("server: {port: 1, afd: x}\nscheduler: {policy: nonsense}\nlog: {level: loud}\n")
+    code, out, err = run("--check", "--config_path", path)
+    assert (code, out) == (1, "")
+    first, second, third = err.splitlines()
+    assert first == "WARN server.afd (line 1): unknown key, ignored"
+    assert second.startswith('ERROR scheduler.policy (line 2): found "nonsense", accepted: random, ')
+    assert third.startswith('ERROR log.level (line 3): found "loud", accepted: debug, ')
+
+
+def test_check_fails_on_what_the_start_refuses(run, file) -> None:
+    code, out, err = run("--check", "--config_path", file("server: {port: 0}"))
+    assert (code, out) == (1, "")
+    assert "Failed to load config: failed to parse config: server.port (line 1): found 0" in err
+
+
+def test_check_reads_the_static_registrations(run, file) -> None:
+    entries = file(
+        "instances: [{role: mixed, host_ip: 127.0.0.1, port: 1}, {role: mixed}, 5]", "register.yaml"
+    )
+    code, out, err = run(
+        "--check", "--config_path", file(f"server: {{port: 1}}\nmanager: {{register-path: {entries}}}")
+    )
+    assert (code, out) == (1, "")
+    where = f"ERROR manager.register-path: {entries}"
+    assert err.splitlines() == [
+        f"{where}: index 1: invalid InstanceInfo format:host_ip is required",
+        f"{where}: index 2: Invalid InstanceInfo JSON format: found int, accepted: object",
+    ]
+
+
+def test_check_wants_the_register_file(run, file) -> None:
+    code, _, err = run(
+        "--check", "--config_path", file("server: {port: 1}\nmanager: {register-path: /nowhere.yaml}")
+    )
+    assert code == 1
+    assert err.startswith("ERROR manager.register-path: /nowhere.yaml: ")
