@@ -1,0 +1,127 @@
+"""How a line looks: ids, durations, timestamps, both layouts."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fd_router.logs import duration, tags, ts_ms
+from fd_router.logs.line import MAX_TAG_CHARS, JsonLayout, TextLayout, escape
+from rig.log_grammar import DURATION, TAG, parse
+
+IDS = st.text(st.characters(codec=None), min_size=1, max_size=200)
+NOON = 1_772_366_400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (1e-9, "1ns"),
+        (999e-9, "999ns"),
+        (0.0005, "500µs"),
+        (0.0000015, "1.5µs"),
+        (0.001, "1ms"),
+        (0.002798235, "2.798235ms"),
+        (0.1, "100ms"),
+        (0.999999999, "999.999999ms"),
+        (0.9999999996, "1s"),
+        (1.0, "1s"),
+        (1.234567, "1.234567s"),
+        (10.0, "10s"),
+        (59.5, "59.5s"),
+        (60.0, "1m0s"),
+        (90.0, "1m30s"),
+        (3600.0, "1h0m0s"),
+        (3661.25, "1h1m1.25s"),
+        (-0.25, "-250ms"),
+    ],
+)
+def test_duration_as_go_prints_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@given(st.integers(0, 10**14))
+def test_duration_reads_back(nanos: int) -> None:
+    text = duration(nanos / 1e9)
+    assert re.fullmatch(DURATION, text)
+    unit = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "µs": 10**3, "ns": 1}
+    pieces = re.findall(r"(\d+(?:\.\d+)?)(ns|µs|ms|h|m|s)", text)
+    # A float of seconds holds nanoseconds only so far.
+    assert sum(float(number) * unit[name] for number, name in pieces) == pytest.approx(nanos, rel=1e-9, abs=1)
+
+
+def test_ts_ms_is_local_time_with_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.007", ts_ms(NOON + 0.0071))
+    assert ts_ms(NOON + 0.999999).endswith(".999")
+    assert ts_ms(NOON + 1.0)[:-4] != ts_ms(NOON + 0.0)[:-4]
+
+
+def test_tags_stand_in_order_and_only_where_known() -> None:
+    assert tags("t", "q", "s", "r") == "[trace_id:t] [req_id:q] [session_id:s] [request_id:r] "
+    assert tags(session_id="s") == "[session_id:s] "
+    assert tags("", None, "", "r") == "[request_id:r] "
+    assert tags() == ""
+
+
+def test_percent_and_spaces_stay_as_they_are() -> None:
+    assert tags(session_id="100%d done") == "[session_id:100%d done] "
+
+
+def test_what_would_break_a_tag_is_escaped() -> None:
+    assert tags(session_id="a]b[c\\d\ne\x1b\ud800") == "[session_id:a\\x5db\\x5bc\\x5cd\\ne\\x1b\\ud800] "
+
+
+def test_a_long_id_is_cut() -> None:
+    assert tags(session_id="x" * 10_000) == f"[session_id:{'x' * MAX_TAG_CHARS}...] "
+
+
+@given(IDS, IDS, IDS, IDS)
+@example("] [request_id:forged] ", "\r\n[ERROR] ", "\u2028\x85", "\ud83d")
+def test_any_ids_make_four_tags_on_one_printable_line(
+    trace: str, req: str, session: str, request: str
+) -> None:
+    text = tags(trace, req, session, request)
+    assert text.isprintable()
+    assert [name for name, _ in TAG.findall(text)] == ["trace_id", "req_id", "session_id", "request_id"]
+    line = TextLayout().line(TextLayout().prefix("INFO", NOON), text, "Request completed successfully.")
+    assert parse(line).kind == "completed"
+
+
+@given(st.text(st.characters(codec=None)))
+def test_escaped_text_is_one_line_of_utf8(text: str) -> None:
+    escaped = escape(text)
+    assert escaped.isprintable()
+    escaped.encode("utf-8")
+    assert escape(escaped) == escaped
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN", "ERROR"])
+@pytest.mark.parametrize("layout", [TextLayout(), JsonLayout()], ids=["text", "json"])
+def test_a_line_tells_its_day_and_whether_it_is_an_error(layout: TextLayout | JsonLayout, level: str) -> None:
+    line = layout.line(layout.prefix(level, NOON), tags("t"), 'ERROR 1999/01/01 "ts":"')  # type: ignore[arg-type]
+    assert layout.day(line) == ts_ms(NOON)[:10]
+    assert layout.is_error(line) == (level == "ERROR")
+
+
+def test_text_layout() -> None:
+    prefix = TextLayout().prefix("WARN", NOON)
+    assert re.fullmatch(r"\[WARN\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d logger\.go:\d+: ", prefix)
+
+
+@given(IDS, st.text(st.characters(codec=None)))
+def test_json_layout_holds_the_same_facts(session: str, message: str) -> None:
+    layout = JsonLayout()
+    text = layout.line(layout.prefix("ERROR", NOON), tags(session_id=session, request_id="r"), message)
+    members = json.loads(text)
+    assert list(members) == ["level", "ts", "session_id", "request_id", "message"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", members["ts"])
+    assert members["level"] == "ERROR"
+    assert members["message"] == message
+    assert f"[session_id:{members['session_id']}] " == tags(session_id=session)
+    assert text.isascii()
+    assert text.isprintable()

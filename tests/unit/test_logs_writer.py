@@ -1,0 +1,325 @@
+"""The queue and its thread: order, bounds, loss, close, fork; levels and streams of `Log`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fd_router.logs import Log, tags
+from fd_router.logs import writer as writer_module
+from fd_router.logs.line import TextLayout
+from fd_router.logs.sink import Outlet, Streams
+from fd_router.logs.writer import Writer, encode
+from rig.log_grammar import check
+from rig.wait import wait_for
+
+
+class Gate:
+    """A sink that can be held, and that fails on demand."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.waiting = threading.Event()
+        self.error: OSError | None = None
+        self.raises: Exception | None = None
+        self.closed = False
+
+    def route(self, lines: list[str]) -> Iterator[tuple[Gate, list[str]]]:
+        if self.raises is not None and lines:
+            raise self.raises
+        if lines:
+            yield self, lines
+
+    def write(self, data: bytes, lines: int) -> tuple[int, OSError | None]:
+        self.waiting.set()
+        self.open.wait()
+        if self.error is not None:
+            return lines, self.error
+        self.written.append(data)
+        return 0, None
+
+    def close(self) -> None:
+        self.closed = True
+
+    def lines(self) -> list[str]:
+        return b"".join(self.written).decode().splitlines()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+def test_lines_are_written_in_order(gate: Gate) -> None:
+    writer = Writer(gate)
+    expected = [f"line {number}" for number in range(10_000)]
+    for line in expected:
+        writer.put(line)
+    writer.close()
+    assert gate.lines() == expected
+    assert gate.closed
+    assert writer.lost == 0
+
+
+def test_a_single_line_is_written_without_waiting_for_more(gate: Gate) -> None:
+    writer = Writer(gate)
+    for number in range(3):
+        writer.put(f"line {number}")
+        wait_for(lambda number=number: len(gate.lines()) == number + 1)
+    writer.close()
+
+
+def test_many_threads_lose_nothing(gate: Gate) -> None:
+    writer = Writer(gate)
+    threads = [
+        threading.Thread(target=lambda name=name: [writer.put(f"{name} {number}") for number in range(2000)])
+        for name in "abcd"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.close()
+    lines = gate.lines()
+    for name in "abcd":
+        assert [line for line in lines if line[0] == name] == [f"{name} {number}" for number in range(2000)]
+
+
+def held(gate: Gate) -> Writer:
+    """A writer whose thread is stuck in a write."""
+    gate.open.clear()
+    writer = Writer(gate)
+    writer.put("first")
+    assert gate.waiting.wait(20)
+    return writer
+
+
+def test_the_queue_is_bounded_in_lines(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_LINES", 10)
+    writer = held(gate)
+    for number in range(15):
+        writer.put(f"line {number}")
+    assert writer.lost == 5
+    gate.open.set()
+    writer.close()
+    assert gate.lines() == ["first", *(f"line {number}" for number in range(10))]
+
+
+def test_the_queue_is_bounded_in_characters(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_CHARS", 1000)
+    writer = held(gate)
+    for _ in range(15):
+        writer.put("x" * 100)
+    assert writer.lost == 5
+    gate.open.set()
+    wait_for(lambda: len(gate.lines()) == 11)
+    writer.put("y" * 1000)
+    writer.close()
+    assert gate.lines()[-1] == "y" * 1000
+    assert writer.lost == 5
+
+
+def test_a_giant_line_is_cut(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_LINE_CHARS", 50)
+    writer = Writer(gate)
+    writer.put("z" * 1000)
+    writer.close()
+    assert gate.lines() == ["z" * 50]
+
+
+def test_close_is_bounded_and_counts_what_it_leaves(gate: Gate) -> None:
+    writer = held(gate)
+    writer.put("second")
+    writer.close(timeout_secs=0.01)
+    assert writer.lost == 1
+    writer.put("third")
+    assert writer.lost == 2
+    writer.close()
+    assert writer.lost == 2
+
+
+def test_errors_are_counted_and_said_once_a_spell(gate: Gate, capfd: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(gate)
+    gate.error = OSError(28, "No space left on device")
+    for number in range(3):
+        writer.put("gone")
+        wait_for(lambda number=number: writer.lost == number + 1)
+    gate.error = None
+    writer.put("kept")
+    wait_for(lambda: gate.lines() == ["kept"])
+    gate.error = OSError(30, "Read-only file system")
+    writer.put("gone")
+    writer.close()
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "No space left on device" in said[0]
+    assert "Read-only file system" in said[1]
+    assert writer.lost == 4
+
+
+def test_a_defect_in_a_sink_does_not_end_the_log(gate: Gate, capfd: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(gate)
+    gate.raises = RuntimeError("broken sink")
+    writer.put("gone")
+    wait_for(lambda: writer.lost == 1)
+    gate.raises = None
+    writer.put("kept")
+    writer.close()
+    assert gate.lines() == ["kept"]
+    assert "broken sink" in capfd.readouterr().err
+
+
+@given(st.lists(st.text(st.characters(codec=None)), min_size=1))
+def test_each_line_stays_one_line(lines: list[str]) -> None:
+    data = encode(lines)
+    assert data.count(b"\n") == len(lines)
+    assert all(text.isprintable() for text in data.decode("utf-8").split("\n")[:-1])
+
+
+def test_clean_lines_are_encoded_as_they_are() -> None:
+    assert encode(["a", "5µs 中"]) == "a\n5µs 中\n".encode()
+
+
+def test_an_outlet_counts_lost_lines_and_starts_afresh_after_a_torn_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[bytes] = []
+    room = [6]
+
+    def write(fd: int, data: memoryview) -> int:
+        size = min(room[0], len(data))
+        if not size:
+            raise OSError(28, "No space left on device")
+        room[0] -= size
+        taken.append(bytes(data[:size]))
+        return size
+
+    monkeypatch.setattr(os, "write", write)
+    outlet = Outlet(99)
+    lost, error = outlet.write(b"one\ntwo\nthree\n", 3)
+    assert lost == 2
+    assert error is not None
+    room[0] = 100
+    assert outlet.write(b"four\n", 1) == (0, None)
+    assert b"".join(taken) == b"one\ntw\nfour\n"
+
+
+def test_a_full_non_blocking_pipe_is_waited_for() -> None:
+    reader, sender = os.pipe()
+    os.set_blocking(sender, False)
+    outlet = Outlet(sender)
+    data = b"x" * 999 + b"\n"
+    received: list[bytes] = []
+    thread = threading.Thread(target=lambda: received.extend(iter(lambda: os.read(reader, 65536), b"")))
+    for _ in range(64):  # most of a pipe's 64 KiB, before anybody reads
+        assert outlet.write(data, 1) == (0, None)
+    thread.start()
+    for _ in range(200):
+        assert outlet.write(data, 1) == (0, None)
+    os.close(sender)
+    thread.join()
+    os.close(reader)
+    assert b"".join(received) == data * 264
+
+
+def test_streams_split_by_level(tmp_path: Path) -> None:
+    files = [os.open(tmp_path / name, os.O_CREAT | os.O_WRONLY) for name in ("out", "err")]
+    layout = TextLayout()
+    sink = Streams(layout, *files)
+    lines = [layout.prefix(level, 0) + level for level in ("INFO", "ERROR", "WARN", "DEBUG")]  # type: ignore[arg-type]
+    for outlet, part in sink.route(lines):
+        outlet.write(encode(part), len(part))
+    sink.close()
+    for file in files:
+        os.close(file)
+    assert [line.split()[-1] for line in (tmp_path / "out").read_text().splitlines()] == [
+        "INFO",
+        "WARN",
+        "DEBUG",
+    ]
+    assert [line.split()[-1] for line in (tmp_path / "err").read_text().splitlines()] == ["ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [("debug", "DIWE"), ("info", "IWE"), ("warn", "WE"), ("error", "E"), ("nonsense", "E"), ("INFO", "E")],
+)
+def test_levels(level: str, shown: str, capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log(level)
+    for method, text in ((log.debug, "D"), (log.info, "I"), (log.warn, "W"), (log.error, "E")):
+        method(text)
+    log.close()
+    captured = capfd.readouterr()
+    assert [line[-1] for line in (captured.out + captured.err).splitlines()] == list(shown)
+    assert log.debug_enabled == ("D" in shown)
+    assert log.info_enabled == ("I" in shown)
+
+
+def test_lines_of_a_log_carry_the_clock_s_second(capfd: pytest.CaptureFixture[str]) -> None:
+    now = [1_772_366_400.0]
+    log = Log("info", clock=lambda: now[0])
+    for step in (0, 0.9, 0.1, 3600, -3600):
+        now[0] += step
+        log.info("Request completed successfully.", tags=tags("t"))
+    log.close()
+    stamps = [line.split()[2][3:] for line in capfd.readouterr().out.splitlines()]
+    assert stamps == ["00:00", "00:00", "00:01", "00:01", "00:01"]
+
+
+def test_json_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log("info", fmt="json")
+    log.info("Request completed successfully.", tags=tags(session_id="a\nb"))
+    log.error("scanner error: x\ny")
+    log.close()
+    captured = capfd.readouterr()
+    report = check(captured.out + captured.err)
+    assert report.problems == []
+    assert [line.kind for line in report.lines] == ["completed", "scanner error"]
+    assert report.lines[0].tags == {"session_id": "a\\nb"}
+
+
+# Threads and fork in one process make newer Pythons warn, so this runs in its own.
+FORKING = """
+import os
+from fd_router.logs import Log
+log = Log("info")
+log.info("parent before")
+pid = os.fork()
+if pid == 0:
+    log.info("child")
+    log.close()
+    os._exit(0)
+os.waitpid(pid, 0)
+log.info("parent after")
+log.close()
+"""
+
+
+def test_a_forked_child_has_a_log_of_its_own() -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    words = sorted(line.split(": ")[1] for line in run.stdout.splitlines())
+    assert words == ["child", "parent after", "parent before"]
+
+
+def test_what_is_queued_at_exit_is_written() -> None:
+    code = 'from fd_router.logs import Log; log = Log("info"); [log.info("x") for _ in range(5000)]'
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.count("\n") == 5000
