@@ -173,9 +173,9 @@ class RawWorker:
             data = self.answer(peer)
             if data is not None:
                 peer.send(data)
-                if b"\r\nconnection: close\r\n" in data.partition(b"\r\n\r\n")[0].lower() + b"\r\n":
+                if "close" in header_values(data.partition(b"\r\n\r\n")[0], "connection"):
                     return
-            if peer.done:
+            if peer.done or "close" in peer.header("connection"):
                 return
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
-import openai
 import yaml
 
 from rig.client import RawClient
@@ -20,6 +19,8 @@ from rig.wait import LIMIT, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import openai
 
 PROGRAM = Path(sys.executable).with_name("fd-router")
 LINE = re.compile(r"^\[(INFO|ERROR|WARN|DEBUG)\] (\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) logger\.go:\d+: (.*)$")
@@ -105,6 +106,8 @@ class Router:
 
     def openai(self, **more: Any) -> openai.OpenAI:
         """The official client, without retries of its own; the caller closes it."""
+        import openai  # noqa: PLC0415 - a second of import that most tests do not need
+
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, **more)
 
     # ---- workers

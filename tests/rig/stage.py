@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class Stage:
         self.folder = folder
         self._routers: list[Router] = []
         self._things = ExitStack()
-        self._number = 0
+        self._numbers: Counter[str] = Counter()
 
     def start_router(
         self,
@@ -50,18 +51,18 @@ class Stage:
             process = self._launch(
                 config if exact else config_text(config, chosen), arguments, split_errors, env
             )
+            self._things.callback(process.stop)
             router = Router(process, chosen)
+            self._things.callback(router.client.close)
             try:
                 router.wait_ready()
             except AssertionError:
-                router.client.close()
                 # Someone else may have taken the free port in the meantime.
                 if port or start + 1 == STARTS or "in use" not in process.output():
                     raise
             else:
                 break
         self._routers.append(router)
-        self._things.callback(router.stop)
         return router
 
     def run_router(self, *arguments: str, limit: float = 60.0) -> subprocess.CompletedProcess[str]:
@@ -76,14 +77,16 @@ class Stage:
             check=False,
         )
 
-    def start_engine(self, router: Router | None = None, **flags: object) -> Engine:
-        """Start one mock engine, registered with `router` if given, and wait until it listens.
+    def start_engine(self, router: Router | RawWorker | None = None, **flags: object) -> Engine:
+        """Start one mock engine, registering with `router` if given, and wait until it listens.
 
         `flags` are the engine's flags with underscores; `faults` is a mapping of faults in force from the start.
         """
         return self.start_engines(1, router, **flags)[0]
 
-    def start_engines(self, number: int, router: Router | None = None, **flags: object) -> list[Engine]:
+    def start_engines(
+        self, number: int, router: Router | RawWorker | None = None, **flags: object
+    ) -> list[Engine]:
         """Start several alike at once."""
         engines = [Engine(self._launch_engine(router, flags)) for _ in range(number)]
         for engine in engines:
@@ -117,8 +120,8 @@ class Stage:
             errors=folder / "errors.log" if split_errors else None,
         )
 
-    def _launch_engine(self, router: Router | None, flags: dict[str, object]) -> Process:
-        folder = self._folder("engine")
+    def _launch_engine(self, router: Router | RawWorker | None, flags: dict[str, object]) -> Process:
+        folder = self._folder(str(flags.get("role", "mixed")))
         wanted = {"name": folder.name, "control_port": 0, "register_secs": REGISTER_SECS, **flags}
         faults = wanted.pop("faults", {})
         assert isinstance(faults, dict)
@@ -132,7 +135,7 @@ class Stage:
         return Process(argv, folder / "output.log", cwd=folder)
 
     def _folder(self, kind: str) -> Path:
-        self._number += 1
-        folder = self.folder / f"{kind}-{self._number}"
+        self._numbers[kind] += 1
+        folder = self.folder / f"{kind}-{self._numbers[kind]}"
         folder.mkdir()
         return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 HEALTH_SECS = 3.0
 REGISTER_SECS = 5.0
-MAX_ANSWER = 65_536
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,6})\r\n", re.IGNORECASE)
 
 
 def router_address(text: str) -> tuple[str, int]:
@@ -33,23 +34,25 @@ async def exchange(
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
 
-    async def talk() -> bytes:
+    async def talk() -> tuple[bytes, bytes]:
         reader, writer = await asyncio.open_connection(host, port)
         try:
             writer.write(head.encode() + body)
-            answer = b""
-            while len(answer) < MAX_ANSWER and (part := await reader.read(MAX_ANSWER)):
-                answer += part
-            return answer
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = LENGTH.search(answer)
+            size = int(length[1]) if length else -1
+            return answer, await reader.read(size) if size < 0 else await reader.readexactly(size)
         finally:
             writer.close()
 
-    answer = await asyncio.wait_for(talk(), timeout)
-    status, _, rest = answer.partition(b"\r\n")
-    words = status.split()
+    try:
+        answer, answer_body = await asyncio.wait_for(talk(), timeout)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise ConnectionError(f"{host}:{port} broke off its answer: {error}") from error
+    words = answer.partition(b"\r\n")[0].split()
     if len(words) < 2 or not words[1].isdigit():
-        raise ConnectionError(f"{host}:{port} answered {status[:60]!r}")
-    return int(words[1]), rest.partition(b"\r\n\r\n")[2]
+        raise ConnectionError(f"{host}:{port} answered {answer[:60]!r}")
+    return int(words[1]), answer_body
 
 
 async def heartbeat(
