@@ -47,9 +47,15 @@ def cpu_seconds(pids: list[int], proc: Path = Path("/proc")) -> float:
     return total
 
 
-def thread_seconds(pid: int, proc: Path = Path("/proc")) -> float:
-    """User + system CPU of the main thread of one process."""
-    return parse_stat((proc / str(pid) / "task" / str(pid) / "stat").read_text())[1]
+def main_thread_seconds(pids: list[int], proc: Path = Path("/proc")) -> float:
+    """User + system CPU of the processes' main threads."""
+    total = 0.0
+    for pid in pids:
+        try:
+            total += parse_stat((proc / str(pid) / "task" / str(pid) / "stat").read_text())[1]
+        except (OSError, ValueError):
+            continue
+    return total
 
 
 def rss_bytes(pids: list[int], proc: Path = Path("/proc")) -> int:

@@ -53,12 +53,15 @@ class Running:
 
     def usage(self) -> Usage:
         pids = proc.tree(self.child.pid)
-        # granian's event loop runs in the main thread of its worker, the youngest process of the tree.
-        return Usage(proc.cpu_seconds(pids), proc.thread_seconds(pids[-1]), proc.rss_bytes(pids))
+        return Usage(proc.cpu_seconds(pids), proc.main_thread_seconds(pids), proc.rss_bytes(pids))
 
 
 class Usage:
-    """CPU seconds of a router so far, of its event loop's thread, and its resident bytes."""
+    """CPU seconds of a router so far, those of its event loop, and its resident bytes.
+
+    granian runs the loop in the main thread of its worker, and its supervisor's main thread sleeps: the sum over
+    main threads is the loop's.
+    """
 
     def __init__(self, cpu: float, loop: float, rss: int) -> None:
         self.cpu, self.loop, self.rss = cpu, loop, rss

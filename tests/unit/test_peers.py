@@ -38,7 +38,7 @@ def test_usage_is_summed_over_the_tree_and_nothing_else(fake_proc):
     pids = proc.tree(10, fake_proc)
     assert sorted(pids) == [10, 11, 12]
     assert proc.cpu_seconds(pids, fake_proc) == pytest.approx(210 / proc.TICKS)
-    assert proc.thread_seconds(11, fake_proc) == pytest.approx(15 / proc.TICKS)
+    assert proc.main_thread_seconds([11, 12], fake_proc) == pytest.approx(17 / proc.TICKS)
     assert proc.rss_bytes(pids, fake_proc) == 3 * 25 * proc.PAGE
 
 
