@@ -1,0 +1,72 @@
+"""CPU that logging costs a mixed request at level info to a file: seven lines, caller and writing thread together."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from fd_router.logs import Log, messages, tags
+
+URL = "http://10.0.0.1:8000"
+REQUESTS = 200
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    log = Log("info", "file", directory=str(tmp_path / "logs"))
+    yield log
+    log.close()
+    assert log.lost_lines == 0
+
+
+def one_request(log: Log, number: int) -> None:
+    """What a streamed mixed request with cache_aware logs."""
+    ids = tags("trace-0123456789abcdef", None, f"session-{number % 100}", f"request-{number}")
+    log.info(messages.PARSED, ids)
+    strategy = "cache-aware prefill: final strategy: cache_aware_scoring"
+    explanation = f"{strategy}, selected={URL}, loads=map[{URL}:3], hitRatios=map[]"
+    log.info(messages.strategy(explanation, time.time()), ids)
+    log.info(messages.select_worker("mixed", URL, 4), ids)
+    log.info(messages.release_tokens(URL, 0), ids)
+    log.info(messages.COMPLETED, ids)
+    log.info(messages.release_worker(URL, 3), ids)
+    log.info(messages.access("POST", "/v1/chat/completions", 200, 0.002798235, "10.0.0.9"), ids)
+
+
+@pytest.mark.benchmark(group="logs: one request", timer=time.thread_time)
+def test_caller(benchmark: BenchmarkFixture, log: Log) -> None:
+    numbers = itertools.count()
+    benchmark.pedantic(lambda: one_request(log, next(numbers)), rounds=200, iterations=10)
+
+
+@pytest.mark.benchmark(group="logs: 200 requests", timer=time.process_time)
+def test_caller_and_writer(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """Process CPU from the first line until the last is in the file."""
+
+    def run() -> None:
+        log = Log("info", "file", directory=str(tmp_path / "logs"))
+        for number in range(REQUESTS):
+            one_request(log, number)
+        log.close()
+        assert log.lost_lines == 0
+
+    benchmark.pedantic(run, rounds=20)
+
+
+BELOW_LEVEL: list[Callable[[Log], None]] = [
+    lambda log: log.debug("never shown"),
+    lambda log: log.info("never shown"),
+]
+
+
+@pytest.mark.benchmark(group="logs: below level")
+@pytest.mark.parametrize("call", BELOW_LEVEL, ids=["debug", "info"])
+def test_below_level(benchmark: BenchmarkFixture, call: Callable[[Log], None]) -> None:
+    quiet = Log("error")
+    benchmark(call, quiet)
+    quiet.close()

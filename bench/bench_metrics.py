@@ -1,0 +1,93 @@
+"""A scrape by number of workers, and one event of each kind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from fd_router._core import GAP_BOUNDS
+from fd_router.metrics import Metrics
+
+
+class Fleet:
+    """A scheduler and a relay that answer as the extension does."""
+
+    def __init__(self, workers: int) -> None:
+        self.urls = [f"http://10.0.{number // 250}.{number % 250}:8000" for number in range(workers)]
+
+    def loads(self) -> list[tuple[str, str, int, int]]:
+        return [(url, "mixed", 3, 1000) for url in self.urls]
+
+    def count(self, role: str) -> int:
+        return len(self.urls)
+
+    def tree(self) -> SimpleNamespace:
+        return SimpleNamespace(blocks=1, nodes=1, bytes=1, evicted=1, expired=1)
+
+    def sessions(self) -> tuple[int, int]:
+        return 1, 2
+
+    def stats(self) -> SimpleNamespace:
+        gaps = [1] * (len(GAP_BOUNDS) + 1)
+        return SimpleNamespace(
+            active=1, idle_connections=1, connections=1, chunks=1, bytes=1, gap_buckets=gaps, gap_sum=1.0
+        )
+
+
+def busy(workers: int) -> Metrics:
+    """Metrics of a router that has been running for a while."""
+    fleet = Fleet(workers)
+    metrics = Metrics()
+    metrics.bind(fleet, fleet, SimpleNamespace(lost_lines=0))  # type: ignore[arg-type]
+    for url in fleet.urls:
+        metrics.inference(mixed=url, status=200)
+        metrics.inference(mixed=url, status=500)
+    for number in range(2000):
+        metrics.http("POST", "/v1/chat/completions", 200, number / 1000)
+        metrics.http("POST", "/register", 200, number / 1000)
+    return metrics
+
+
+@pytest.mark.benchmark(group="metrics: scrape")
+@pytest.mark.parametrize("workers", [10, 100, 1000])
+def test_scrape(benchmark: BenchmarkFixture, workers: int) -> None:
+    text = benchmark(busy(workers).render)
+    assert text.count(b"fd_router_worker_running{") == workers
+
+
+@pytest.mark.benchmark(group="metrics: scrape beside a busy loop")
+def test_longest_stall_of_another_thread_during_scrapes(benchmark: BenchmarkFixture) -> None:
+    """Not timed by the plugin: `extra_info` holds the longest pause in seconds of a thread that wants the GIL."""
+    metrics = busy(1000)
+    scrapes = threading.Thread(target=lambda: [metrics.render() for _ in range(20)])
+
+    def longest_pause() -> float:
+        scrapes.start()
+        longest, before = 0.0, time.perf_counter()
+        while scrapes.is_alive():
+            time.sleep(0)
+            now = time.perf_counter()
+            longest, before = max(longest, now - before), now
+        return longest
+
+    benchmark.extra_info["longest_pause_secs"] = benchmark.pedantic(longest_pause, rounds=1)
+
+
+EVENTS: dict[str, Callable[[Metrics], None]] = {
+    "inference": lambda metrics: metrics.inference(mixed="http://10.0.0.1:8000", status=200),
+    "http": lambda metrics: metrics.http("POST", "/v1/chat/completions", 200, 0.25),
+    "decision": lambda metrics: metrics.decision("cache_aware", "chosen"),
+    "hit_ratio": lambda metrics: metrics.hit_ratio(0.5),
+    "ttft": lambda metrics: metrics.ttft(0.25),
+}
+
+
+@pytest.mark.benchmark(group="metrics: event")
+@pytest.mark.parametrize("event", EVENTS)
+def test_event(benchmark: BenchmarkFixture, event: str) -> None:
+    benchmark(EVENTS[event], busy(1))
