@@ -107,12 +107,12 @@ class WorkerHealth:
         return self._rules.keeping(late) if self._serving else self._rules.admitting()
 
     def judge(self, healthy: bool, now: float) -> Change:
-        """Take a trial's verdict. `forgotten` is final: drop the object."""
+        """Take a trial's verdict. `forgotten` is final: drop the object. So is `lost` where `forget_after_secs` is 0."""
         if self._serving:
             if healthy:
                 return "none"
             self.lose(now)
-            return "forgotten" if self._rules.forget_after_secs == 0 else "lost"
+            return "lost"
         if not healthy:
             return "forgotten" if now - self._last_well >= self._rules.forget_after_secs else "none"
         self._last_well = now

@@ -123,8 +123,10 @@ def test_a_worker_that_stays_away_is_forgotten() -> None:
     assert health.judge(False, 10.0 + FORGET) == "forgotten"
 
 
-def test_with_nothing_to_wait_for_a_lost_worker_is_forgotten_at_once() -> None:
-    assert WorkerHealth(rules(forget=0.0), 0.0).judge(False, 1.0) == "forgotten"
+def test_without_probation_a_lost_worker_is_lost_first_and_never_held() -> None:
+    health = lost(rules(forget=0.0), 1.0)
+    assert health.hold_until == 1.0
+    assert health.judge(False, 1.0) == "forgotten"
 
 
 def holds(table: HealthRules, served: float, flips: int) -> list[float]:
