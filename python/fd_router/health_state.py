@@ -107,7 +107,7 @@ class WorkerHealth:
         return self._rules.keeping(late) if self._serving else self._rules.admitting()
 
     def judge(self, healthy: bool, now: float) -> Change:
-        """Take a trial's verdict. `forgotten` is final: drop the object. So is `lost` where `forget_after_secs` is 0."""
+        """Take a trial's verdict. `forgotten` is final: drop the object; so is `lost` if `forget_after_secs` is 0."""
         if self._serving:
             if healthy:
                 return "none"
