@@ -34,6 +34,7 @@ impl Exchange {
         &self,
         py: Python<'_>,
         send: Option<Py<PyAny>>,
+        start: Option<Py<PyAny>>,
         on_first: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let link = &self.upstream.side;
@@ -44,7 +45,7 @@ impl Exchange {
             ));
         };
         end.call_method1(py, intern!(py, "add_done_callback"), (watch,))?;
-        if !link.attach(send, on_first, end.clone_ref(py)) {
+        if !link.attach(send, start, on_first, end.clone_ref(py)) {
             return Err(PyRuntimeError::new_err(
                 "forward or discard was called before",
             ));
@@ -63,20 +64,27 @@ impl Exchange {
     }
 
     /// Hand the body to ASGI's `send` as it arrives; call once, after the head.
-    #[pyo3(signature = (send, on_first = None))]
+    #[pyo3(signature = (send, on_first = None, start = None))]
     fn forward(
         &self,
         py: Python<'_>,
         send: Py<PyAny>,
         on_first: Option<Py<PyAny>>,
+        start: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        self.attach(py, Some(send), on_first)
+        self.attach(py, Some(send), start, on_first)
+    }
+
+    /// Whether `forward` has sent anything to the client.
+    #[getter]
+    fn started(&self) -> bool {
+        self.upstream.side.started()
     }
 
     /// Read the body to its end and drop it.
     #[pyo3(signature = (on_first = None))]
     fn discard(&self, py: Python<'_>, on_first: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
-        self.attach(py, None, on_first)
+        self.attach(py, None, None, on_first)
     }
 
     /// Close the upstream connection. Idempotent.

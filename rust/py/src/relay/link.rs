@@ -28,12 +28,16 @@ struct State {
     sink: Option<Sink>,
     tail: Tail,
     bytes: u64,
+    /// Something was sent to the receiver.
+    started: bool,
 }
 
 /// Where the body goes.
 struct Sink {
     /// ASGI's `send`; None discards.
     send: Option<Py<PyAny>>,
+    /// The message that begins the answer, until the first bytes go out.
+    start: Option<Py<PyAny>>,
     on_first: Option<Py<PyAny>>,
     end: Py<PyAny>,
     /// A `send` is under way: nothing more is handed over.
@@ -72,6 +76,8 @@ impl Tail {
 /// What one turn hands over.
 pub(super) struct Turn {
     pub(super) send: Option<Py<PyAny>>,
+    /// To be sent before the bytes, as these are the first.
+    pub(super) start: Option<Py<PyAny>>,
     /// To be called, as these are the first bytes.
     pub(super) on_first: Option<Py<PyAny>>,
     pub(super) bytes: Vec<u8>,
@@ -122,6 +128,7 @@ impl Link {
     pub(super) fn attach(
         &self,
         send: Option<Py<PyAny>>,
+        start: Option<Py<PyAny>>,
         on_first: Option<Py<PyAny>>,
         end: Py<PyAny>,
     ) -> bool {
@@ -131,6 +138,7 @@ impl Link {
         }
         state.sink = Some(Sink {
             send,
+            start,
             on_first,
             end,
             busy: false,
@@ -150,13 +158,19 @@ impl Link {
         sink.busy = true;
         let first = !bytes.is_empty() || matches!(outcome, Some(Ok(())));
         let send = sink.send.as_ref().map(|send| send.clone_ref(py));
-        let on_first = if first { sink.on_first.take() } else { None };
+        let (start, on_first) = if first {
+            (sink.start.take(), sink.on_first.take())
+        } else {
+            (None, None)
+        };
+        state.started |= first && send.is_some();
         if !bytes.is_empty() {
             state.bytes += bytes.len() as u64;
             state.tail.append(&bytes);
         }
         Some(Turn {
             send,
+            start,
             on_first,
             bytes,
             outcome,
@@ -194,6 +208,11 @@ impl Link {
             state.watch.take()
         };
         drop(watch);
+    }
+
+    /// Whether the receiver of `forward` was sent anything.
+    pub(super) fn started(&self) -> bool {
+        self.state().started
     }
 
     pub(super) fn tail(&self) -> Tail {

@@ -63,11 +63,22 @@ fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyRe
     let link = &exchange.side;
     let Turn {
         send,
+        start,
         on_first,
         bytes,
         outcome,
     } = turn;
     let whole = matches!(outcome, Some(Ok(())));
+    if let (Some(send), Some(start)) = (&send, start) {
+        // Not waited for: a server that takes its time takes its messages in order all the same.
+        if let Err(error) = send
+            .bind(py)
+            .call1((start,))
+            .and_then(|sent| link.border.pending(sent))
+        {
+            return fail(py, exchange, error);
+        }
+    }
     let sent = match send {
         Some(send) if whole || !bytes.is_empty() => {
             let message = message(py, &bytes, !whole)?;
