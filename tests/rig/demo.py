@@ -85,7 +85,7 @@ def start(stage: Stage, *, splitwise: bool) -> tuple[Router, list[Engine]]:
     engines = []
     for role, number in wanted.items():
         say(f"starting {number} mock engines ({role})")
-        for engine in stage.start_engines(number, router, role=role, token_secs=0.02):
+        for engine in stage.start_engines(number, router, role=role, token_secs=0.02, register_secs=5):
             print(f"   {engine.name} on {engine.url}")
             engines.append(engine)
     say("waiting until the engines have registered themselves")

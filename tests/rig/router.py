@@ -18,14 +18,13 @@ from rig.process import Process
 from rig.wait import LIMIT, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import openai
 
 PROGRAM = Path(sys.executable).with_name("fd-router")
 LINE = re.compile(r"^\[(INFO|ERROR|WARN|DEBUG)\] (\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) logger\.go:\d+: (.*)$")
 TAG = re.compile(r"\[(trace_id|req_id|session_id|request_id):([^\]]+)\] ")
-STATS = re.compile(r"\[stats\] total_running=(\d+), workers: \[(.*?)\]")
 
 
 class LogLine(NamedTuple):
@@ -162,23 +161,34 @@ class Router:
         """One scrape."""
         return Metrics.parse(self.get("/metrics").text)
 
-    def running(self) -> Mapping[str, int]:
-        """Running requests by worker, from the newest `[stats]` line that is still to come."""
-        seen = len(STATS.findall(self.log_text()))
-        lines = wait_for(
-            lambda: STATS.findall(self.log_text())[seen:],
-            why=lambda: f"no new [stats] line\n{self.process.tail()}",
-        )
-        workers = re.findall(r"(\S+): running=(\d+)", lines[-1][1])
-        return {url: int(count) for url, count in workers}
+    def running(self) -> dict[str, int]:
+        """Requests in flight by worker."""
+        return self._by_worker("fd_router_worker_running")
+
+    def tokens(self) -> dict[str, int]:
+        """Tokens still to be prefilled by worker."""
+        return self._by_worker("fd_router_worker_tokens")
+
+    def _by_worker(self, gauge: str) -> dict[str, int]:
+        text = self.get("/metrics").text
+        # Without the family every check of it would pass.
+        assert f"# TYPE {gauge} gauge" in text, f"/metrics has no {gauge}"
+        return {
+            sample.labels["worker"]: int(sample.value)
+            for sample in Metrics.parse(text)
+            if sample.name == gauge
+        }
 
     def assert_idle(self, limit: float = LIMIT) -> None:
-        """Every counter comes back to 0."""
+        """Every worker's counters come back to 0."""
 
         def idle() -> bool:
-            return not any(self.running().values())
+            return not any((*self.running().values(), *self.tokens().values()))
 
-        wait_for(idle, limit=limit, why=lambda: f"still running: {self.running()}\n{self.process.tail()}")
+        def why() -> str:
+            return f"still running: {self.running()}, tokens: {self.tokens()}\n{self.process.tail()}"
+
+        wait_for(idle, limit=limit, why=why)
 
 
 def chat_body(text: str, **fields: Any) -> dict[str, Any]:
@@ -197,7 +207,6 @@ def config_text(text: str, port: int) -> str:
     server = document.setdefault("server", {})
     server.setdefault("host", "127.0.0.1")
     server.setdefault("port", port)
-    document.setdefault("scheduler", {}).setdefault("stats-interval-secs", 0.2)
     return yaml.safe_dump(document)
 
 

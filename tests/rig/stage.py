@@ -42,9 +42,9 @@ class Stage:
     ) -> Router:
         """Start `fd-router` with this YAML and wait until it answers.
 
-        The YAML gets `server.host` (loopback), `server.port` (a free one) and a short `stats-interval-secs` where
-        it has none; `exact` leaves it as it is, then `port` says where the router will be. The working directory
-        is one of its own; `split_errors` keeps standard error out of the log that the tests read.
+        The YAML gets `server.host` (loopback) and `server.port` (a free one) where it has none; `exact` leaves it
+        as it is, then `port` says where the router will be. The working directory is one of its own;
+        `split_errors` keeps standard error out of the log that the tests read.
         """
         for start in range(STARTS):
             chosen = port or free_port()
