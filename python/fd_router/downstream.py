@@ -55,7 +55,7 @@ class Client:
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
-        self.peer: str = (scope.get("client") or ("-",))[0]
+        self.peer = http_headers.client_ip(scope.get("client"))
         self.send = send
         self.status = 0
         self.gone = False

@@ -71,10 +71,11 @@ class Fleet:
             self._log.info(messages.unregistered(instance.role, url))
         return instance is not None
 
-    def judge(self, url: str, healthy: bool, now: float) -> None:
-        """Take the verdict of a round of probes."""
+    def judge(self, url: str, healthy: bool, now: float, *, served: bool) -> None:
+        """Take the verdict of a round of probes; `served` is whether the worker was in service when it began."""
         standing = self._standings.get(url)
-        if standing is None:  # unregistered while it was probed
+        # Registered anew or unregistered while it was probed: the verdict was made by other rules.
+        if standing is None or standing.serving != served:
             return
         change = standing.judge(healthy, now)
         if change == "lost":

@@ -40,9 +40,9 @@ def content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
         return None
     value = values.pop()
     if values:
-        raise BadRequestError("Invalid request body: conflicting Content-Length headers")
+        raise BadRequestError("conflicting Content-Length headers")
     if not value.isdigit() or len(value) > _LENGTH_DIGITS:
-        raise BadRequestError("Invalid request body: Content-Length is not a number")
+        raise BadRequestError("Content-Length is not a number")
     return int(value)
 
 

@@ -45,8 +45,8 @@ class Monitor:
             *(self._verdict(each.url, self._fleet.trial(each.url, late)) for each in self._fleet.watched())
         )
         now = self._clock()
-        for url, healthy in verdicts:
-            self._fleet.judge(url, healthy, now)
+        for url, served, healthy in verdicts:
+            self._fleet.judge(url, healthy, now, served=served)
         if self._log.debug_enabled:
             urls = {
                 role: [instance.url for instance in self._fleet.registry.of_role(role)]
@@ -54,17 +54,17 @@ class Monitor:
             }
             self._log.debug(messages.healthy_instances(urls["prefill"], urls["decode"], urls["mixed"]))
 
-    async def _verdict(self, url: str, trial: Trial) -> tuple[str, bool]:
-        in_service = url in self._fleet.registry
+    async def _verdict(self, url: str, trial: Trial) -> tuple[str, bool, bool]:
+        served = url in self._fleet.registry
         while True:
             probe = await self._prober.probe(url)
             self._metrics.probe(probe.well)
             # A worker on probation fails each round; its loss has been logged, once.
-            if probe.error is not None and in_service:
+            if probe.error is not None and served:
                 self._log.error(messages.probe_failed(probe.target, probe.error))
             healthy = trial.record(probe.well, probe.seconds)
             if healthy is not None:
-                return url, healthy
+                return url, served, healthy
 
     async def report(self) -> None:
         """Probe every prefill and decode worker once and log what they say; nobody is removed."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import Metric
 
+from fd_router.metrics.pace import paced
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -41,7 +43,7 @@ def metric(family: Family) -> Metric:
 def simple(family: Family, samples: Iterable[tuple[tuple[object, ...], float]]) -> Metric:
     """A counter or gauge with `samples` of (label values, value)."""
     found = metric(family)
-    for values, value in samples:
+    for values, value in paced(samples):
         labels = {label: str(text) for label, text in zip(family.labels, values, strict=True)}
         found.add_sample(family.name, labels, value)
     return found

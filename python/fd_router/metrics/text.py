@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from fd_router.metrics.pace import paced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,28 +15,20 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-SLICE = 256
-"""Samples after which the GIL is offered to the event loop, some half a millisecond."""
-
 
 def encode(metrics: Iterable[Metric]) -> bytes:
-    """The families as text. Slow on purpose for one caller, quick for everybody else: see `SLICE`."""
+    """The families as text."""
     lines: list[str] = []
-    since_pause = 0
     for metric in metrics:
         name = f"{metric.name}_total" if metric.type == "counter" else metric.name
         lines.append(f"# HELP {name} {_escape_help(metric.documentation)}\n# TYPE {name} {metric.type}\n")
-        for sample in metric.samples:
+        for sample in paced(metric.samples):
             labels = sample.labels
             if labels:
                 pairs = ",".join([f'{key}="{_escape(labels[key])}"' for key in sorted(labels)])
                 lines.append(f"{sample.name}{{{pairs}}} {number(sample.value)}\n")
             else:
                 lines.append(f"{sample.name} {number(sample.value)}\n")
-            since_pause += 1
-            if since_pause == SLICE:
-                since_pause = 0
-                time.sleep(0)
     return "".join(lines).encode("utf-8", "backslashreplace")
 
 
