@@ -48,21 +48,37 @@ fn run_bytes(bytes: &[u8], count: usize) -> Option<usize> {
     if bytes.get(..count)?.is_ascii() {
         return Some(count);
     }
-    let mut at = 0;
-    for _ in 0..count {
-        at += code_point_bytes(*bytes.get(at)?);
+    let (mut at, mut seen) = (0, 0);
+    while let Some(&word) = bytes[at..].first_chunk::<8>() {
+        let starts = starts_in(u64::from_le_bytes(word));
+        if seen + starts > count {
+            break;
+        }
+        seen += starts;
+        at += word.len();
     }
-    Some(at)
+    for &byte in &bytes[at..] {
+        if is_start(byte) {
+            if seen == count {
+                return Some(at);
+            }
+            seen += 1;
+        }
+        at += 1;
+    }
+    (seen == count).then_some(at)
 }
 
-/// Bytes of a code point by its first byte.
-const fn code_point_bytes(first: u8) -> usize {
-    match first {
-        0..0x80 => 1,
-        0x80..0xE0 => 2,
-        0xE0..0xF0 => 3,
-        _ => 4,
-    }
+/// Whether a byte of UTF-8 starts a code point.
+const fn is_start(byte: u8) -> bool {
+    byte & 0xC0 != 0x80
+}
+
+/// Of eight bytes of UTF-8, how many start a code point.
+const fn starts_in(word: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let starts = (!(word >> 7) | (word >> 6)) & ONES;
+    (starts.wrapping_mul(ONES) >> 56) as usize
 }
 
 #[cfg(test)]
