@@ -60,22 +60,22 @@ def test_scrape(benchmark: BenchmarkFixture, workers: int) -> None:
     assert text.count(b"fd_router_worker_running{") == workers
 
 
-@pytest.mark.benchmark(group="metrics: scrape beside a busy loop")
-def test_longest_stall_of_another_thread_during_scrapes(benchmark: BenchmarkFixture) -> None:
-    """Not timed by the plugin: `extra_info` holds the longest pause in seconds of a thread that wants the GIL."""
+@pytest.mark.benchmark(group="metrics: wake-up beside scrapes")
+@pytest.mark.parametrize("scraping", [False, True], ids=["alone", "beside scrapes"])
+def test_wake_up_of_another_thread(benchmark: BenchmarkFixture, scraping: bool) -> None:
+    """A thread that sleeps and wakes, as an event loop does, beside scrapes of 1,000 workers."""
     metrics = busy(1000)
-    scrapes = threading.Thread(target=lambda: [metrics.render() for _ in range(20)])
+    over = threading.Event()
 
-    def longest_pause() -> float:
-        scrapes.start()
-        longest, before = 0.0, time.perf_counter()
-        while scrapes.is_alive():
-            time.sleep(0)
-            now = time.perf_counter()
-            longest, before = max(longest, now - before), now
-        return longest
+    def scrape() -> None:
+        while scraping and not over.is_set():
+            metrics.render()
 
-    benchmark.extra_info["longest_pause_secs"] = benchmark.pedantic(longest_pause, rounds=1)
+    scraper = threading.Thread(target=scrape)
+    scraper.start()
+    benchmark.pedantic(time.sleep, args=(0.0005,), rounds=400)
+    over.set()
+    scraper.join()
 
 
 EVENTS: dict[str, Callable[[Metrics], None]] = {
