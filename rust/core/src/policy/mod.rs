@@ -12,9 +12,6 @@ mod request_num;
 mod round_robin;
 mod rule;
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 use std::str::FromStr;
 
@@ -139,4 +136,21 @@ pub struct Settings {
     pub waiting_weight: f64,
     /// Milliseconds for which an engine's own counts are used.
     pub metrics_max_age: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for policy in Policy::ALL {
+            assert_eq!(policy.name().parse(), Ok(policy));
+        }
+        let error = "nonsense".parse::<Policy>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("unknown policy \"nonsense\": use one of random, round_robin,"),
+            "{error}"
+        );
+    }
 }

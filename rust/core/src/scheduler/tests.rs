@@ -1,1 +1,208 @@
+//! Workers that come and go, errors, threads. What each policy does is in [`policies`].
 
+mod policies;
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use super::*;
+use crate::scan::Prompt;
+
+const SETTINGS: Settings = Settings {
+    balance_abs_threshold: 1.0,
+    balance_rel_threshold: 0.2,
+    hit_ratio_weight: 1.0,
+    load_balance_weight: 1.0,
+    waiting_weight: 10.0,
+    metrics_max_age: 3_000,
+};
+
+fn scheduler(policies: &[(Role, Policy)]) -> Scheduler {
+    Scheduler::new(&Config {
+        policies: policies.to_vec(),
+        block_size: 4,
+        cache_max_bytes: 1 << 20,
+        idle_limit: 60_000,
+        settings: SETTINGS,
+        seed: 7,
+    })
+}
+
+/// A scheduler of mixed workers `a`, `b`, ...
+fn fleet(policy: Policy, count: u8) -> Scheduler {
+    let scheduler = scheduler(&[(Role::Mixed, policy)]);
+    (b'a'..b'a' + count)
+        .for_each(|name| scheduler.add(char::from(name).encode_utf8(&mut [0; 4]), Role::Mixed));
+    scheduler
+}
+
+fn prompt(text: &str) -> Body {
+    Body::scan(format!("{{\"prompt\":{text:?}}}").as_bytes(), Prompt::Plain).unwrap()
+}
+
+fn select(scheduler: &Scheduler, text: &str) -> Decision {
+    scheduler
+        .select(Role::Mixed, &prompt(text), &Options::default(), 0)
+        .unwrap()
+}
+
+fn url(decision: &Decision) -> &str {
+    decision.lease.worker().url()
+}
+
+/// Urls of `count` decisions, each given back at once.
+fn turns(scheduler: &Scheduler, role: Role, count: usize) -> String {
+    let one = |_| {
+        url(&scheduler
+            .select(role, &prompt(""), &Options::default(), 0)
+            .unwrap())
+        .to_owned()
+    };
+    (0..count).map(one).collect()
+}
+
+const LONG: &str = "aaaabbbbccccddddeeeeffffgggghhhhiiiijjjj";
+
+#[test]
+fn excluded_workers_serve_when_nobody_else_is_left() {
+    let scheduler = fleet(Policy::RequestNum, 2);
+    let chosen = |exclude: &[&str]| {
+        let exclude = exclude.iter().map(|&url| url.to_owned()).collect();
+        let decision = scheduler.select(
+            Role::Mixed,
+            &prompt(""),
+            &Options {
+                tokens: None,
+                exclude,
+            },
+            0,
+        );
+        url(&decision.unwrap()).to_owned()
+    };
+    assert_eq!(chosen(&["a"]), "b");
+    assert_eq!(chosen(&["a", "b"]), "a");
+}
+
+#[test]
+fn errors_tell_an_empty_role_from_one_not_served() {
+    let scheduler = scheduler(&[(Role::Mixed, Policy::Random)]);
+    let error = |role| {
+        scheduler
+            .select(role, &prompt(""), &Options::default(), 0)
+            .unwrap_err()
+    };
+    assert_eq!(
+        error(Role::Mixed).to_string(),
+        "no healthy workers available"
+    );
+    assert_eq!(error(Role::Decode), SelectError::NotServed(Role::Decode));
+}
+
+#[test]
+fn a_worker_that_returns_keeps_counters_but_no_prefix() {
+    let scheduler = fleet(Policy::CacheAware, 1);
+    let held = select(&scheduler, LONG);
+    assert_eq!(scheduler.remove("a"), Some((1, 80)));
+    assert_eq!(scheduler.remove("a"), None);
+    assert_eq!(
+        scheduler.loads(),
+        [Load {
+            url: "a".into(),
+            role: Role::Mixed,
+            running: 1,
+            tokens: 80
+        }]
+    );
+    assert_eq!(scheduler.reap().preserved, ["a"]);
+    scheduler.add("a", Role::Mixed);
+    let back = select(&scheduler, LONG);
+    assert_eq!((back.running, back.hit_ratio()), (2, Some(0.0)));
+    drop((held, back));
+    assert_eq!(scheduler.remove("a"), Some((0, 0)));
+    assert_eq!(scheduler.reap(), Reaped::default());
+}
+
+#[test]
+fn departed_workers_are_reaped_when_their_leases_are_back() {
+    let scheduler = fleet(Policy::RequestNum, 1);
+    let held = select(&scheduler, "");
+    scheduler.remove("a");
+    held.lease.release();
+    assert_eq!(scheduler.loads(), []);
+    assert_eq!(scheduler.reap().removed, ["a"]);
+    assert_eq!(scheduler.reap(), Reaped::default());
+}
+
+#[test]
+fn a_new_role_keeps_the_counters() {
+    let scheduler = scheduler(&[
+        (Role::Prefill, Policy::RequestNum),
+        (Role::Decode, Policy::RequestNum),
+    ]);
+    scheduler.add("a", Role::Prefill);
+    let held = scheduler
+        .select(Role::Prefill, &prompt("hello"), &Options::default(), 0)
+        .unwrap();
+    scheduler.add("a", Role::Decode);
+    assert_eq!(
+        (
+            scheduler.count(Role::Prefill),
+            scheduler.count(Role::Decode)
+        ),
+        (0, 1)
+    );
+    let next = scheduler
+        .select(Role::Decode, &prompt("hello"), &Options::default(), 0)
+        .unwrap();
+    assert_eq!((next.running, next.tokens), (2, 20));
+    drop(held);
+    assert_eq!(next.lease.release(), Some((0, Some(0))));
+}
+
+/// Decisions are taken while others come, so no two of eight at once may see the same idle worker.
+#[test]
+fn eight_threads_lose_nothing() {
+    let scheduler = fleet(Policy::CacheAware, 8);
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let scheduler = &scheduler;
+            scope.spawn(move || {
+                for turn in 0..500 {
+                    let decision = select(scheduler, &format!("{LONG}{}", (turn * thread) % 50));
+                    if turn % 3 == 0 {
+                        decision.lease.release_tokens();
+                    }
+                    if turn % 50 == 0 {
+                        scheduler.remove("c");
+                        scheduler.add("c", Role::Mixed);
+                    }
+                }
+            });
+        }
+    });
+    assert!(
+        scheduler
+            .loads()
+            .iter()
+            .all(|load| (load.running, load.tokens) == (0, 0))
+    );
+}
+
+#[test]
+fn eight_at_once_go_to_eight_workers() {
+    let scheduler = fleet(Policy::RequestNum, 8);
+    let held: Vec<Decision> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| select(&scheduler, "")))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let mut served = BTreeMap::new();
+    for decision in &held {
+        *served.entry(url(decision)).or_insert(0) += 1;
+    }
+    assert_eq!(served.len(), 8);
+}
