@@ -29,7 +29,6 @@ TOPICS = {
 
 PARSED = "Parsing completed; starting worker selection."
 COMPLETED = "Request completed successfully."
-STRATEGY_MISSING = "cache-aware prefill: final strategy: process_tokens, reason: strategy not initialized"
 
 # Start and registration
 
@@ -182,11 +181,6 @@ def disaggregate_failed(error: object) -> str:
     return f"Failed to build disaggregate_info: {error}"
 
 
-def encode_failed(error: object) -> str:
-    """ERROR, PD mode."""
-    return f"Failed to encode modified request: {error}"
-
-
 # A request: upstream
 
 
@@ -248,11 +242,6 @@ def prefill_fallback(url: str, stream: bool) -> str:
 def prefill_error_path(url: str) -> str:
     """INFO: the request failed before the prefill answer was read."""
     return f"[prefill] release in CommonCompletions defer (error path) url={url}"
-
-
-def prefill_scanner_error(error: object) -> str:
-    """ERROR, stream; upstream puts the whole prompt after it."""
-    return f"[prefill] scanner error: {error}"
 
 
 def prefill_copy_error(error: object) -> str:
