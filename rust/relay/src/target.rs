@@ -68,8 +68,8 @@ impl Target {
         }
         let port = match authority.port() {
             Some(port) => port.as_u16(),
-            None if authority.as_str().ends_with(':') => {
-                return Err(error("no port after the colon"));
+            None if authority.as_str().len() > authority.host().len() => {
+                return Err(error("the port is not a number from 0 to 65535"));
             }
             None if tls => 443,
             None => 80,

@@ -1,0 +1,252 @@
+"""What of a request reaches the worker, and what of its answer comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rig.raw_worker import RawWorker, reply
+from rig.relaying import Receiver, drive
+
+
+async def fetch(relay, url, headers=(), body=b"", **options):
+    """(status, headers, body) by whichever way the body comes."""
+    exchange = relay.send(url, list(headers), body, **options)
+    head = await exchange.head
+    if head.body is not None:
+        return head.status, head.headers, head.body
+    receiver = Receiver()
+    end = await exchange.forward(receiver)
+    assert receiver.ended
+    assert end.bytes == len(receiver.body)
+    assert exchange.tail == receiver.body[-4:]
+    return head.status, head.headers, receiver.body
+
+
+def answer_with(raw_worker, data: bytes, **options):
+    """The answer to one request to a worker that sends `data` and closes."""
+
+    def answer(peer):
+        peer.send(data)
+        peer.close()
+
+    worker = raw_worker(answer)
+    return drive(lambda relay: fetch(relay, worker.url + "/", **options))
+
+
+@pytest.mark.parametrize("collect", [True, False])
+@pytest.mark.parametrize(
+    ("head", "body", "expected"),
+    [
+        (b"content-length: 5\r\n", b"hello", b"hello"),
+        (b"content-length: 0\r\n", b"", b""),
+        (b"transfer-encoding: chunked\r\n", b"2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n", b"hello"),
+        (b"transfer-encoding: chunked\r\n", b"5\r\nhello\r\n0\r\nx-trailer: 1\r\n\r\n", b"hello"),
+        (b"", b"hello", b"hello"),
+    ],
+    ids=["length", "empty", "chunked", "trailers", "close-delimited"],
+)
+def test_every_framing_of_a_body(raw_worker, head, body, expected, collect):
+    status, _, got = answer_with(raw_worker, b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body, collect=collect)
+    assert (status, got) == (200, expected)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_answers_without_a_body(raw_worker, status):
+    worker = raw_worker(lambda peer: b"HTTP/1.1 %d X\r\nx-a: 1\r\n\r\n" % status)
+
+    async def twice(relay):
+        for _ in range(2):
+            assert await fetch(relay, worker.url) == (status, [(b"x-a", b"1")], b"")
+
+    drive(twice)
+    assert worker.connections == 1
+
+
+def test_head_has_no_body_and_keeps_its_length(raw_worker):
+    worker = raw_worker(lambda peer: b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n")
+
+    async def twice(relay):
+        for _ in range(2):
+            assert await fetch(relay, worker.url, method="HEAD") == (200, [(b"content-length", b"99")], b"")
+
+    drive(twice)
+    assert worker.connections == 1
+    assert [peer.method for peer in worker.hits] == ["HEAD", "HEAD"]
+
+
+def test_informational_answers_are_passed_over(raw_worker):
+    data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + reply(b"{}")
+    assert answer_with(raw_worker, data)[::2] == (200, b"{}")
+
+
+def test_redirects_are_not_followed(raw_worker):
+    data = b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"
+    assert answer_with(raw_worker, data) == (
+        302,
+        [(b"location", b"/elsewhere"), (b"content-length", b"0")],
+        b"",
+    )
+
+
+def test_answer_headers_keep_multi_values_and_lose_hop_by_hop_ones(raw_worker):
+    data = (
+        b"HTTP/1.1 200 OK\r\nX-Bar: 1\r\nSet-Cookie: a\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\nKeep-Alive: t\r\n"
+        b"Set-Cookie: b\r\nUpgrade: h2\r\nProxy-Authenticate: x\r\nTrailer: t\r\ncontent-length: 2\r\n\r\nok"
+    )
+    assert answer_with(raw_worker, data)[1] == [
+        (b"x-bar", b"1"),
+        (b"set-cookie", b"a"),
+        (b"set-cookie", b"b"),
+        (b"content-length", b"2"),
+    ]
+
+
+def test_a_length_beside_a_transfer_encoding_does_not_pass(raw_worker):
+    data = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    status, headers, body = answer_with(raw_worker, data)
+    assert (status, headers, body) == (200, [], b"ok")
+
+
+def test_what_of_a_request_reaches_the_worker(raw_worker):
+    worker = raw_worker(lambda peer: reply(b"{}"))
+    headers = [
+        (b"authorization", b"Bearer k"),
+        (b"x-twice", b"1"),
+        (b"X_BD_LOGID", b"trace"),
+        (b"x-twice", b"2"),
+        (b"host", b"client.example"),
+        (b"content-length", b"77"),
+        (b"expect", b"100-continue"),
+        (b"connection", b"close, x-hop"),
+        (b"x-hop", b"1"),
+        (b"te", b"trailers"),
+        (b"transfer-encoding", b"chunked"),
+        (b"upgrade", b"websocket"),
+    ]
+    drive(lambda relay: fetch(relay, worker.url + "/v1/a%20b?q=1&r=%2F", headers, b"body"))
+    (peer,) = worker.hits
+    lines = peer.head.decode().split("\r\n")
+    assert lines[0] == "POST /v1/a%20b?q=1&r=%2F HTTP/1.1"
+    assert sorted(lines[1:-2]) == [
+        "authorization: Bearer k",
+        "content-length: 4",
+        f"host: 127.0.0.1:{worker.port}",
+        "x-twice: 1",
+        "x-twice: 2",
+        "x_bd_logid: trace",
+    ]
+    assert peer.body == b"body"
+
+
+def test_environment_proxies_are_ignored(raw_worker, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    worker = raw_worker(lambda peer: reply(b"{}"))
+    assert drive(lambda relay: fetch(relay, worker.url))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:80/",
+        "ftp://h/",
+        "http://",
+        "http:///p",
+        "http://u:p@h/",
+        "http://h:/",
+        "http://h:99999/",
+        "http://h/ x",
+    ],
+)
+def test_a_url_that_cannot_be_sent_to(url):
+    async def send(relay):
+        with pytest.raises(ValueError, match="url"):
+            relay.send(url, [], b"")
+
+    drive(send)
+
+
+@pytest.mark.parametrize("header", [(b"a b", b"1"), (b"", b"1"), (b"a", b"1\r\nb: 2"), (b"a", b"\x00")])
+def test_a_header_that_cannot_be_carried(header):
+    async def send(relay):
+        with pytest.raises(ValueError, match="header"):
+            relay.send("http://127.0.0.1:1/", [header], b"")
+
+    drive(send)
+
+
+def test_collecting_ends_at_the_limit(raw_worker):
+    worker = raw_worker(lambda peer: reply(b"x" * int(peer.body)))
+
+    async def bodies(relay):
+        held = []
+        for size in (99, 100, 101):
+            exchange = relay.send(worker.url, [], b"%d" % size)
+            head = await exchange.head
+            held.append(head.body)
+            if head.body is None:
+                receiver = Receiver()
+                await exchange.forward(receiver)
+                assert receiver.body == b"x" * size
+        return held
+
+    assert drive(bodies, collect_limit=100) == [b"x" * 99, b"x" * 100, None]
+
+
+def test_a_chunked_body_over_the_limit_loses_nothing(raw_worker):
+    pieces = [bytes([65 + i]) * 40 for i in range(5)]
+    data = b"".join(b"28\r\n" + piece + b"\r\n" for piece in pieces)
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    worker = raw_worker(lambda peer: head + data + b"0\r\n\r\n")
+    got = drive(lambda relay: fetch(relay, worker.url), collect_limit=100)
+    assert got[2] == b"".join(pieces)
+
+
+@pytest.mark.parametrize("collect", [True, False])
+def test_ten_megabytes_arrive_whole_both_ways(raw_worker, collect):
+    body = hashlib.sha256(b"seed").digest() * (10 * 1024 * 1024 // 32)
+    worker = raw_worker(lambda peer: reply(peer.body))
+    assert drive(lambda relay: fetch(relay, worker.url, (), body, collect=collect))[2] == body
+
+
+EVENTS = b'data: {"text": "a\xc3\xa9\xf0\x9f\x98\x80"}\n\ndata: [DONE]\n\n'
+
+
+@settings(max_examples=40, deadline=None)
+@given(cuts=st.sets(st.integers(1, len(EVENTS) - 1)), pause=st.booleans())
+def test_a_stream_cut_anywhere_is_the_same_stream(cuts, pause):
+    edges = [0, *sorted(cuts), len(EVENTS)]
+
+    def answer(peer):
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for start, end in itertools.pairwise(edges):
+            peer.send(b"%x\r\n%b\r\n" % (end - start, EVENTS[start:end]))
+            if pause:
+                time.sleep(0)
+        peer.send(b"0\r\n\r\n")
+
+    worker = RawWorker(answer)
+    try:
+        assert drive(lambda relay: fetch(relay, worker.url, collect=False))[2] == EVENTS
+    finally:
+        worker.stop()
+
+
+def test_a_stream_split_at_every_byte(raw_worker):
+    def answer(peer):
+        wire = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+            len(EVENTS),
+            EVENTS,
+        )
+        for byte in wire:
+            peer.send(bytes([byte]))
+
+    worker = raw_worker(answer)
+    assert drive(lambda relay: fetch(relay, worker.url, collect=False))[2] == EVENTS

@@ -1,0 +1,174 @@
+"""Every kind of failure, with what had passed by then."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from fd_router._core import UpstreamError
+from rig.raw_worker import black_hole, reply
+from rig.relaying import Receiver, drive
+
+
+def failure(url, *, collect=False, body=b"{}", **limits):
+    """(kind, sent, received, bytes handed over) of an exchange that must fail."""
+
+    async def run(relay):
+        receiver = Receiver()
+        exchange = relay.send(url, [], body, collect=collect)
+        try:
+            await exchange.head
+            await exchange.forward(receiver)
+        except UpstreamError as caught:
+            error = caught
+        else:
+            pytest.fail("the exchange did not fail")
+        assert not receiver.ended
+        assert str(error).startswith(error.kind + ": ")
+        return error.kind, error.sent, error.received, receiver.body
+
+    return drive(run, **limits)
+
+
+def sends(raw_worker, data, *, end="close"):
+    """A worker that sends `data` in answer and closes, resets or stays."""
+
+    def answer(peer):
+        peer.send(data)
+        if end == "stay":
+            peer.wait_closed()
+        else:
+            getattr(peer, end)()
+
+    return raw_worker(answer).url
+
+
+def test_refused():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        assert failure(url) == ("refused", False, False, b"")
+
+
+def test_connect_timeout():
+    with black_hole() as port:
+        assert failure(f"http://127.0.0.1:{port}/", connect_timeout_secs=0.1) == (
+            "connect_timeout",
+            False,
+            False,
+            b"",
+        )
+
+
+def test_connect_to_a_name_that_is_none():
+    assert failure("http://no-such-host.invalid/") == ("connect", False, False, b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "end", "received"),
+    [(b"", "close", False), (b"", "reset", False), (b"HTTP/1.1 200 OK\r\ncontent-le", "close", True)],
+)
+def test_reset_before_head(raw_worker, data, end, received):
+    assert failure(sends(raw_worker, data, end=end)) == ("reset_before_head", True, received, b"")
+
+
+def test_first_byte_timeout(raw_worker):
+    url = sends(raw_worker, b"", end="stay")
+    assert failure(url, first_byte_timeout_secs=0.1) == ("first_byte_timeout", True, False, b"")
+
+
+@pytest.mark.parametrize("collect", [True, False])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ],
+    ids=["length", "chunked"],
+)
+def test_reset_mid_body(raw_worker, data, collect):
+    got = failure(sends(raw_worker, data), collect=collect)
+    assert got == ("reset_mid_body", True, True, b"" if collect else b"half")
+
+
+@pytest.mark.parametrize("collect", [True, False])
+def test_idle_timeout(raw_worker, collect):
+    url = sends(raw_worker, b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", end="stay")
+    got = failure(url, collect=collect, idle_timeout_secs=0.1)
+    assert got == ("idle_timeout", True, True, b"" if collect else b"half")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n",
+    ],
+    ids=["ssh", "version", "status", "header", "length", "lengths", "upgrade", "many-headers", "large-head"],
+)
+def test_bad_response(raw_worker, data):
+    assert failure(sends(raw_worker, data, end="stay")) == ("bad_response", True, True, b"")
+
+
+@pytest.mark.parametrize("collect", [True, False])
+def test_bad_chunks(raw_worker, collect):
+    data = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nZZ\r\n"
+    got = failure(sends(raw_worker, data, end="stay"), collect=collect)
+    assert got == ("bad_response", True, True, b"" if collect else b"half")
+
+
+def test_a_worker_that_answers_before_it_has_read_the_request(raw_worker):
+    """An early 413 passes, and its connection is not used again."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+    async def run(relay):
+        exchange = relay.send(url, [], b"x" * 20_000_000)
+        connection, _ = listener.accept()
+        connection.sendall(reply(b"{}", 413))
+        head = await exchange.head
+        assert (head.status, head.body) == (413, b"{}")
+        assert relay.stats().idle_connections == 0
+        connection.close()
+
+    drive(run)
+    listener.close()
+
+
+def test_a_quiet_stream_outlives_the_limit_while_we_hold_it_back(raw_worker):
+    def answer(peer):
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n")
+        peer.send(b"x" * 300_000)
+
+    worker = raw_worker(answer)
+
+    async def run(relay):
+        exchange = relay.send(worker.url, [], b"", collect=False)
+        await exchange.head
+        receiver = Receiver()
+        receiver.gate.clear()
+        end = exchange.forward(receiver)
+        finished, _ = await asyncio.wait([end], timeout=0.6)
+        assert not finished
+        receiver.gate.set()
+        assert (await end).bytes == 300_000
+
+    drive(run, idle_timeout_secs=0.2, buffer_limit=10_000)
+
+
+def test_errors_of_the_values(raw_worker):
+    with pytest.raises(ValueError, match="keep_alive_secs"):
+        drive(lambda relay: None, keep_alive_secs=-1)
+    with pytest.raises(ValueError, match="threads"):
+        drive(lambda relay: None, threads=0)
+    with pytest.raises(ValueError, match="idle_timeout_secs"):
+        drive(lambda relay: None, idle_timeout_secs=float("nan"))
