@@ -75,7 +75,7 @@ def add_serving(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--register-secs", type=seconds, default=5.0, help="period (default: %(default)s)")
     group.add_argument(
-        "--record", type=count, default=32, help="last requests kept for /mock/stats (%(default)s)"
+        "--record", type=count, default=32, help="last requests kept for /mock/stats (default: %(default)s)"
     )
     group.add_argument(
         "--fault", action="append", default=[], metavar="KEY=VALUE", help="see below; repeatable"
@@ -90,22 +90,25 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--block-size", type=positive, default=64, help="tokens a cache block (default: %(default)s)"
     )
     group.add_argument(
-        "--cache-blocks", type=count, default=8192, help="blocks the cache holds (%(default)s)"
+        "--cache-blocks", type=count, default=8192, help="blocks the cache holds (default: %(default)s)"
     )
     group.add_argument(
-        "--block-secs", type=seconds, default=0.001, help="prefill per uncached block (%(default)s)"
+        "--block-secs", type=seconds, default=0.001, help="prefill per uncached block (default: %(default)s)"
     )
     group.add_argument(
-        "--token-secs", type=seconds, default=0.002, help="time per answered token (%(default)s)"
+        "--token-secs", type=seconds, default=0.002, help="time per answered token (default: %(default)s)"
     )
     group.add_argument(
-        "--answer-tokens", type=positive, default=16, help="where no max_tokens is asked (%(default)s)"
+        "--answer-tokens",
+        type=positive,
+        default=16,
+        help="where no max_tokens is asked (default: %(default)s)",
     )
     group.add_argument(
         "--max-batch", type=positive, default=64, help="requests run at once (default: %(default)s)"
     )
     group.add_argument(
-        "--max-queue", type=count, default=256, help="requests waiting, more get 429 (%(default)s)"
+        "--max-queue", type=count, default=256, help="requests waiting, more get 429 (default: %(default)s)"
     )
 
 
@@ -118,10 +121,13 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--rdma-ports", type=words, default=("7100",), help="comma-separated (default: 7100)")
     group.add_argument("--transfer-protocol", type=words, default=("ipc", "rdma"), help="(default: ipc,rdma)")
     group.add_argument(
-        "--tp-size", type=count, default=1, help="registered; 0 leaves the key out (%(default)s)"
+        "--tp-size", type=count, default=1, help="registered; 0 leaves the key out (default: %(default)s)"
     )
     group.add_argument(
-        "--kv-wait-secs", type=seconds, default=30.0, help="decode waits for KV, then 504 (%(default)s)"
+        "--kv-wait-secs",
+        type=seconds,
+        default=30.0,
+        help="decode waits for KV, then 504 (default: %(default)s)",
     )
 
 
