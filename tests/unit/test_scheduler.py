@@ -1,0 +1,225 @@
+"""The scheduler at the border: arguments, errors, leases, threads. The policies themselves are tested in Rust."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from fd_router._core import POLICIES, Lease, NoWorkerError, Request, Scheduler
+from fd_router.types import ROLES
+
+LONG = "aaaabbbbccccddddeeeeffffgggghhhhiiiijjjj"
+
+
+def request(text: str = "hello", **members: object) -> Request:
+    return Request.scan(json.dumps({"prompt": text, **members}).encode(), False)
+
+
+def fleet(policy: str = "request_num", workers: str = "ab", **options: Any) -> Scheduler:
+    scheduler = Scheduler(policies={"mixed": policy}, block_size=4, **options)
+    for url in workers:
+        scheduler.add(url, "mixed")
+    return scheduler
+
+
+def test_the_nine_policies_are_named() -> None:
+    assert POLICIES == (
+        "random",
+        "round_robin",
+        "power_of_two",
+        "process_tokens",
+        "request_num",
+        "fd_metrics_score",
+        "fd_remote_metrics_score",
+        "cache_aware",
+        "remote_cache_aware",
+    )
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("role", ROLES)
+def test_every_policy_serves_every_role(policy: str, role: str) -> None:
+    scheduler = Scheduler(policies={role: policy}, block_size=4)  # type: ignore[dict-item]
+    for url in "abc":
+        scheduler.add(url, role)  # type: ignore[arg-type]
+    leases = [scheduler.select(role, request(LONG)) for _ in range(20)]  # type: ignore[arg-type]
+    assert {lease.role for lease in leases} == {role}
+    assert sum(running for _, _, running, _ in scheduler.loads()) == 20
+    assert sum(tokens for *_, tokens in scheduler.loads()) == 20 * 2 * len(LONG)
+    leases.clear()
+    assert scheduler.loads() == [(url, role, 0, 0) for url in "abc"]
+
+
+def test_a_lease_tells_what_was_booked() -> None:
+    lease = fleet().select("mixed", request("hello"))
+    assert (lease.url, lease.role, lease.running, lease.tokens, lease.policy) == (
+        "a",
+        "mixed",
+        1,
+        10,
+        "request_num",
+    )
+    assert (lease.reason, lease.hit_ratio, lease.explain()) == (None, None, None)
+
+
+def test_a_lease_is_given_back_once() -> None:
+    scheduler = fleet()
+    lease = scheduler.select("mixed", request("hello"))
+    assert lease.release_tokens() == 0
+    assert lease.release_tokens() is None
+    assert lease.release() == (0, None)
+    assert lease.release() is None
+    assert scheduler.select("mixed", request("hello")).release() == (0, 0)
+
+
+def test_dropping_a_lease_gives_it_back() -> None:
+    scheduler = fleet()
+    lease = scheduler.select("mixed", request("hello"))
+    assert scheduler.loads()[0] == ("a", "mixed", 1, 10)
+    del lease
+    gc.collect()
+    assert scheduler.loads()[0] == ("a", "mixed", 0, 0)
+
+
+def test_a_lease_outlives_its_scheduler() -> None:
+    lease = fleet().select("mixed", request("hello"))
+    assert lease.release() == (0, 0)
+
+
+def test_cache_aware_explains_itself() -> None:
+    scheduler = fleet("cache_aware")
+    scheduler.select("mixed", request(LONG)).release()
+    lease = scheduler.select("mixed", request(LONG))
+    assert (lease.policy, lease.reason, lease.hit_ratio) == ("cache_aware", None, 1.0)
+    assert lease.explain() == (
+        "cache-aware prefill: final strategy: cache_aware_scoring, "
+        "selected=a, loads=map[a:0 b:0], hitRatios=map[a:100]"
+    )
+
+
+def test_fallbacks_have_reasons() -> None:
+    scheduler = fleet("cache_aware")
+    empty = scheduler.select("mixed", request(""))
+    assert (empty.policy, empty.reason) == ("process_tokens", "tokenize failed: empty prompt for tokenizer")
+    busy = [scheduler.select("mixed", request("x"), exclude=["b"]) for _ in range(2)]
+    lease = scheduler.select("mixed", request(LONG))
+    assert (lease.url, lease.policy, lease.reason) == ("b", "process_tokens", "load imbalanced")
+    assert lease.explain() == (
+        "cache-aware prefill: final strategy: process_tokens, reason: load imbalanced, loads=map[a:3 b:0]"
+    )
+    assert len(busy) == 2
+
+
+def test_token_ids_take_the_place_of_characters() -> None:
+    scheduler = fleet("cache_aware")
+    scheduler.select("mixed", request("x"), tokens=list(range(9)))
+    assert scheduler.tree().blocks == 2
+
+
+def test_excluded_workers_are_a_last_resort() -> None:
+    scheduler = fleet()
+    assert scheduler.select("mixed", request(), exclude=("a",)).url == "b"
+    assert scheduler.select("mixed", request(), exclude=["a", "b"]).url == "a"
+
+
+def test_a_role_without_workers_raises() -> None:
+    with pytest.raises(NoWorkerError, match=r"^no healthy workers available$"):
+        fleet(workers="").select("mixed", request())
+    assert issubclass(NoWorkerError, LookupError)
+
+
+def test_a_role_without_policy_raises() -> None:
+    with pytest.raises(ValueError, match="role decode is not served"):
+        fleet().select("decode", request())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"policies": {"mixed": "nonsense"}}, 'unknown policy "nonsense": use one of random, round_robin'),
+        ({"policies": {"worker": "random"}}, 'unknown role "worker": use mixed, prefill or decode'),
+        ({"block_size": 0}, "block_size is 0"),
+        ({"cache_max_bytes": 1000}, "cache_max_bytes is 1000: at least 1048576 is accepted"),
+        ({"eviction_secs": 0.0}, "eviction_secs is 0"),
+        ({"hit_ratio_weight": -1.0}, "hit_ratio_weight is -1: a finite number from 0 on is accepted"),
+        ({"balance_abs_threshold": float("nan")}, "balance_abs_threshold is NaN"),
+    ],
+)
+def test_arguments_are_checked(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Scheduler(**{"policies": {"mixed": "random"}, **arguments})
+
+
+def test_a_worker_leaves_and_returns() -> None:
+    scheduler = fleet("cache_aware", "a")
+    lease = scheduler.select("mixed", request(LONG))
+    assert scheduler.remove("a") == (1, 80)
+    assert scheduler.remove("a") is None
+    assert scheduler.count("mixed") == 0
+    assert scheduler.loads() == [("a", "mixed", 1, 80)]
+    assert scheduler.reap() == ([], ["a"])
+    scheduler.add("a", "mixed")
+    back = scheduler.select("mixed", request(LONG))
+    assert (back.running, back.hit_ratio) == (2, 0.0)
+    scheduler.remove("a")
+    lease.release()
+    back.release()
+    assert scheduler.reap() == (["a"], [])
+    assert scheduler.loads() == []
+
+
+def test_engines_own_counts_decide() -> None:
+    scheduler = fleet("fd_remote_metrics_score", waiting_weight=10.0)
+    scheduler.observe("a", 5.0, 0.0)
+    scheduler.observe("b", 1.0, 1.0)
+    scheduler.observe("unknown", 0.0, 0.0)
+    assert scheduler.select("mixed", request()).url == "a"
+
+
+def test_sessions_are_counted() -> None:
+    scheduler = fleet("cache_aware")
+    for _ in range(2):
+        scheduler.select("mixed", request(LONG, session_id="s")).release()
+    assert scheduler.sessions() == (1, 2)
+
+
+def test_old_blocks_expire() -> None:
+    scheduler = fleet("cache_aware", eviction_secs=0.001)
+    scheduler.select("mixed", request(LONG))
+    limit = time.monotonic() + 10
+    while scheduler.tree().blocks:
+        assert time.monotonic() < limit
+        scheduler.expire()
+    stats = scheduler.tree()
+    assert (stats.blocks, stats.nodes, stats.expired, stats.evicted) == (0, 0, 10, 0)
+    assert 0 < stats.bytes < 1 << 20
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_eight_threads_lose_nothing(policy: str) -> None:
+    scheduler = fleet(policy, "abcdefgh")
+    barrier = threading.Barrier(8)
+
+    def decide(thread: int) -> None:
+        barrier.wait()
+        kept: list[Lease] = []
+        for turn in range(200):
+            lease = scheduler.select("mixed", request(f"{LONG}{turn % 7}{thread}"))
+            if turn % 2:
+                lease.release()
+            elif turn % 3:
+                lease.release_tokens()
+                kept.append(lease)
+
+    threads = [threading.Thread(target=decide, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    gc.collect()
+    assert scheduler.loads() == [(url, "mixed", 0, 0) for url in "abcdefgh"]
