@@ -1,0 +1,77 @@
+"""The tables of the pages that are made from the code. Run as a program, this file writes them into the pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pages import PAGES, fill
+
+from fd_router import config, errors, metrics
+from fd_router.cli.flags import MEANINGS, Options
+from fd_router.logs.messages import TOPICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STATUSES = {"registration": "400, 404, 503", "answer_cut": "none, the connection is cut"}
+"""What the client of these errors sees, as their classes cannot say it with one number."""
+
+
+def tables() -> dict[str, str]:
+    """Every table by the name that stands in the page."""
+    return {
+        "flags": flags_table(),
+        "errors": errors_table(),
+        "topics": markdown(
+            ["Topic", "Level and meaning"], ([f"`{key}`", text] for key, text in TOPICS.items())
+        ),
+        "metrics": metrics.markdown_table(),
+        **{f"config {section}": config.markdown_table(section) for section in config.SECTIONS},
+    }
+
+
+def flags_table() -> str:
+    rows = []
+    for name, meaning in MEANINGS.items():
+        dashes = "-" if len(name) == 1 else "--"
+        value = " VALUE" if isinstance(getattr(Options(), name, None), str) else ""
+        rows.append([f"`{dashes}{name}{value}`", meaning])
+    return markdown(["Flag", "Meaning"], rows)
+
+
+def errors_table() -> str:
+    rows = []
+    for error in router_errors():
+        status = STATUSES.get(error.code, str(error.status))
+        meaning = (error.__doc__ or "").splitlines()[0]
+        rows.append([f"`{error.code}`", status, error.side, "yes" if error.retry_safe else "no", meaning])
+    return markdown(["Code", "Status", "Whose fault", "Safe to retry", "Meaning"], rows)
+
+
+def router_errors() -> list[type[errors.RouterError]]:
+    """The errors of requests, in the order of their definition. A configuration error ends the start, not a request."""
+    found = [
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, errors.RouterError)
+    ]
+    return [
+        each
+        for each in found
+        if "code" in vars(each) and each not in (errors.RouterError, errors.ConfigError)
+    ]
+
+
+def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |\n" for cells in (head, *rows)]
+    return "".join([lines[0], f"|{'---|' * len(head)}\n", *lines[1:]])
+
+
+def main() -> None:
+    made = tables()
+    for page in PAGES:
+        page.write_text(fill(page.read_text(), made))
+
+
+if __name__ == "__main__":
+    main()
