@@ -92,10 +92,14 @@ class RawWorker:
     connection that the router closed, fail the test at its end.
     """
 
-    def __init__(self, answer: Callable[[Peer], bytes | None], *, health: int = 200) -> None:
+    def __init__(
+        self, answer: Callable[[Peer], bytes | None], *, health: int = 200, host: str = "127.0.0.1"
+    ) -> None:
         self.answer = answer
         self.health = health
         """Status of `/health`."""
+        self.next_health: list[int] = []
+        """Statuses of the next probes, before `health` counts again."""
         self.hits: list[Peer] = []
         """Requests but `/health`, in order of arrival."""
         self.probes = 0
@@ -104,9 +108,11 @@ class RawWorker:
         self.errors: list[Exception] = []
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family, backlog=256)
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.host = host
+        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         self._spawn(self._accept)
 
     def wait_hits(self, number: int, limit: float = LIMIT) -> list[Peer]:
@@ -167,7 +173,7 @@ class RawWorker:
                 return
             if peer.path == "/health":
                 self.probes += 1
-                peer.send(reply(b"", self.health))
+                peer.send(reply(b"", self.next_health.pop(0) if self.next_health else self.health))
                 continue
             self.hits.append(peer)
             data = self.answer(peer)

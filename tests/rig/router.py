@@ -59,6 +59,8 @@ class Router:
         self.client = httpx.Client(base_url=self.url, timeout=LIMIT, trust_env=False)
         self.check_idle = True
         """Whether the end of the test demands that all counters are 0."""
+        self.log_from = 0
+        """Where the log begins for what reads it here, in characters."""
 
     # ---- life
 
@@ -139,7 +141,11 @@ class Router:
     # ---- log and metrics
 
     def log_text(self) -> str:
-        return self.process.output()
+        return self.process.output()[self.log_from :]
+
+    def forget_log(self) -> None:
+        """Leave out what was written so far: a router that serves several tests has a log for each."""
+        self.log_from = len(self.process.output())
 
     def log_lines(self) -> list[LogLine]:
         """All lines of the router's layout, in order."""

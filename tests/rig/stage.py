@@ -93,9 +93,11 @@ class Stage:
             self._things.callback(engine.stop)
         return [engine.wait_ready() for engine in engines]
 
-    def raw_worker(self, answer: Callable[[Peer], bytes | None], *, health: int = 200) -> RawWorker:
+    def raw_worker(
+        self, answer: Callable[[Peer], bytes | None], *, health: int = 200, host: str = "127.0.0.1"
+    ) -> RawWorker:
         """Start a worker that answers raw bytes; register it with `router.register(worker.port)`."""
-        worker = RawWorker(answer, health=health)
+        worker = RawWorker(answer, health=health, host=host)
         self._things.callback(worker.stop)
         return worker
 
