@@ -105,3 +105,59 @@ fn set_by_relay(name: &HeaderName) -> bool {
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut headers = RequestHeaders::default();
+        for (name, value) in pairs {
+            headers.push(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        let text = |(name, value): (HeaderName, HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        headers.finish().into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn what_the_relay_sets_and_what_is_for_one_hop_is_left_out() {
+        let pairs = [
+            ("Host", "h"),
+            ("x-b", "1"),
+            ("TE", "trailers"),
+            ("expect", "100-continue"),
+            ("x-b", "2"),
+        ];
+        assert_eq!(
+            passed(&pairs),
+            [("x-b".into(), "1".into()), ("x-b".into(), "2".into())]
+        );
+    }
+
+    #[test]
+    fn listed_names_are_left_out_wherever_they_stand() {
+        let pairs = [
+            ("x-hop", "1"),
+            ("connection", "keep-alive, X-Hop ,,x-other"),
+            ("x-other", "2"),
+            ("x", "3"),
+        ];
+        assert_eq!(passed(&pairs), [("x".into(), "3".into())]);
+    }
+
+    #[test]
+    fn what_http_cannot_carry_is_refused() {
+        let mut headers = RequestHeaders::default();
+        assert_eq!(
+            headers.push(b"a b", b"1"),
+            Err(HeaderError::Name("a b".into()))
+        );
+        assert_eq!(
+            headers.push(b"a", b"1\r\nb: 2"),
+            Err(HeaderError::Value("a".into()))
+        );
+        assert_eq!(headers.push(b"a", b"\xff latin"), Ok(()));
+    }
+}

@@ -65,3 +65,21 @@ impl Stats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_falls_into_the_bucket_of_its_bound() {
+        let stats = Stats::default();
+        for millis in [0, 1, 2, 20_000] {
+            stats.gap(Duration::from_millis(millis));
+        }
+        let snapshot = stats.snapshot(0);
+        assert_eq!(snapshot.gap_buckets[..2], [2, 1]);
+        assert_eq!(snapshot.gap_buckets.last(), Some(&1));
+        assert_eq!(snapshot.gap_buckets.len(), GAP_BOUNDS.len() + 1);
+        assert_eq!(snapshot.gap_sum, Duration::from_millis(20_003));
+    }
+}

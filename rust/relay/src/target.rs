@@ -79,11 +79,75 @@ impl Target {
             host: host.to_ascii_lowercase().into(),
             port,
         };
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(Self {
             origin: Arc::new(origin),
-            path: path.parse().map_err(|_| error("bad path"))?,
+            path: uri
+                .path_and_query()
+                .cloned()
+                .map_or_else(Uri::default, Uri::from),
             host: HeaderValue::from_str(authority.as_str()).map_err(|_| error("bad host"))?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(url: &str) -> (bool, String, u16, String, String) {
+        let Target { origin, path, host } = Target::parse(url).unwrap();
+        let host = host.to_str().unwrap().to_owned();
+        (
+            origin.tls,
+            origin.host.to_string(),
+            origin.port,
+            path.to_string(),
+            host,
+        )
+    }
+
+    #[test]
+    fn ports_and_paths_have_defaults() {
+        assert_eq!(
+            parts("http://A"),
+            (false, "a".into(), 80, "/".into(), "A".into())
+        );
+        assert_eq!(
+            parts("https://a:1/p?q"),
+            (true, "a".into(), 1, "/p?q".into(), "a:1".into())
+        );
+        assert_eq!(
+            parts("https://a?q"),
+            (true, "a".into(), 443, "/?q".into(), "a".into())
+        );
+    }
+
+    #[test]
+    fn an_address_needs_no_lookup() {
+        let target = Target::parse("http://[::1]:80/").unwrap();
+        assert_eq!(target.origin.address(), Some("[::1]:80".parse().unwrap()));
+        assert_eq!(target.host, "[::1]:80");
+        assert_eq!(Target::parse("http://[::1]/").unwrap().origin.port, 80);
+        assert_eq!(
+            Target::parse("http://localhost/").unwrap().origin.address(),
+            None
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_sent_to_is_refused() {
+        for url in [
+            "",
+            "/p",
+            "a:80",
+            "ftp://a/",
+            "http://",
+            "http://:80/",
+            "http://u@a/",
+            "http://a:/",
+            "http://a:70000/",
+        ] {
+            assert!(Target::parse(url).is_err(), "{url}");
+        }
     }
 }

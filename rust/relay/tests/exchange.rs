@@ -1,0 +1,275 @@
+//! The relay without Python: a consumer that polls the descriptor, and workers of raw sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fd_router_relay::{
+    Bytes, Config, Exchange, Failure, Head, Kind, Method, Order, Relay, RequestHeaders,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A worker that hands each connection to `serve`, in a thread of its own.
+fn worker(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(stream));
+        }
+    });
+    url
+}
+
+/// Reads one request without a body's content mattering.
+fn read_head(stream: &mut TcpStream) -> bool {
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while !seen.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return false;
+        }
+        seen.push(byte[0]);
+    }
+    true
+}
+
+fn order(relay: &Relay<()>, url: &str, collect: bool) -> Order {
+    Order {
+        method: Method::GET,
+        target: relay.target(url).unwrap(),
+        headers: RequestHeaders::default(),
+        body: Bytes::new(),
+        collect,
+    }
+}
+
+/// Waits on the descriptor and takes what is there.
+fn turn(relay: &Relay<()>) -> Vec<Arc<Exchange<()>>> {
+    let limit = Timespec::try_from(LIMIT).unwrap();
+    let mut fds = [PollFd::from_borrowed_fd(relay.fd(), PollFlags::IN)];
+    assert_eq!(
+        poll(&mut fds, Some(&limit)).unwrap(),
+        1,
+        "nothing was announced"
+    );
+    let mut batch = Vec::new();
+    relay.take(&mut batch, 256);
+    batch
+}
+
+fn head(relay: &Relay<()>, exchange: &Exchange<()>) -> Result<Head, Failure> {
+    loop {
+        if let Some(head) = exchange.take_head() {
+            return head;
+        }
+        turn(relay);
+    }
+}
+
+fn body(relay: &Relay<()>, exchange: &Exchange<()>) -> (Vec<u8>, Result<(), Failure>) {
+    let mut whole = Vec::new();
+    loop {
+        let (bytes, end) = exchange.take_body();
+        whole.extend(bytes);
+        if let Some(end) = end {
+            return (whole, end);
+        }
+        turn(relay);
+    }
+}
+
+fn wait(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !what() {
+        assert!(Instant::now() < deadline, "not within the limit");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn echo_worker(answer: &'static [u8]) -> String {
+    worker(move |mut stream| {
+        while read_head(&mut stream) {
+            stream.write_all(answer).unwrap();
+        }
+    })
+}
+
+#[test]
+fn a_collected_answer_comes_in_one_piece() {
+    let url = echo_worker(b"HTTP/1.1 201 Created\r\nx-a: 1\r\ncontent-length: 5\r\n\r\nhello");
+    let relay = Relay::new(Config::default()).unwrap();
+    for _ in 0..3 {
+        let exchange = relay.start(order(&relay, &url, true), ());
+        let head = head(&relay, &exchange).unwrap();
+        assert_eq!(
+            (head.status(), head.body.as_deref()),
+            (201, Some(&b"hello"[..]))
+        );
+        assert_eq!(exchange.chunks(), 1);
+    }
+    let stats = relay.stats();
+    assert_eq!(
+        (stats.connections, stats.idle_connections, stats.active),
+        (1, 1, 0)
+    );
+}
+
+#[test]
+fn many_exchanges_are_announced_until_all_are_taken() {
+    let url = echo_worker(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let relay = Relay::new(Config {
+        threads: 2,
+        ..Config::default()
+    })
+    .unwrap();
+    let exchanges: Vec<_> = (0..500)
+        .map(|_| relay.start(order(&relay, &url, true), ()))
+        .collect();
+    let mut taken = 0;
+    while taken < exchanges.len() {
+        let mut fds = [PollFd::from_borrowed_fd(relay.fd(), PollFlags::IN)];
+        let limit = Timespec::try_from(LIMIT).unwrap();
+        assert_eq!(
+            poll(&mut fds, Some(&limit)).unwrap(),
+            1,
+            "{taken} taken, the rest not announced"
+        );
+        let mut batch = Vec::new();
+        relay.take(&mut batch, 7);
+        assert!(batch.len() <= 7);
+        taken += batch
+            .iter()
+            .filter(|exchange| matches!(exchange.take_head(), Some(Ok(_))))
+            .count();
+    }
+}
+
+#[test]
+fn bytes_that_came_faster_than_the_consumer_are_one_piece() {
+    let url = worker(|mut stream| {
+        read_head(&mut stream);
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            .unwrap();
+        for _ in 0..100 {
+            stream.write_all(b"2\r\nab\r\n").unwrap();
+        }
+        stream.write_all(b"0\r\n\r\n").unwrap();
+    });
+    let relay = Relay::new(Config::default()).unwrap();
+    let exchange = relay.start(order(&relay, &url, false), ());
+    head(&relay, &exchange).unwrap();
+    wait(|| relay.stats().active == 0);
+    let (bytes, end) = exchange.take_body();
+    assert_eq!(
+        (bytes.len(), end, exchange.chunks()),
+        (200, Some(Ok(())), 100)
+    );
+    assert_eq!(relay.stats().gap_buckets.iter().sum::<u64>(), 99);
+}
+
+#[test]
+fn a_consumer_that_takes_nothing_stops_the_reading() {
+    let url = worker(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 30000000\r\n\r\n");
+        let _ = stream.write_all(&vec![b'x'; 30_000_000]);
+    });
+    let relay = Relay::new(Config {
+        buffer_limit: 10_000,
+        ..Config::default()
+    })
+    .unwrap();
+    let exchange = relay.start(order(&relay, &url, false), ());
+    head(&relay, &exchange).unwrap();
+    wait(|| relay.stats().bytes >= 10_000);
+    let (first, end) = exchange.take_body();
+    assert!(first.len() < 10_000 + 65_536 && end.is_none());
+    let (rest, end) = body(&relay, &exchange);
+    assert_eq!((first.len() + rest.len(), end), (30_000_000, Ok(())));
+}
+
+/// A worker that answers `data` and reports when its connection is closed.
+fn watcher(data: &'static [u8]) -> (String, Receiver<()>) {
+    let (report, closed) = channel();
+    let url = worker(move |mut stream| {
+        read_head(&mut stream);
+        stream.write_all(data).unwrap();
+        if matches!(stream.read(&mut [0]), Ok(0) | Err(_)) {
+            let _ = report.send(());
+        }
+    });
+    (url, closed)
+}
+
+#[test]
+fn a_cancelled_exchange_closes_its_connection() {
+    for data in [
+        &b""[..],
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+    ] {
+        let (url, closed) = watcher(data);
+        let relay = Relay::new(Config::default()).unwrap();
+        let exchange = relay.start(order(&relay, &url, false), ());
+        if data.is_empty() {
+            wait(|| relay.stats().connections == 1);
+        } else {
+            head(&relay, &exchange).unwrap();
+        }
+        exchange.cancel();
+        let (bytes, end) = body(&relay, &exchange);
+        assert_eq!((bytes.len(), end.unwrap_err().kind), (0, Kind::Cancelled));
+        closed.recv_timeout(LIMIT).unwrap();
+        wait(|| relay.stats().active == 0);
+    }
+}
+
+#[test]
+fn a_closed_relay_ends_what_runs_and_what_comes() {
+    let (url, closed) = watcher(b"");
+    let relay = Relay::new(Config::default()).unwrap();
+    let exchange = relay.start(order(&relay, &url, false), ());
+    wait(|| relay.stats().connections == 1);
+    relay.close();
+    assert_eq!(head(&relay, &exchange).unwrap_err().kind, Kind::Closed);
+    closed.recv_timeout(LIMIT).unwrap();
+    let late = relay.start(order(&relay, &url, false), ());
+    let failure = head(&relay, &late).unwrap_err();
+    assert_eq!((failure.kind, failure.sent), (Kind::Closed, false));
+    relay.close();
+}
+
+#[test]
+fn an_idle_limit_counts_from_the_last_chunk() {
+    let url = worker(|mut stream| {
+        read_head(&mut stream);
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")
+            .unwrap();
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(100));
+            stream.write_all(b"x").unwrap();
+        }
+        let _ = stream.read(&mut [0]);
+    });
+    let limit = Some(Duration::from_millis(400));
+    let relay = Relay::new(Config {
+        idle_timeout: limit,
+        ..Config::default()
+    })
+    .unwrap();
+    let exchange = relay.start(order(&relay, &url, false), ());
+    head(&relay, &exchange).unwrap();
+    let (bytes, end) = body(&relay, &exchange);
+    assert_eq!((bytes.len(), end.unwrap_err().kind), (5, Kind::IdleTimeout));
+}
