@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from fd_router.mock_engine.wire import format_head
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fd_router.mock_engine.faults import Faults
     from fd_router.mock_engine.wire import Connection
 
@@ -17,12 +19,19 @@ class BrokenOffError(Exception):
 
 
 class Delivery:
-    """One answer on its way, whole or as a stream of frames."""
+    """One answer on its way, whole or as a stream of frames; `on_stall` is called when a fault stops it for good."""
 
-    def __init__(self, connection: Connection, faults: Faults, headers: list[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        faults: Faults,
+        headers: list[tuple[str, str]],
+        on_stall: Callable[[], None],
+    ) -> None:
         self._connection = connection
         self._faults = faults
         self._headers = headers
+        self._on_stall = on_stall
         self._frames = 0
 
     async def before_head(self) -> None:
@@ -90,6 +99,7 @@ class Delivery:
     async def _cut(self) -> None:
         how = self._faults.cut_how
         if how == "stall":
+            self._on_stall()
             await asyncio.get_running_loop().create_future()
         elif how == "reset":
             self._connection.reset()

@@ -24,6 +24,8 @@ class Counts:
     """Ended because the client left."""
     broken_off: int = 0
     """Ended by a fault."""
+    stalled: int = 0
+    """Stopped for good by a fault; each is counted as aborted too once its client has left."""
     probes: int = 0
     connections: int = 0
     registrations: int = 0
@@ -42,6 +44,10 @@ class Record:
         """Count and keep an inference request."""
         self.counts.requests += 1
         self._last.append(request)
+
+    def stalled(self) -> None:
+        """Count a request that a fault has stopped."""
+        self.counts.stalled += 1
 
     def json(self) -> dict[str, Any]:
         """Counts, and `last`: the last requests, oldest first; head and body (up to 1 MiB) in base64."""

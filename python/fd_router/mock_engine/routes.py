@@ -57,7 +57,8 @@ class Routes:
         engine, counts = self._engine, self._engine.record.counts
         faults = self._switch.take()
         engine.record.saw(request)
-        delivery = Delivery(peer, faults, [("x-engine", engine.name), ("server", "mock-engine")])
+        names = [("x-engine", engine.name), ("server", "mock-engine")]
+        delivery = Delivery(peer, faults, names, engine.record.stalled)
         try:
             await delivery.before_head()
             refuse_by(faults)
