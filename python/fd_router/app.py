@@ -12,7 +12,6 @@ from fd_router import headers as http_headers
 from fd_router._core import BodyError, Request
 from fd_router.downstream import Client
 from fd_router.errors import (
-    AnswerCutError,
     BadRequestError,
     ClientGoneError,
     OverloadedError,
@@ -103,10 +102,8 @@ class App:
             await self._route(client)
         except ClientGoneError as error:
             client.status = error.status
-            self._metrics.client_gone()
+            self._metrics.client_gone(error.phase)
             self._log.info(messages.client_left(str(error)), client.tags)
-        except AnswerCutError:
-            pass  # returning without an end makes the server cut the connection, which is the message
         except RouterError as error:
             await self._refuse(client, error)
         except Exception as error:
@@ -154,7 +151,9 @@ class App:
 
     async def _complete(self, client: Client) -> None:
         if self._max_in_flight and self._in_flight >= self._max_in_flight:
-            raise OverloadedError(f"router is at its limit of {self._max_in_flight} requests in flight")
+            limit = f"{self._max_in_flight} requests in flight (server.max-in-flight)"
+            self._log.warn(messages.limit_reached(limit))
+            raise OverloadedError(f"router is at its limit of {limit}")
         self._in_flight += 1
         try:
             request = await self._read(client)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from fd_router._core import UpstreamError
-from fd_router.errors import AnswerCutError, ClientGoneError
+from fd_router.errors import ClientGoneError
 from fd_router.logs import messages
 
 if TYPE_CHECKING:
@@ -33,36 +33,38 @@ class Delivery:
         exchange: Exchange,
         head: Head,
         on_first: Callable[[], None] | None = None,
-    ) -> None:
-        """Send the head, the client's `extra` headers and the body on, unchanged.
+    ) -> bool:
+        """Send the head, the client's `extra` headers and the body on, unchanged. Returns whether all of it went out.
 
-        Raises `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`;
-        `AnswerCutError` when part of an answer that cannot say so is out.
+        When the worker fails in the middle, an event stream is ended with an error event; any other answer is left
+        without an end, for which the server cuts the connection as the request's coroutine returns. Raises
+        `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
         """
         headers = head.headers + client.extra if client.extra else head.headers
         if head.body is not None:
             if on_first is not None:
                 on_first()
             await client.answer(head.status, head.body, headers)
-            return
+            return True
         try:
             await exchange.forward(client.send, on_first, client.start_message(head.status, headers))
         except UpstreamError as error:
             await self._broken(client, exchange, headers, error)
+            return False
         client.answered()
+        return True
 
     async def _broken(
         self, client: Client, exchange: Exchange, headers: Headers, error: UpstreamError
     ) -> None:
         if client.gone:
-            raise ClientGoneError("client left while it was being answered") from error
+            raise ClientGoneError("answer" if exchange.started else "waiting") from error
         if not exchange.started:
             raise error
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.scanner_error(error), client.tags)
-        if not is_event_stream(headers):
-            raise AnswerCutError(str(error)) from error
-        await client.finish(frame_boundary(exchange.tail) + error_event(error))
+        if is_event_stream(headers):
+            await client.finish(frame_boundary(exchange.tail) + error_event(error))
 
 
 class FirstByte:

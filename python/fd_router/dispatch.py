@@ -68,18 +68,21 @@ class Dispatch:
             head = await exchange.head
             self._metrics.inference(mixed=booking.url, status=head.status)
             first = FirstByte(start, self._metrics, booking.release_tokens if request.stream else None)
-            await self._delivery.deliver(client, exchange, head, first)
+            whole = await self._delivery.deliver(client, exchange, head, first)
         finally:
             exchange.cancel()
-        self._log.info(messages.COMPLETED, client.tags)
+        if whole:
+            self._log.info(messages.COMPLETED, client.tags)
 
     def _failed(self, client: Client, url: str, attempt: int, error: UpstreamError) -> None:
         """Log one failed attempt; raises when it was the last, or when nobody waits any more."""
         if client.gone:
-            raise ClientGoneError("client left before it was answered") from error
+            raise ClientGoneError("waiting") from error
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.attempt_failed(attempt, self._attempts, error), client.tags)
         if attempt == self._attempts or not retryable(error):
             self._log.error(messages.backend_failed(url, error), client.tags)
+            self._log.error(messages.connect_failed(error), client.tags)
             raise BadGatewayError(f"Failed to connect to backend service: {error}") from error
         self._metrics.retry()
+        self._log.warn(messages.retrying(url, error), client.tags)

@@ -85,7 +85,7 @@ class Client:
             message = await self._receive()
             if message["type"] != "http.request":
                 self.gone = True
-                raise ClientGoneError("client left while sending its body")
+                raise ClientGoneError("body")
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
             if size > limit:

@@ -51,6 +51,17 @@ class ClientGoneError(RouterError):
     code = "client_gone"
     side = "client"
 
+    def __init__(self, phase: Literal["body", "waiting", "answer"]) -> None:
+        super().__init__(_LEFT[phase])
+        self.phase = phase
+
+
+_LEFT = {
+    "body": "left while sending its body",
+    "waiting": "left before it was answered",
+    "answer": "left while it was being answered",
+}
+
 
 class RegistrationError(RouterError):
     """An instance is refused; `status` is that of the answer."""
@@ -92,14 +103,6 @@ class BadGatewayError(RouterError):
 
     status = 502
     code = "bad_gateway"
-    side = "upstream"
-
-
-class AnswerCutError(RouterError):
-    """A worker failed in the middle of an answer that has no way to say so: the connection must be cut."""
-
-    status = 502
-    code = "answer_cut"
     side = "upstream"
 
 

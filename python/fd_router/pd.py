@@ -11,7 +11,7 @@ import orjson
 from fd_router._core import UpstreamError
 from fd_router.delivery import Delivery, FirstByte
 from fd_router.disagg import disaggregate_info
-from fd_router.errors import AnswerCutError, BadGatewayError, ClientGoneError, NoPairError, PairBuildError
+from fd_router.errors import BadGatewayError, ClientGoneError, NoPairError, PairBuildError
 from fd_router.logs import messages
 from fd_router.prefill_leg import LegFailure, PrefillLeg
 
@@ -89,7 +89,6 @@ class PairDispatch:
                 self._log.warn(messages.pair_again(lost.role, lost.url, lost), client.tags)
                 failed.append(lost.url)
             else:
-                self._metrics.pair("completed")
                 self._metrics.duration(time.perf_counter() - start)
                 return
             finally:
@@ -123,10 +122,9 @@ class PairDispatch:
         prefill = self._registry.get(pair.prefill.url)
         decode = self._registry.get(pair.decode.url)
         if prefill is None or decode is None:
-            raise PairBuildError(
-                "Failed to build disaggregate_info: worker instance not found for "
-                f"prefill={pair.prefill.url}, decode={pair.decode.url}"
-            )
+            what = f"worker instance not found for prefill={pair.prefill.url}, decode={pair.decode.url}"
+            self._log.error(messages.disaggregate_failed(what))
+            raise PairBuildError(f"Failed to build disaggregate_info: {what}")
         members = [("disaggregate_info", orjson.dumps(disaggregate_info(prefill, decode)))]
         if request.request_id is None:
             members.append(("request_id", orjson.dumps(request_id)))
@@ -136,56 +134,56 @@ class PairDispatch:
         self, client: Client, request: Request, request_id: str, pair: Pair, start: float, *, final: bool
     ) -> None:
         body = self._body(request, request_id, pair)
-        if self._expose:
-            client.extra = [
-                (b"x-router-prefill-url", pair.prefill.url.encode()),
-                (b"x-router-decode-url", pair.decode.url.encode()),
-            ]
-        decode = self._upstream.send(
-            pair.decode.url + client.path, client.headers, body, collect=not request.stream
-        )
-        prefill = self._upstream.send(
-            pair.prefill.url + client.path, client.headers, body, collect=not request.stream
-        )
+        self._expose_urls(client, pair)
+        decode = self._send(client, request, pair.decode.url, body)
+        prefill = self._send(client, request, pair.prefill.url, body)
 
         def prefill_failed() -> None:
             if not decode.started:
                 decode.cancel()
 
-        leg = PrefillLeg(
-            prefill, pair.prefill, self._log, client.tags, stream=request.stream, on_failure=prefill_failed
-        )
-
         def client_left() -> None:
             decode.cancel()
             prefill.cancel()
 
+        leg = PrefillLeg(
+            prefill, pair.prefill, self._log, client.tags, stream=request.stream, on_failure=prefill_failed
+        )
         try:
             client.watch(client_left)
-            await self._decode(client, pair, decode, start, final=final)
+            whole = await self._decode(client, pair, decode, start, final=final)
         except UpstreamError as error:
             raise self._lost(client, pair, leg, error) from error
-        except AnswerCutError:
-            self._metrics.pair("decode_cut")
-            raise
         finally:
             decode.cancel()
             leg.close()
-        self._log.info(messages.COMPLETED, client.tags)
+        self._metrics.pair("completed" if whole else "decode_cut")
+        if whole:
+            self._log.info(messages.COMPLETED, client.tags)
+
+    def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
+        return self._upstream.send(url + client.path, client.headers, body, collect=not request.stream)
+
+    def _expose_urls(self, client: Client, pair: Pair) -> None:
+        if self._expose:
+            client.extra = [
+                (b"x-router-prefill-url", pair.prefill.url.encode()),
+                (b"x-router-decode-url", pair.decode.url.encode()),
+            ]
 
     async def _decode(
         self, client: Client, pair: Pair, exchange: Exchange, start: float, *, final: bool
-    ) -> None:
+    ) -> bool:
         head: Head = await exchange.head
         self._metrics.inference(prefill=pair.prefill.url, decode=pair.decode.url, status=head.status)
         if head.status >= 500 and not final:
             raise LegError("decode", pair.decode.url, LegFailure(head.status, [], b""))
-        await self._delivery.deliver(client, exchange, head, FirstByte(start, self._metrics))
+        return await self._delivery.deliver(client, exchange, head, FirstByte(start, self._metrics))
 
     def _lost(self, client: Client, pair: Pair, leg: PrefillLeg, error: UpstreamError) -> Exception:
         """What to raise for a decode exchange that failed: prefill's failure may be the reason."""
         if client.gone:
-            return ClientGoneError("client left before it was answered")
+            return ClientGoneError("waiting")
         if leg.failure is not None:
             if leg.failure.error is not None:
                 self._metrics.upstream_error(leg.failure.error.kind)
@@ -199,5 +197,6 @@ class PairDispatch:
         """Tell the client what the failing leg said, or that it said nothing."""
         self._metrics.pair(f"{lost.role}_refused" if lost.failure.refused else f"{lost.role}_failed")
         if lost.failure.error is not None:
+            self._log.error(messages.connect_failed(lost), client.tags)
             raise BadGatewayError(f"Failed to connect to backend service: {lost}") from lost
         await client.answer(lost.failure.status, lost.failure.body, lost.failure.headers + client.extra)
