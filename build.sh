@@ -25,7 +25,7 @@ say() { printf '\n== %s\n' "$*"; }
 die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 
 need_rust() {
-    command -v cargo >/dev/null || die 'cargo is missing: install Rust 1.88 or newer (https://rustup.rs)'
+    command -v cargo >/dev/null || die 'cargo is missing: install Rust 1.95 or newer (https://rustup.rs)'
 }
 
 need_python() {

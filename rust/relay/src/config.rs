@@ -30,8 +30,8 @@ impl Default for Config {
             max_idle_per_worker: 256,
             keep_alive: Duration::from_secs(4),
             connect_timeout: Some(Duration::from_secs(5)),
-            first_byte_timeout: Some(Duration::from_secs(600)),
-            idle_timeout: Some(Duration::from_secs(300)),
+            first_byte_timeout: Some(Duration::from_mins(10)),
+            idle_timeout: Some(Duration::from_mins(5)),
             collect_limit: 65_536,
             buffer_limit: 65_536,
         }
