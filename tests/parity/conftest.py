@@ -1,0 +1,92 @@
+"""Routers that many cases share, and lend out one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from rig import Router, Stage
+
+# No round of the monitor falls into a case that has not asked for one.
+NO_ROUNDS = "manager: {health-check-interval-secs: 3600}\n"
+MIXED = NO_ROUNDS
+SPLIT = "server: {splitwise: true}\n" + NO_ROUNDS
+CACHED = SPLIT + "scheduler: {prefill-policy: cache_aware, cache-block-size: 4, stats-interval-secs: 1}\n"
+WATCHFUL = (
+    "manager: {health-check-interval-secs: 1, health-failure-threshold: 1, forget-after-secs: 0,"
+    " health-check-timeout-secs: 20}\n"
+)
+
+
+@pytest.fixture(scope="session")
+def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("shared"))
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(scope="session")
+def shared_mixed(shared_stage: Stage) -> Router:
+    return shared_stage.start_router(MIXED)
+
+
+@pytest.fixture(scope="session")
+def shared_split(shared_stage: Stage) -> Router:
+    return shared_stage.start_router(SPLIT)
+
+
+@pytest.fixture(scope="session")
+def shared_cached(shared_stage: Stage) -> Router:
+    return shared_stage.start_router(CACHED)
+
+
+@pytest.fixture(scope="session")
+def shared_watchful(shared_stage: Stage) -> Router:
+    return shared_stage.start_router(WATCHFUL)
+
+
+def lend(router: Router) -> Iterator[Router]:
+    """The router with an empty log; its workers go when the case is over."""
+    router.forget_log()
+    yield router
+    router.assert_idle()
+    for items in router.registered().values():
+        for item in items:
+            assert router.post("/unregister", {"url": item["url"]}).status_code == 200
+
+
+# The stage of the case is asked for first, so that its workers live until the router has let them go.
+
+
+@pytest.fixture
+def mixed(stage: Stage, shared_mixed: Router) -> Iterator[Router]:
+    """Mixed mode, everything by default, no rounds of the monitor."""
+    yield from lend(shared_mixed)
+
+
+@pytest.fixture
+def split(stage: Stage, shared_split: Router) -> Iterator[Router]:
+    """PD mode by `server.splitwise`, everything else by default, no rounds of the monitor."""
+    yield from lend(shared_split)
+
+
+@pytest.fixture
+def cached(stage: Stage, shared_cached: Router) -> Iterator[Router]:
+    """PD mode, prefill by `cache_aware` with blocks of 4, a `[stats]` line each second."""
+    yield from lend(shared_cached)
+
+
+@pytest.fixture
+def watchful(stage: Stage, shared_watchful: Router) -> Iterator[Router]:
+    """Mixed mode, a round of the monitor each second, one failure is enough, a lost worker must register again."""
+    yield from lend(shared_watchful)
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[..., Future[Any]]]:
+    """`in_background(router.chat, "hello")` runs beside the test."""
+    with ThreadPoolExecutor(16) as pool:
+        yield pool.submit
