@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::Failure;
 
 /// A request that takes longer has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) type Connection = SendRequest<Full<Bytes>>;
 
