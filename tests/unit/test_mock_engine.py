@@ -167,6 +167,16 @@ def test_refused_then_back_on_the_same_port(start_engine: StartEngine) -> None:
         engine.fault(connect="refuse")
 
 
+def test_accepted_and_never_read(start_engine: StartEngine) -> None:
+    engine = start_engine(token_secs=0, faults={"connect": "hang"})
+    with raw_ask(engine) as client:
+        engine.wait_stats(connections=1)
+        client.socket.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.read_to_end()
+    assert engine.stats()["requests"] == 0
+
+
 def test_faults_of_health_and_status(start_engine: StartEngine) -> None:
     engine = start_engine(token_secs=0)
     engine.fault(

@@ -181,6 +181,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._ignoring = False
         self.transport: asyncio.Transport
         self.idle_secs = 0.0
         """Close the connection after this long without a request; 0 never."""
@@ -201,6 +202,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of `asyncio.Protocol`."""
+        if self._ignoring:
+            # Not earlier: uvloop begins to read after `connection_made`, whatever was said there.
+            self.transport.pause_reading()
+            return
         self._parser.feed(data)
         if self._parser.pending > MAX_HEAD + MAX_BODY:
             self.transport.abort()
@@ -216,8 +221,8 @@ class Connection(asyncio.Protocol):
         self._writable.set()
 
     def ignore(self) -> None:
-        """Accept, and never read a byte."""
-        self.transport.pause_reading()
+        """Accept, and take no notice of what comes."""
+        self._ignoring = True
 
     async def write(self, data: bytes) -> None:
         """Send bytes; returns when the client keeps up."""
