@@ -13,8 +13,8 @@ from fd_router.logs.messages import TOPICS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-STATUSES = {"registration": "400, 404, 503", "answer_cut": "none, the connection is cut"}
-"""What the client of these errors sees, as their classes cannot say it with one number."""
+STATUSES = {"registration": "400, 404, 503"}
+"""What the client of this error sees, as its class cannot say it with one number."""
 
 
 def tables() -> dict[str, str]:
