@@ -309,8 +309,8 @@ class RelayStats:
 class Relay:
     """The upstream leg: a pool of connections on its own threads, and one queue of completions."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         loop: AbstractEventLoop,
         *,
         threads: int = 1,
@@ -321,7 +321,7 @@ class Relay:
         idle_timeout_secs: float = 300.0,
         collect_limit: int = 65_536,
         buffer_limit: int = 65_536,
-    ) -> None:
+    ) -> Relay:
         """A timeout of 0 means none. `buffer_limit`: bytes read ahead per stream before the upstream is left waiting."""
 
     def fileno(self) -> int:

@@ -85,15 +85,18 @@ impl<S> Exchange<S> {
         }
     }
 
-    /// The bytes that have gathered and, when nothing can follow them, the end. For the consumer.
-    pub fn take_body(&self) -> (Vec<u8>, Option<Result<(), Failure>>) {
+    /// Up to `limit` of the bytes that have gathered and, when nothing can follow them, the end. For the consumer.
+    pub fn take_body(&self, limit: usize) -> (Vec<u8>, Option<Result<(), Failure>>) {
         let (bytes, end, held) = {
             let mut state = self.state();
-            (
-                std::mem::take(&mut state.buffer),
-                state.end.clone(),
-                state.held.take(),
-            )
+            let rest = if state.buffer.len() > limit {
+                state.buffer.split_off(limit)
+            } else {
+                Vec::new()
+            };
+            let bytes = std::mem::replace(&mut state.buffer, rest);
+            let end = state.end.clone().filter(|_| state.buffer.is_empty());
+            (bytes, end, state.held.take())
         };
         if let Some(task) = held {
             task.wake();
@@ -130,6 +133,12 @@ impl<S> Exchange<S> {
         if let Some(task) = self.task.get() {
             task.abort();
         }
+        self.enqueue();
+        self.queue.announce();
+    }
+
+    /// Puts the exchange before the consumer once more, which had not the time for all of it.
+    pub fn requeue(self: &Arc<Self>) {
         self.enqueue();
         self.queue.announce();
     }

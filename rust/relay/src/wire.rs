@@ -23,7 +23,7 @@ use crate::io::{Io, Socket, Traffic};
 use crate::watchdog::Watchdog;
 
 /// Bytes that hyper reads ahead per connection, and the largest head of an answer.
-const READ_BUFFER: usize = 64 * 1024;
+const READ_BUFFER: usize = 32 * 1024;
 /// Headers accepted in an answer.
 const MAX_HEADERS: usize = 128;
 

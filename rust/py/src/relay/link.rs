@@ -11,6 +11,9 @@ use pyo3::prelude::*;
 use super::border::Border;
 use super::exchange::Watch;
 
+/// Bytes in one call of `send`. granian keeps four of them for a client that does not read, and one pending.
+pub(super) const SEND_LIMIT: usize = 32 * 1024;
+
 /// What the relay keeps with each exchange for us.
 pub(super) struct Link {
     pub(super) border: Arc<Border>,
@@ -151,7 +154,7 @@ impl Link {
     pub(super) fn begin(&self, py: Python<'_>, upstream: &Upstream<Self>) -> Option<Turn> {
         let mut state = self.state();
         let sink = state.sink.as_mut().filter(|sink| !sink.busy)?;
-        let (bytes, outcome) = upstream.take_body();
+        let (bytes, outcome) = upstream.take_body(SEND_LIMIT);
         if bytes.is_empty() && outcome.is_none() {
             return None;
         }

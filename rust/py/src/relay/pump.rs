@@ -13,7 +13,10 @@ use pyo3::types::{PyBytes, PyDict};
 use super::answer::{End, Head};
 use super::border::{raise, reject, resolve};
 use super::exchange::Resume;
-use super::link::{Link, Settled, Turn};
+use super::link::{Link, SEND_LIMIT, Settled, Turn};
+
+/// Calls of `send` for one exchange before others get their turn.
+const TURNS: usize = 8;
 
 /// Moves across what there is.
 pub(super) fn pump(py: Python<'_>, exchange: &Arc<Upstream<Link>>) {
@@ -23,12 +26,22 @@ pub(super) fn pump(py: Python<'_>, exchange: &Arc<Upstream<Link>>) {
     {
         report(py, deliver_head(py, exchange, outcome));
     }
-    if let Some(turn) = link.begin(py, exchange) {
+    for _ in 0..TURNS {
+        let Some(turn) = link.begin(py, exchange) else {
+            if let Some(failure) = exchange.aborted() {
+                // A receiver that is busy is not waited for.
+                report(py, finish(py, exchange, link.settle(Err(failure))));
+            }
+            return;
+        };
+        // Less than a full piece was all there was.
+        let last = turn.bytes.len() < SEND_LIMIT;
         report(py, hand_over(py, exchange, turn));
-    } else if let Some(failure) = exchange.aborted() {
-        // A receiver that is busy is not waited for.
-        report(py, finish(py, exchange, link.settle(Err(failure))));
+        if last {
+            return;
+        }
     }
+    exchange.requeue();
 }
 
 fn deliver_head(
