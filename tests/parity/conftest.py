@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ def shared_watchful(shared_stage: Stage) -> Router:
     return shared_stage.start_router(WATCHFUL)
 
 
+@contextmanager
 def lend(router: Router) -> Iterator[Router]:
     """The router with an empty log; its workers go when the case is over."""
     router.forget_log()
@@ -64,25 +66,55 @@ def lend(router: Router) -> Iterator[Router]:
 @pytest.fixture
 def mixed(stage: Stage, shared_mixed: Router) -> Iterator[Router]:
     """Mixed mode, everything by default, no rounds of the monitor."""
-    yield from lend(shared_mixed)
+    with lend(shared_mixed) as router:
+        yield router
 
 
 @pytest.fixture
 def split(stage: Stage, shared_split: Router) -> Iterator[Router]:
     """PD mode by `server.splitwise`, everything else by default, no rounds of the monitor."""
-    yield from lend(shared_split)
+    with lend(shared_split) as router:
+        yield router
 
 
 @pytest.fixture
 def cached(stage: Stage, shared_cached: Router) -> Iterator[Router]:
     """PD mode, prefill by `cache_aware` with blocks of 4, a `[stats]` line each second."""
-    yield from lend(shared_cached)
+    with lend(shared_cached) as router:
+        yield router
 
 
 @pytest.fixture
 def watchful(stage: Stage, shared_watchful: Router) -> Iterator[Router]:
     """Mixed mode, a round of the monitor each second, one failure is enough, a lost worker must register again."""
-    yield from lend(shared_watchful)
+    with lend(shared_watchful) as router:
+        yield router
+
+
+@pytest.fixture(scope="session")
+def shared_by_policy() -> dict[tuple[str, bool], Router]:
+    """Routers by policy and whether they are in PD mode, started when they are first asked for."""
+    return {}
+
+
+@pytest.fixture
+def with_policy(
+    stage: Stage, shared_stage: Stage, shared_by_policy: dict[tuple[str, bool], Router]
+) -> Iterator[Callable[..., Router]]:
+    """`with_policy("random")`: a router that has one policy for every role, no rounds of the monitor."""
+    with ExitStack() as loans:
+
+        def borrow(policy: str, *, splitwise: bool = False) -> Router:
+            key = policy, splitwise
+            if key not in shared_by_policy:
+                policies = f"policy: {policy}, prefill-policy: {policy}, decode-policy: {policy}"
+                flags = ["--splitwise"] if splitwise else []
+                shared_by_policy[key] = shared_stage.start_router(
+                    f"scheduler: {{{policies}}}\n{NO_ROUNDS}", *flags
+                )
+            return loans.enter_context(lend(shared_by_policy[key]))
+
+        yield borrow
 
 
 @pytest.fixture

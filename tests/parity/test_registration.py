@@ -323,6 +323,15 @@ def test_message_of_a_body_that_is_no_object(mixed: Router, body: str) -> None:
     assert refused(mixed.post("/register", content=body)).startswith(DECODED)
 
 
+def test_message_of_a_body_over_the_limit(mixed: Router) -> None:
+    with mixed.raw() as client:
+        client.send(f"POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: {2 << 20}\r\n\r\n".encode())
+        answer = client.read_until(b"}")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'{"code":413,"msg":"Invalid request body: body of 2097152 bytes' in answer
+    mixed.wait_log(r"^\[ERROR\] .* Failed to read register request body: body of 2097152 bytes")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
