@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+
 import pytest
 
 from parity.scene import CHAT, COMPLETIONS, OK, add_worker, add_workers, at_once, error, wait_running
