@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -27,6 +28,8 @@ ENGINES = 4
 
 def main() -> int:
     args = arguments()
+    # A plain SIGTERM would leave the routers and engines behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report = json.loads(args.read.read_text()) if args.read else measure(args)
     print(table.markdown(report, (OURS_NAME, OURS_PD_NAME)))
     if args.plot:

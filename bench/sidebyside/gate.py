@@ -32,16 +32,13 @@ class Bar:
         figure = read(results, self.row, self.router, self.metric)
         base = read(results, self.peer_row or self.row, self.peer, self.metric) if self.peer else 1.0
         what = f"{self.row} {self.metric} of {self.router}"
+        limit = f"at most {self.limit}" + (f"x {self.peer}" if self.peer else "")
         if figure is None or base is None:
-            return None, f"missing  {what}: no figure for {self.router if figure is None else self.peer}"
-        limit = self.limit * base
-        holds = figure <= limit
-        against = (
-            f" = {figure / base:.2f}x {self.peer}, at most {self.limit}x"
-            if self.peer
-            else f", at most {limit}"
-        )
-        return holds, f"{'pass' if holds else 'FAIL':7}  {what}: {figure:.2f}{against}"
+            lacking = self.router if figure is None else self.peer
+            return None, f"missing  {what}, {limit}: no figure for {lacking}"
+        holds = figure <= self.limit * base
+        ratio = f" = {figure / base:.2f}x" if self.peer else ""
+        return holds, f"{'pass' if holds else 'FAIL':7}  {what}: {figure:.2f}{ratio}, {limit}"
 
 
 def read(

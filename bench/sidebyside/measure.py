@@ -60,11 +60,15 @@ class Bench:
     def _one(self, row: Row, router: Running, number: int) -> Sample:
         router.child.check()
         load.client(self.tool, router.port, row, 1000 + number, ["--connections", "8", "--each", "20"], 0.5)
+        idle = router.usage()
         opened = self._run(router.port, row, number, closed=False) if row.rate else None
         before = router.usage()
         closed = self._run(router.port, row, number, closed=True)
         after = router.usage()
         router.child.check()
+        at_rate = (
+            {"cpu_us_at_rate": (before.cpu - idle.cpu) * 1e6 / max(1, opened["requests"])} if opened else {}
+        )
         opened = opened or closed
         for tally in (closed, opened):
             if tally["errors"]:
@@ -73,6 +77,7 @@ class Bench:
             **throughput(closed),
             **latency(opened),
             **costs(closed, after.cpu - before.cpu, after.loop - before.loop),
+            **at_rate,
             "rss_mb": after.rss / 1e6,
             "errors": closed["errors"] + opened["errors"],
         }

@@ -17,6 +17,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("TTFT p99 ms", "added_ttft_p99_ms", ".2f"),
     ("CPU us/req", "cpu_us_request", ".0f"),
     ("CPU us/chunk", "cpu_us_chunk", ".2f"),
+    ("CPU us/req at rate", "cpu_us_at_rate", ".0f"),
     ("loop us/req", "loop_us_request", ".0f"),
     ("loop us/chunk", "loop_us_chunk", ".2f"),
     ("RSS MB", "rss_mb", ".0f"),

@@ -80,7 +80,7 @@ def test_a_bar_holds_fails_or_lacks_a_figure():
     results["row"][OURS_NAME]["cpu_us_request"] = 51.0
     holds, line = bar.verdict(results)
     assert holds is False
-    assert "0.51x smg" in line
+    assert "51.00 = 0.51x, at most 0.5x smg" in line
     del results["row"]["smg"]
     holds, line = bar.verdict(results)
     assert holds is None
