@@ -145,7 +145,11 @@ def main() -> int:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest, such as -k NAME")
     known = parser.parse_args()
     print(f"building {known.revision} and the working tree", flush=True)
-    before, after = build_revision(known.revision), build_here()
+    try:
+        before, after = build_revision(known.revision), build_here()
+    except subprocess.CalledProcessError as error:
+        print(f"cannot build: {error.stderr or error}")
+        return 2
     for number in range(MOST_ROUNDS):
         if number >= ROUNDS and not regressions(before, after):
             break

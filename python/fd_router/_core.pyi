@@ -6,10 +6,29 @@ class is safe to use from any thread; `Relay.drain` and the futures belong to th
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
-Role: TypeAlias = Literal["mixed", "prefill", "decode"]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from fd_router.types import Role
+
+__all__ = [
+    "GAP_BOUNDS",
+    "POLICIES",
+    "BodyError",
+    "End",
+    "Exchange",
+    "Head",
+    "Lease",
+    "NoWorkerError",
+    "Relay",
+    "RelayStats",
+    "Request",
+    "Scheduler",
+    "TreeStats",
+    "UpstreamError",
+    "__version__",
+]
+
+_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 __version__: Final[str]
@@ -122,13 +141,13 @@ class Lease:
         """Predicted share (0.0 to 1.0) of the prompt's blocks that the worker has; None where no match was made."""
 
     def explain(self) -> str | None:
-        """The message of the `cache-aware prefill: final strategy: ...` log line up to, without, `. ts_ms=`; else None."""
+        """The `cache-aware prefill: final strategy: ...` log message up to, without, `. ts_ms=`; else None."""
 
     def release_tokens(self) -> int | None:
         """Give the tokens back early. Returns the worker's token counter after it; None if they were given back."""
 
     def release(self) -> tuple[int, int | None] | None:
-        """Give everything back. Returns (running after, tokens after or None if given back before); None if released."""
+        """Give everything back. Returns (running after, tokens after or None if given before); None if released."""
 
 @final
 class TreeStats:
@@ -154,8 +173,8 @@ class TreeStats:
 class Scheduler:
     """Workers, their counters, the prefix tree and the nine policies. Selection and booking are one call."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         policies: Mapping[Role, str],
         block_size: int = 64,
@@ -168,7 +187,7 @@ class Scheduler:
         waiting_weight: float = 1.0,
         metrics_max_age_secs: float = 3.0,
         seed: int = 0,
-    ) -> None:
+    ) -> Scheduler:
         """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`."""
 
     def add(self, url: str, role: Role) -> None:
@@ -199,7 +218,7 @@ class Scheduler:
         """
 
     def observe(self, url: str, running: float, waiting: float) -> None:
-        """Take an engine's own metrics; they count as missing after `metrics_max_age_secs`. Unknown urls are ignored."""
+        """Take an engine's own metrics; they are missing after `metrics_max_age_secs`. Unknown urls are ignored."""
 
     def loads(self) -> list[tuple[str, Role, int, int]]:
         """(url, role, running, tokens) of every candidate and of every departed worker with a lease out; by url."""
@@ -248,7 +267,7 @@ class Exchange:
 
     def forward(
         self,
-        send: Send,
+        send: _Send,
         on_first: Callable[[], None] | None = None,
         start: MutableMapping[str, Any] | None = None,
     ) -> Future[End]:
@@ -322,7 +341,7 @@ class Relay:
         collect_limit: int = 65_536,
         buffer_limit: int = 65_536,
     ) -> Relay:
-        """A timeout of 0 means none. `buffer_limit`: bytes read ahead per stream before the upstream is left waiting."""
+        """A timeout of 0 means none. `buffer_limit`: bytes read ahead of a stream before the upstream must wait."""
 
     def fileno(self) -> int:
         """Readable when completions wait: `loop.add_reader(relay.fileno(), relay.drain)`."""
@@ -330,8 +349,10 @@ class Relay:
     def drain(self) -> None:
         """Resolve futures and hand over bytes; call in the loop's thread."""
 
-    def send(self, url: str, headers: Headers, body: bytes, *, method: str = "POST", collect: bool = True) -> Exchange:
-        """Start an exchange with `url`. Of `headers`, hop-by-hop ones, `host`, `content-length` and `expect` are dropped.
+    def send(
+        self, url: str, headers: Headers, body: bytes, *, method: str = "POST", collect: bool = True
+    ) -> Exchange:
+        """Start an exchange with `url`. Hop-by-hop `headers`, `host`, `content-length` and `expect` are dropped.
 
         `collect` holds an answer back until it is whole, up to `collect_limit`, so that head and body cross once.
         Raises `ValueError` for a url or header that HTTP cannot carry.

@@ -108,7 +108,10 @@ impl Scheduler {
         Ok(self.core.count(role_of(role)?))
     }
 
-    #[pyo3(signature = (role, request, *, tokens = None, exclude = Vec::new()))]
+    #[pyo3(
+        signature = (role, request, *, tokens = None, exclude = Vec::new()),
+        text_signature = "($self, role, request, *, tokens=None, exclude=())"
+    )]
     fn select(
         &self,
         py: Python<'_>,
