@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 2
 """A pair that fails before the client has seen a byte is chosen again once."""
+FIRST_BYTE_TIMEOUT = "first_byte_timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,18 @@ class Pair:
 
 
 class LegError(Exception):
-    """A pair is lost because of one leg. `str()` says why."""
+    """A pair is lost because of one leg. `str()` says why.
 
-    def __init__(self, role: str, url: str, failure: LegFailure) -> None:
+    `also` is the other worker where both legs were silent up to the limit: either may be the one that hangs, as a
+    prefill that stands still keeps its decode from answering.
+    """
+
+    def __init__(self, role: str, url: str, failure: LegFailure, also: str | None = None) -> None:
         super().__init__(str(failure.error) if failure.error else f"status {failure.status}")
         self.role = role
         self.url = url
         self.failure = failure
+        self.suspects = [url] if also is None else [url, also]
 
 
 class PairDispatch:
@@ -87,7 +93,7 @@ class PairDispatch:
                 self._metrics.pair(f"{lost.role}_failed_repaired")
                 self._metrics.retry()
                 self._log.warn(messages.pair_again(lost.role, lost.url, lost), client.tags)
-                failed.append(lost.url)
+                failed.extend(lost.suspects)
             else:
                 self._metrics.duration(time.perf_counter() - start)
                 return
@@ -151,14 +157,14 @@ class PairDispatch:
         )
         try:
             client.watch(client_left)
-            whole = await self._decode(client, pair, decode, start, final=final)
+            outcome = await self._decode(client, pair, decode, start, final=final)
         except UpstreamError as error:
             raise self._lost(client, pair, leg, error) from error
         finally:
             decode.cancel()
             leg.close()
-        self._metrics.pair("completed" if whole else "decode_cut")
-        if whole:
+        self._metrics.pair(outcome)
+        if outcome != "decode_cut":
             self._log.info(messages.COMPLETED, client.tags)
 
     def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
@@ -173,12 +179,17 @@ class PairDispatch:
 
     async def _decode(
         self, client: Client, pair: Pair, exchange: Exchange, start: float, *, final: bool
-    ) -> bool:
+    ) -> str:
+        """Serve decode's answer to the client. Returns the pair's outcome; raises as `deliver` does, and `LegError`."""
         head: Head = await exchange.head
         self._metrics.inference(prefill=pair.prefill.url, decode=pair.decode.url, status=head.status)
         if head.status >= 500 and not final:
             raise LegError("decode", pair.decode.url, LegFailure(head.status, [], b""))
-        return await self._delivery.deliver(client, exchange, head, FirstByte(start, self._metrics))
+        if not await self._delivery.deliver(client, exchange, head, FirstByte(start, self._metrics)):
+            return "decode_cut"
+        if head.status >= 400:
+            return "decode_failed" if head.status >= 500 else "decode_refused"
+        return "completed"
 
     def _lost(self, client: Client, pair: Pair, leg: PrefillLeg, error: UpstreamError) -> Exception:
         """What to raise for a decode exchange that failed: prefill's failure may be the reason."""
@@ -188,10 +199,13 @@ class PairDispatch:
             if leg.failure.error is not None:
                 self._metrics.upstream_error(leg.failure.error.kind)
                 self._log.error(messages.prefill_failed(pair.prefill.url, leg.failure.error), client.tags)
-            return LegError("prefill", pair.prefill.url, leg.failure)
+            silent = leg.failure.error is not None and leg.failure.error.kind == FIRST_BYTE_TIMEOUT
+            return LegError("prefill", pair.prefill.url, leg.failure, pair.decode.url if silent else None)
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.decode_failed(pair.decode.url, error), client.tags)
-        return LegError("decode", pair.decode.url, LegFailure(502, [], b"", error))
+        silent = error.kind == FIRST_BYTE_TIMEOUT and not leg.answered
+        failure = LegFailure(502, [], b"", error)
+        return LegError("decode", pair.decode.url, failure, pair.prefill.url if silent else None)
 
     async def _give_up(self, client: Client, lost: LegError) -> None:
         """Tell the client what the failing leg said, or that it said nothing."""

@@ -66,6 +66,11 @@ class PrefillLeg:
         self._refusal = bytearray()
         exchange.head.add_done_callback(self._headed)
 
+    @property
+    def answered(self) -> bool:
+        """Whether the worker has begun to answer."""
+        return self._reading
+
     def _headed(self, future: Future[Head]) -> None:
         if not self._open:
             _consume(future)
