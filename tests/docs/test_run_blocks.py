@@ -66,7 +66,10 @@ def free_ports(ports: list[str]) -> dict[str, str]:
 
 
 def execute(script: str, folder: Path, limit: float = 60.0) -> str:
-    """Run a script to its end, then end what it left in the background; returns what it printed."""
+    """Run a script to its end, then end what it left in the background; returns what it printed.
+
+    Raises `AssertionError` with that and the router's log when it fails, or is not over within `limit` seconds.
+    """
     output = folder / "printed.log"
     programs = Path(sys.executable).parent
     with output.open("wb") as file:
@@ -79,8 +82,10 @@ def execute(script: str, folder: Path, limit: float = 60.0) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    status = None
     try:
-        status = child.wait(limit)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = child.wait(limit)
     finally:
         end_group(child)
     logs = "".join(path.read_text() for path in folder.glob("router.log"))
