@@ -130,7 +130,9 @@ class Service:
         return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
 
     async def _expire(self, _late: float) -> None:
-        self._scheduler.expire()
+        dropped = self._scheduler.expire()
+        if dropped and self.log.debug_enabled:
+            self.log.debug(messages.tree_evicted(dropped, self._scheduler.tree().nodes))
 
     def _round_failed(self, error: Exception) -> None:
         self.log.error(messages.panic(error))

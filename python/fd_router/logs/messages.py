@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 TOPICS = {
     "client": "INFO: a client left before it was answered in full",
     "config": "WARN, or ERROR for an unknown policy: a setting that is accepted and does not do what it says",
-    "drain": "INFO: the router is stopping",
     "health": "INFO: a worker that was removed answers its probes again; WARN: a worker is forgotten for good",
     "limit": "WARN: a request was turned away because a limit of the router is reached",
-    "pair": "WARN: a leg failed, and the other was cancelled or another pair chosen",
+    "pair": "WARN: a leg failed, and another pair is chosen",
     "register": "INFO: a worker was added, changed its role, or was taken out on request",
     "retry": "WARN: a request goes to another worker",
 }
@@ -162,18 +161,13 @@ def remote_metrics_failed(url: str, error: object) -> str:
 
 
 def selection_failed(role: Role, error: object) -> str:
-    """ERROR; `worker_not_selected` or `pair_not_selected` follows."""
+    """ERROR; `worker_not_selected` follows."""
     return f"Failed to select {role} worker: {error}"
 
 
 def worker_not_selected(error: object) -> str:
     """ERROR, mixed mode."""
     return f"Failed to select worker: {error}"
-
-
-def pair_not_selected(error: object) -> str:
-    """ERROR, PD mode."""
-    return f"Failed to select worker pair: {error}"
 
 
 def disaggregate_failed(error: object) -> str:
@@ -194,11 +188,6 @@ def backend_failed(url: str, error: object) -> str:
     return f"Backend request failed for {url}: {error}"
 
 
-def backend_not_created(url: str, error: object) -> str:
-    """ERROR, mixed mode: what was to be sent cannot be."""
-    return f"Failed to create backend request for {url}: {error}"
-
-
 def scanner_error(error: object) -> str:
     """ERROR: the worker failed in the middle of its answer."""
     return f"scanner error: {error}"
@@ -212,16 +201,6 @@ def prefill_failed(url: str, error: object) -> str:
 def decode_failed(url: str, error: object) -> str:
     """ERROR, PD mode."""
     return f"Decode request failed for {url}: {error}"
-
-
-def prefill_not_created(url: str, error: object) -> str:
-    """ERROR, PD mode: what was to be sent cannot be."""
-    return f"Failed to create prefill request for {url}: {error}"
-
-
-def decode_not_created(url: str, error: object) -> str:
-    """ERROR, PD mode: what was to be sent cannot be."""
-    return f"Failed to create decode request for {url}: {error}"
 
 
 def prefill_first_chunk(url: str) -> str:
@@ -270,11 +249,6 @@ def removed_unhealthy(role: Role, url: str) -> str:
 def probe_failed(url: str, error: object) -> str:
     """ERROR; `url` with the health endpoint. An answer other than 200 logs nothing."""
     return f"failed to send request to {url} with error: {error}"
-
-
-def probe_body_failed(error: object) -> str:
-    """ERROR."""
-    return f"failed to read response body: {error}"
 
 
 def healthy_instances(prefill: Iterable[str], decode: Iterable[str], mixed: Iterable[str]) -> str:
@@ -340,11 +314,6 @@ def pair_again(role: str, url: str, error: object) -> str:
     return f"[fd-router] pair: choosing another, {role} {url} failed: {error}"
 
 
-def pair_cancelled(role: str, url: str, reason: object) -> str:
-    """WARN, PD mode: the leg at `url` was cancelled because of the other one."""
-    return f"[fd-router] pair: cancelled {role} {url}: {reason}"
-
-
 def came_back(role: Role, url: str) -> str:
     """INFO."""
     return f"[fd-router] health: {role} {url} answers again and is back in rotation"
@@ -353,11 +322,6 @@ def came_back(role: Role, url: str) -> str:
 def forgotten(role: Role, url: str, seconds: float) -> str:
     """WARN."""
     return f"[fd-router] health: {role} {url} forgotten, it did not come back within {seconds:g} s"
-
-
-def taken_out(role: Role, url: str, reason: str) -> str:
-    """WARN: out of rotation because of how it answers requests, not of a probe."""
-    return f"[fd-router] health: {role} {url} taken out of rotation: {reason}"
 
 
 def config_notice(text: str) -> str:
@@ -383,13 +347,3 @@ def unregistered(role: Role, url: str) -> str:
 def limit_reached(what: str) -> str:
     """WARN; `what` names the limit and its setting."""
     return f"[fd-router] limit: {what}"
-
-
-def draining(requests: int, limit_secs: float) -> str:
-    """INFO."""
-    return f"[fd-router] drain: stopping, {requests} requests in flight have {limit_secs:g} s to finish"
-
-
-def drained(requests: int) -> str:
-    """INFO; `requests` are those that were cut."""
-    return f"[fd-router] drain: stopped, {requests} requests were cut"
