@@ -1,7 +1,6 @@
 //! The top-level members that the router reads.
 
 use super::reader::{Reader, Result, Value};
-use super::splice::Layout;
 use super::string::Raw;
 use super::{Body, Prompt, prompt};
 
@@ -58,10 +57,7 @@ impl Fields {
         let session = self.body.session_id.take().filter(|id| !id.is_empty());
         self.body.session_id = session.or(self.extra_session_id.filter(|id| !id.is_empty()));
         self.body.chars = self.body.text.chars().count();
-        self.body.layout = Layout {
-            close,
-            ..self.body.layout
-        };
+        self.body.layout.close = close;
         self.body
     }
 }

@@ -10,13 +10,14 @@
 //!
 //! Counters are atomic and need none of them: a lease is given back without waiting for a decision.
 
+mod config;
+mod decision;
 mod roster;
 mod rules;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -24,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::hash;
 use crate::ids::Role;
 use crate::load::{Lease, Worker};
-use crate::policy::{Candidate, Explanation, Policy, Scene, Settings, Verdict};
+use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
 use crate::scan::Body;
 use crate::stats::{Stickiness, TreeStats};
 use crate::tree::Tree;
@@ -32,93 +33,9 @@ use crate::tree::Tree;
 use self::roster::Roster;
 use self::rules::Rules;
 
+pub use self::config::Config;
+pub use self::decision::{Decision, Options, SelectError};
 pub use self::roster::{Load, Reaped};
-
-/// How a scheduler is set up.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The policy of each role that is served.
-    pub policies: Vec<(Role, Policy)>,
-    /// Code points or tokens in a block, at least 1.
-    pub block_size: usize,
-    /// Bound on the prefix tree's memory.
-    pub cache_max_bytes: usize,
-    /// Milliseconds for which an unused prefix is remembered.
-    pub idle_limit: u64,
-    /// What tunes the policies.
-    pub settings: Settings,
-    /// Seed of all chance.
-    pub seed: u64,
-}
-
-/// What a decision is about, beside the request.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The tokenizer's ids; without them code points are hashed.
-    pub tokens: Option<Vec<i64>>,
-    /// Urls not to choose, unless nothing else is left.
-    pub exclude: Vec<String>,
-}
-
-/// Why nobody was chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SelectError {
-    /// The role has no worker.
-    NoWorker,
-    /// No policy was configured for the role.
-    NotServed(Role),
-}
-
-impl fmt::Display for SelectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoWorker => f.write_str("no healthy workers available"),
-            Self::NotServed(role) => write!(
-                f,
-                "role {role} is not served: the scheduler was given no policy for it"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for SelectError {}
-
-/// A booked worker and how it was found.
-#[derive(Debug)]
-pub struct Decision {
-    /// What was booked; given back when dropped.
-    pub lease: Lease,
-    /// The role that was asked for.
-    pub role: Role,
-    /// The policy that decided in the end.
-    pub policy: Policy,
-    /// The worker's running count just after booking.
-    pub running: u64,
-    /// The worker's tokens just after booking.
-    pub tokens: u64,
-    /// What a cache-aware policy saw.
-    pub explanation: Explanation,
-}
-
-impl Decision {
-    /// Why a cache-aware policy fell back.
-    pub const fn reason(&self) -> Option<&'static str> {
-        match &self.explanation.verdict {
-            Verdict::FellBack(fallback) => Some(fallback.reason()),
-            Verdict::Plain | Verdict::Scored { .. } => None,
-        }
-    }
-
-    /// Predicted share of the prompt's blocks that the worker has; None where no match was made.
-    pub fn hit_ratio(&self) -> Option<f64> {
-        match self.explanation.verdict {
-            Verdict::Scored {
-                matched, blocks, ..
-            } => Some(f64::from(matched) / f64::from(blocks.max(1))),
-            Verdict::Plain | Verdict::FellBack(_) => None,
-        }
-    }
-}
 
 /// Workers, their counters, the prefix tree and the policies. Times are milliseconds on one clock.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use super::*;
+use crate::policy::Settings;
 use crate::scan::Prompt;
 
 const SETTINGS: Settings = Settings {
