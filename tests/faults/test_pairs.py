@@ -104,13 +104,13 @@ def finish(victim: Engine, fault: Fault, before: dict[str, int]) -> None:
 def test_a_leg_is_lost(fleet: PairFleet, leg: str, point: str, how: str, stream: bool) -> None:
     fault = Fault(leg, point, how, stream)
     victim = fleet.next()[leg]
-    before, outcomes = victim.stats(), fleet.outcomes()
+    before, outcomes = victim.stats(), fleet.router.pair_outcomes()
     strike(victim, fault)
     asked = fleet.ask(stream=stream)
     finish(victim, fault, before)
     answer = asked.result()
     fleet.assert_settled() if victim.process.status is None else fleet.router.assert_idle()
-    counted = fleet.outcomes_since(outcomes)
+    counted = fleet.router.pair_outcomes() - outcomes
     assert answer.status_code == 200, answer.text
     if fault.visible:
         assert_cut(answer)

@@ -65,27 +65,12 @@ class PairFleet:
         body = chat_body(f"tell me {SECRET}", stream=stream, **fields)
         return self._asking.submit(self.router.post, "/v1/chat/completions", body)
 
-    def outcomes(self) -> dict[str, int]:
-        """Pairs so far by outcome, without zeros."""
-        return {
-            sample.labels["outcome"]: int(sample.value)
-            for sample in self.router.metrics()
-            if sample.name == "fd_router_pairs_total" and sample.value
-        }
-
-    def outcomes_since(self, before: dict[str, int]) -> dict[str, int]:
-        """The same, without what was before."""
-        now = self.outcomes()
-        return {
-            name: count - before.get(name, 0) for name, count in now.items() if count > before.get(name, 0)
-        }
-
     def all(self) -> list[Engine]:
         return [engine for engines in self.engines.values() for engine in engines]
 
     def replace(self, dead: Engine) -> None:
         """Put a new engine in the place of one that was killed."""
-        gone = self.router.post("/unregister", {"host_ip": "127.0.0.1", "port": dead.port})
+        gone = self.router.unregister(dead.port)
         assert gone.status_code == 200, gone.text
         engines = self.engines[dead.role]
         engines[engines.index(dead)] = self._stage.start_engine(

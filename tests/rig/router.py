@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -117,6 +118,10 @@ class Router:
         """Register a worker on loopback by hand."""
         return self.post("/register", {"role": role, "host_ip": "127.0.0.1", "port": port, **fields})
 
+    def unregister(self, port: int) -> httpx.Response:
+        """Take a worker on loopback out."""
+        return self.post("/unregister", {"host_ip": "127.0.0.1", "port": port})
+
     def registered(self) -> dict[str, list[dict[str, Any]]]:
         """`/registered`: role to items, sorted by url."""
         answer = self.get("/registered").json()
@@ -174,6 +179,16 @@ class Router:
     def tokens(self) -> dict[str, int]:
         """Tokens still to be prefilled by worker."""
         return self._by_worker("fd_router_worker_tokens")
+
+    def pair_outcomes(self) -> Counter[str]:
+        """Pairs so far by how they ended."""
+        return Counter(
+            {
+                sample.labels["outcome"]: int(sample.value)
+                for sample in self.metrics()
+                if sample.name == "fd_router_pairs_total"
+            }
+        )
 
     def _by_worker(self, gauge: str) -> dict[str, int]:
         text = self.get("/metrics").text
