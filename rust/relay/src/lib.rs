@@ -19,6 +19,7 @@ mod headers;
 mod io;
 mod pool;
 mod queue;
+mod quiet;
 mod relay;
 mod request;
 mod stats;

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::error::{Failure, Kind};
 use crate::io::{Io, Socket, Traffic};
+use crate::quiet::{QuietWaker, unheard};
 use crate::watchdog::Watchdog;
 
 /// Bytes that hyper reads ahead per connection, and the largest head of an answer.
@@ -27,11 +28,14 @@ const READ_BUFFER: usize = 32 * 1024;
 /// Headers accepted in an answer.
 const MAX_HEADERS: usize = 128;
 
+type Http = Connection<TokioIo<Io>, Full<Bytes>>;
+
 pub(crate) struct Wire {
     sender: SendRequest<Full<Bytes>>,
-    connection: Option<Box<Connection<TokioIo<Io>, Full<Bytes>>>>,
+    connection: Option<Box<Http>>,
     traffic: Arc<Traffic>,
     watchdog: Watchdog,
+    quiet: QuietWaker,
 }
 
 impl Wire {
@@ -49,6 +53,7 @@ impl Wire {
             connection: Some(Box::new(connection)),
             traffic,
             watchdog: Watchdog::default(),
+            quiet: QuietWaker::default(),
         })
     }
 
@@ -62,7 +67,7 @@ impl Wire {
         self.watchdog.start(Instant::now(), limit);
         let mut answer = pin!(self.sender.send_request(request));
         let head = poll_fn(|cx| {
-            self.turn(cx);
+            self.turn(cx.waker());
             if let Poll::Ready(head) = answer.as_mut().poll(cx) {
                 return Poll::Ready(
                     head.map_err(|error| Failure::of_http(&error, Kind::ResetBeforeHead)),
@@ -91,8 +96,10 @@ impl Wire {
     pub(crate) async fn chunk(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
         poll_fn(|cx| {
             loop {
-                self.turn(cx);
-                match Pin::new(&mut *body).poll_frame(cx) {
+                self.turn(cx.waker());
+                // The connection, which fills the body, was polled just now and wakes us for more.
+                let mut nobody = Context::from_waker(Waker::noop());
+                match unheard(|| Pin::new(&mut *body).poll_frame(&mut nobody)) {
                     Poll::Ready(Some(Ok(frame))) => {
                         if let Ok(data) = frame.into_data() {
                             return Poll::Ready(Ok(Some(data)));
@@ -116,17 +123,23 @@ impl Wire {
 
     /// Whether the connection is open and takes a request.
     pub(crate) fn is_idle(&mut self) -> bool {
-        self.turn(&mut Context::from_waker(Waker::noop()));
+        turn(&mut self.connection, Waker::noop());
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// Lets the connection read and write.
-    fn turn(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            // An error reaches the pending request or its body as well.
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            self.connection = None;
-        }
+    /// Lets the connection read and write for the task that is polled.
+    fn turn(&mut self, task: &Waker) {
+        turn(&mut self.connection, self.quiet.of(task));
+    }
+}
+
+/// Polls a connection, which goes when it has ended: the pending request or its body learns of an error as well.
+fn turn(connection: &mut Option<Box<Http>>, waker: &Waker) {
+    if let Some(open) = connection
+        && Pin::new(open)
+            .poll(&mut Context::from_waker(waker))
+            .is_ready()
+    {
+        *connection = None;
     }
 }
