@@ -81,9 +81,10 @@ class PairDispatch:
     async def serve(self, client: Client, request: Request, request_id: str) -> None:
         """Answer the client. Raises `RouterError` for what the edge must answer."""
         start = time.perf_counter()
+        tokens = await self._selector.tokens(request, client.tags)
         failed: list[str] = []
         for attempt in range(1, ATTEMPTS + 1):
-            pair = await self._book(client, request, failed)
+            pair = self._book(client, request, tokens, failed)
             try:
                 await self._attempt(client, request, request_id, pair, start, final=attempt == ATTEMPTS)
             except LegError as lost:
@@ -100,22 +101,15 @@ class PairDispatch:
             finally:
                 pair.release()
 
-    async def _book(self, client: Client, request: Request, exclude: list[str]) -> Pair:
-        """Both or none. Everything that waits comes before the first booking."""
-        tokens = {
-            role: await self._selector.tokens(role, request, client.tags) for role in ("prefill", "decode")
-        }
+    def _book(self, client: Client, request: Request, tokens: list[int] | None, exclude: list[str]) -> Pair:
+        """Both or none."""
         if not (self._selector.count("prefill") and self._selector.count("decode")):
             raise NoPairError("No available prefill/decode workers")
         self._log.info(messages.before_prefill(time.time()), client.tags)
-        prefill = self._selector.book(
-            "prefill", request, client.tags, tokens=tokens["prefill"], exclude=exclude
-        )
+        prefill = self._selector.book("prefill", request, client.tags, tokens=tokens, exclude=exclude)
         try:
             self._log.info(messages.before_decode(time.time()), client.tags)
-            decode = self._selector.book(
-                "decode", request, client.tags, tokens=tokens["decode"], exclude=exclude
-            )
+            decode = self._selector.book("decode", request, client.tags, tokens=tokens, exclude=exclude)
         except BaseException:
             self._log.info(messages.decode_selection_failed(prefill.url), client.tags)
             prefill.release()

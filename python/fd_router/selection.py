@@ -63,12 +63,8 @@ class Selector:
     ) -> None:
         self._scheduler = scheduler
         self._policies = policies
-        self._tokenized = {
-            role
-            for role, policy in policies.items()
-            if tokenizer is not None and policy in TOKENIZED_POLICIES
-        }
-        self._tokenizer = tokenizer
+        # Without a policy that looks at prefixes nobody would read the tokens.
+        self._tokenizer = tokenizer if TOKENIZED_POLICIES & set(policies.values()) else None
         self._log = log
         self._metrics = metrics
 
@@ -76,12 +72,12 @@ class Selector:
         """How many workers of a role may be chosen."""
         return self._scheduler.count(role)
 
-    async def tokens(self, role: Role, request: Request, tags: str) -> list[int] | None:
-        """The prompt's token ids from the tokenizer service, where the role's policy wants them.
+    async def tokens(self, request: Request, tags: str) -> list[int] | None:
+        """The prompt's token ids from the tokenizer service, where a policy of this router wants them.
 
         None means that code points are used: no service, no text, or a failure (which is logged).
         """
-        if self._tokenizer is None or role not in self._tokenized or request.chars == 0:
+        if self._tokenizer is None or request.chars == 0:
             return None
         try:
             return await self._tokenizer.tokens(request.text)

@@ -19,7 +19,7 @@ LEVELS = [
     {"prefill_leg"},
     {"dispatch", "pd", "admission", "monitor", "fanout", "stats"},
     {"app"},
-    {"server", "cli"},
+    {"service", "server", "cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 FENCES = {
