@@ -24,6 +24,16 @@ TEXT
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 
+# Shows what a command prints only when it fails.
+quietly() {
+    local out status=0
+    out=$(mktemp)
+    "$@" >"$out" 2>&1 || status=$?
+    [ "$status" -eq 0 ] || cat "$out" >&2
+    rm -f "$out"
+    return "$status"
+}
+
 need_rust() {
     command -v cargo >/dev/null || die 'cargo is missing: install Rust 1.95 or newer (https://rustup.rs)'
 }
@@ -69,7 +79,7 @@ dev_env() {
     # shellcheck source=/dev/null
     . "$VENV/bin/activate"
     say 'building the extension (the first time takes a few minutes)'
-    PIP_CONSTRAINT=$PWD/$LOCK maturin develop --release --locked --quiet
+    PIP_CONSTRAINT=$PWD/$LOCK quietly maturin develop --release --locked
 }
 
 install_wheel() {

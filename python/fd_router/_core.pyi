@@ -8,7 +8,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias, final
 
-from fd_router.types import Role
+from fd_router.types import Headers, Role
 
 __all__ = [
     "GAP_BOUNDS",
@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 __version__: Final[str]
 POLICIES: Final[tuple[str, ...]]

@@ -14,10 +14,11 @@ from fd_router.logs import messages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fd_router._core import Exchange, Head, Headers
+    from fd_router._core import Exchange, Head
     from fd_router.downstream import Client
     from fd_router.logs import Log
     from fd_router.metrics import Metrics
+    from fd_router.types import Headers
 
 
 class Delivery:

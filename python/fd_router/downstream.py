@@ -18,7 +18,7 @@ from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from fd_router._core import Headers
+    from fd_router.types import Headers
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]

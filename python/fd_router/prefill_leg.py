@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, MutableMapping
 
-    from fd_router._core import End, Exchange, Head, Headers
+    from fd_router._core import End, Exchange, Head
     from fd_router.logs import Log
     from fd_router.selection import Booking
+    from fd_router.types import Headers
 
 REFUSAL_LIMIT = 65_536
 """Bytes of a refusal's body that are kept for the client."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from typing import TYPE_CHECKING
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from fd_router.types import Role
 
 EXPIRE_INTERVAL = 1.0
-"""Seconds between two steps of ageing the prefix tree; each step is bounded by the core."""
+"""Seconds between two rounds of ageing the prefix tree."""
+EXPIRE_STEPS = 100
+"""Steps of one round at the most; the core bounds each to less than a millisecond."""
 
 
 class Service:
@@ -111,7 +114,13 @@ class Service:
         return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
 
     async def _expire(self, _late: float) -> None:
-        dropped = self._scheduler.expire()
+        dropped = step = self._scheduler.expire()
+        for _ in range(EXPIRE_STEPS):
+            if not step:
+                break
+            await asyncio.sleep(0)  # requests come between two steps
+            step = self._scheduler.expire()
+            dropped += step
         if dropped and self.log.debug_enabled:
             self.log.debug(messages.tree_evicted(dropped, self._scheduler.tree().nodes))
 

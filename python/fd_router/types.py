@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["mixed", "prefill", "decode"]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+"""HTTP headers as ASGI has them: lower-case names in order, a name may stand more than once."""
 ROLES: tuple[Role, ...] = ("mixed", "prefill", "decode")
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from fd_router._core import Exchange, Relay, UpstreamError
 
 if TYPE_CHECKING:
-    from fd_router._core import Headers, RelayStats
+    from fd_router._core import RelayStats
     from fd_router.config import Config
+    from fd_router.types import Headers
 
 FINAL = frozenset({"cancelled", "closed"})
 """Kinds of failure that are our own doing; any other leaves the request free to be served elsewhere."""
