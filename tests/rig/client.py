@@ -9,10 +9,15 @@ from rig.wait import LIMIT
 
 
 class RawClient:
-    """One TCP connection."""
+    """One TCP connection; `receive_buffer` is the kernel's, in bytes, where its own choice is too large."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.socket = socket.create_connection((host, port), timeout=LIMIT)
+    def __init__(self, host: str, port: int, *, receive_buffer: int | None = None) -> None:
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.socket.settimeout(LIMIT)
+        if receive_buffer is not None:
+            # Before connecting, as the window is agreed on there.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect((host, port))
         self.received = b""
         """All bytes so far."""
 
