@@ -85,21 +85,31 @@ def add_pair(
     stage: Stage,
     router: Router,
     prefill: Answer = at_once,
-    decode: Answer = at_once,
+    decode: Answer | bytes = OK,
     *,
     prefill_fields: dict[str, Any] | None = None,
     decode_fields: dict[str, Any] | None = None,
 ) -> Pair:
-    """A pair; the fields go into the registrations, `host` among them says where the worker listens."""
-    return Pair(
-        add_worker(stage, router, prefill, "prefill", **(prefill_fields or {})),
-        add_worker(stage, router, decode, "decode", **(decode_fields or {})),
-    )
+    """A pair; the fields go into the registrations, `host` among them says where the worker listens.
+
+    A decode that is given as bytes answers with them once prefill has the request too, as an engine does that waits
+    for its KV. One that answers earlier ends the request, and prefill may never hear of it.
+    """
+    first = add_worker(stage, router, prefill, "prefill", **(prefill_fields or {}))
+
+    def paired(peer: Peer) -> bytes:
+        assert isinstance(decode, bytes)
+        first.wait_hits(len(second.hits))
+        return decode
+
+    answer = paired if isinstance(decode, bytes) else decode
+    second = add_worker(stage, router, answer, "decode", **(decode_fields or {}))
+    return Pair(first, second)
 
 
 def sent(worker: RawWorker) -> dict[str, Any]:
-    """The last body that a worker was sent. Of a pair's two legs one may reach its worker after the answer is out."""
-    body: dict[str, Any] = json.loads(worker.wait_hits(1)[-1].body)
+    """The last body that a worker was sent."""
+    body: dict[str, Any] = json.loads(worker.hits[-1].body)
     return body
 
 

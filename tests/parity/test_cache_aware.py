@@ -143,7 +143,7 @@ class TokenizerScene:
     def __init__(self, stage: Stage) -> None:
         self.service = stage.raw_worker(self.token_a_word)
         self.router = stage.start_router(
-            "scheduler: {prefill-policy: cache_aware, cache-block-size: 2, tokenizer-timeout-secs: 0.3,"
+            "scheduler: {prefill-policy: cache_aware, cache-block-size: 2, tokenizer-timeout-secs: 1,"
             f" tokenizer-url: '127.0.0.1:{self.service.port}'}}\n{NO_ROUNDS}",
             "--splitwise",
         )

@@ -33,7 +33,7 @@ def test_case_105_inference_by_worker_and_status(mixed: Router, stage: Stage) ->
 
 
 def test_inference_by_pair(split: Router, stage: Stage) -> None:
-    pair = add_pair(stage, split, decode=lambda peer: reply(b"{}", 503))
+    pair = add_pair(stage, split, decode=reply(b"{}", 503))
     assert split.chat("hello").status_code == 503
     prefix = f'inference_requests_total{{decode_worker="{pair.decode.url}",mixed_worker="",'
     line = prefix + f'prefill_worker="{pair.prefill.url}",status_code="503"}} '

@@ -21,11 +21,13 @@ from parity.scene import (
     add_pair,
     add_worker,
     at_once,
+    by_url,
     error,
+    register,
     sent,
     wait_running,
 )
-from rig import Peer, Router, Stage, reply, sse_head, wait_for
+from rig import Peer, Router, Stage, reply, sse_head
 from rig.router import chat_body
 from rig.wait import LIMIT
 
@@ -128,7 +130,6 @@ def test_case_089_request_id_is_made(split: Router, stage: Stage) -> None:
     ids = []
     for _ in range(2):
         assert split.chat("hello").status_code == 200
-        wait_for(lambda: len(pair.prefill.hits) == len(pair.decode.hits) == len(ids) + 1)
         prefill, decode = pair.bodies()
         assert prefill == decode
         ids.append(prefill["request_id"])
@@ -219,13 +220,11 @@ def test_case_095_tp_by_devices(split: Router, stage: Stage) -> None:
 
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
 def test_case_096_success(split: Router, stage: Stage, path: str) -> None:
-    pair = add_pair(
-        stage, split, lambda peer: reply(b'{"of":"prefill"}'), lambda peer: reply(b'{"of":"decode"}')
-    )
+    pair = add_pair(stage, split, lambda peer: reply(b'{"of":"prefill"}'), reply(b'{"of":"decode"}'))
     answer = split.post(path, {"prompt": "hello"})
     assert (answer.status_code, answer.content) == (200, b'{"of":"decode"}')
     assert url_headers(answer) == expected_headers(pair)
-    assert [worker.wait_hits(1)[0].path for worker in (pair.prefill, pair.decode)] == [path, path]
+    assert [worker.hits[0].path for worker in (pair.prefill, pair.decode)] == [path, path]
 
 
 def expect_bad_gateway(split: Router, pair: Pair, role: str) -> None:
@@ -332,7 +331,8 @@ def test_case_102_large_numbers(split: Router, stage: Stage) -> None:
     raw = b'{"seed" : 9007199254740993,"z":1.10, "a":"\\u003c<","messages":[],"request_id":"r"}'
     assert split.post(CHAT, content=raw).status_code == 200
     for worker in (pair.prefill, pair.decode):
-        body = worker.wait_hits(1)[0].body
+        (hit,) = worker.hits
+        body = hit.body
         assert body.startswith(raw[:-1])
         assert json.loads(body)["seed"] == 9007199254740993
 
@@ -348,7 +348,7 @@ def test_case_103_disaggregate_info_is_ours(split: Router, stage: Stage) -> None
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_case_104_decode_refuses_the_request(split: Router, stage: Stage, stream: bool) -> None:
-    pair = add_pair(stage, split, decode=lambda peer: reply(b'{"detail":"no"}', 400))
+    pair = add_pair(stage, split, decode=reply(b'{"detail":"no"}', 400))
     answer = split.chat("hello", stream=stream)
     assert (answer.status_code, answer.content) == (400, b'{"detail":"no"}')
     assert url_headers(answer) == expected_headers(pair)
@@ -394,19 +394,18 @@ def test_prefill_that_refuses_ends_the_wait(split: Router, stage: Stage) -> None
 
 
 def test_a_lost_pair_is_chosen_again(split: Router, stage: Stage) -> None:
-    """Of two prefill workers the first by url is dead; decode would wait for it."""
-    prefills = sorted((stage.raw_worker(at_once) for _ in range(2)), key=lambda worker: worker.url)
-    for worker in prefills:
-        assert split.register(worker.port, "prefill").status_code == 200
-    prefills[0].stop()
+    """Of two prefill workers the first by url is dead, and decode waits for it."""
+    dead, well = sorted((stage.raw_worker(at_once) for _ in range(2)), key=by_url)
+    register(split, dead, "prefill", connector_port=1)
+    register(split, well, "prefill", connector_port=2)
+    dead.stop()
 
     def decode(peer: Peer) -> bytes | None:
-        if len(second.hits) == 1:
-            peer.wait_closed()
-            return None
-        return OK
+        if json.loads(peer.body)["disaggregate_info"]["prefill_connector_port"] == 2:
+            return OK
+        peer.wait_closed()
+        return None
 
-    second = add_worker(stage, split, decode, "decode")
+    add_worker(stage, split, decode, "decode")
     answer = split.chat("hello")
-    assert answer.status_code == 200
-    assert answer.headers["x-router-prefill-url"] == prefills[1].url
+    assert (answer.status_code, answer.headers["x-router-prefill-url"]) == (200, well.url)

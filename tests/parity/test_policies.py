@@ -131,7 +131,7 @@ def test_case_071_process_tokens(split: Router, stage: Stage, in_background: Bac
 
 REMOTE = (
     "scheduler: {policy: fd_remote_metrics_score, waiting-weight: 10}\n"
-    "manager: {health-check-interval-secs: 3600, metrics-interval-secs: 0.2}\n"
+    "manager: {health-check-interval-secs: 3600, metrics-interval-secs: 3}\n"
 )
 
 
