@@ -106,7 +106,9 @@ class App:
             self._log.info(messages.client_left(str(error)), client.tags)
         except RouterError as error:
             await self._refuse(client, error)
-        except Exception as error:
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in Rust is no `Exception`
             await self._crash(client, error)
         finally:
             client.answered()
@@ -142,7 +144,7 @@ class App:
             extra.append((b"retry-after", b"1"))
         await client.answer_json(error.status, payload, extra)
 
-    async def _crash(self, client: Client, error: Exception) -> None:
+    async def _crash(self, client: Client, error: BaseException) -> None:
         self._log.error(messages.panic(error), client.tags)
         self._metrics.rejected("internal")
         # When part of an answer is out already the server refuses a second one, and cuts it as we return.
