@@ -1,0 +1,64 @@
+"""Makes parts of the router raise, for `test_exceptions.py`.
+
+Python imports a module of the name `sitecustomize` at its start: the test puts this file on the path of the router's
+processes under that name. A request says in its prompt where it wants to be let down.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fd_router import delivery, fanout, selection
+from fd_router.registry import Registry
+
+
+class Panic(BaseException):
+    """As a panic in Rust arrives in Python: not an `Exception`."""
+
+
+def break_selection() -> None:
+    book = selection.Selector.book
+
+    def sabotaged(self: Any, role: Any, request: Any, *rest: Any, **more: Any) -> Any:
+        if "raise at selection" in request.text:
+            raise RuntimeError("sabotage")
+        if "panic at selection" in request.text:
+            raise Panic("sabotage")
+        return book(self, role, request, *rest, **more)
+
+    selection.Selector.book = sabotaged  # type: ignore[method-assign]
+
+
+def break_delivery() -> None:
+    deliver = delivery.Delivery.deliver
+
+    async def sabotaged(self: Any, client: Any, exchange: Any, head: Any, on_first: Any = None) -> bool:
+        asked = dict(head.headers).get(b"x-sabotage")
+        if asked == b"before":
+            raise RuntimeError("sabotage")
+        if asked == b"panic":
+            raise Panic("sabotage")
+
+        def first() -> None:
+            raise RuntimeError("sabotage")
+
+        whole = await deliver(self, client, exchange, head, first if asked == b"first" else on_first)
+        if asked == b"after":
+            raise RuntimeError("sabotage")
+        return whole
+
+    delivery.Delivery.deliver = sabotaged  # type: ignore[method-assign]
+
+
+def always(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("sabotage")
+
+
+async def always_soon(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("sabotage")
+
+
+break_selection()
+break_delivery()
+fanout.Models.union = always_soon  # type: ignore[method-assign]
+Registry.of_role = always  # type: ignore[method-assign]
