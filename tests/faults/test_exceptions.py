@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rig import reply, sse_head
+from rig import reply, sse_head, wait_for
 from rig.memory import worker_pid
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_before_the_answer(router: Router, where: str, stream: bool) -> None:
         answer = router.chat(where, stream=stream)
         assert (answer.status_code, answer.json()) == (500, INTERNAL)
         assert answer.headers["content-type"].startswith("application/json")
-    assert len([message for message in router.messages() if message.startswith("Panic recovered: ")]) == 3
+    wait_for(lambda: router.messages().count("Panic recovered: sabotage") == 3, why=router.log_text)
 
 
 def test_after_the_answer(router: Router) -> None:

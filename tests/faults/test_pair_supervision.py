@@ -80,7 +80,8 @@ class Pairs:
         return self.router.chat(SECRET, stream=stream, **fields)
 
     def outcomes(self) -> dict[str, int]:
-        """Pairs by outcome, without zeros and without those before this test."""
+        """Pairs by outcome once all is over, without zeros and without those before this test."""
+        self.router.assert_idle()
         return dict(self.router.pair_outcomes() - self._before)
 
     def hits(self) -> tuple[list[int], list[int]]:
@@ -88,9 +89,8 @@ class Pairs:
         return sorted(len(it.hits) for it in self.prefill), sorted(len(it.hits) for it in self.decode)
 
     def close(self) -> None:
-        """No request is left, no log line has a prompt, and the router is free for the next test."""
+        """No request is left, and the router is free for the next test."""
         self.router.assert_idle()
-        assert SECRET not in self.router.log_text()
         for worker in (*self.prefill, *self.decode):
             assert self.router.unregister(worker.port).status_code == 200
 
@@ -99,7 +99,11 @@ class Pairs:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     stage = Stage(tmp_path_factory.mktemp("supervision"))
     try:
-        yield stage.start_router(CONFIG, "--splitwise")
+        router = stage.start_router(CONFIG, "--splitwise")
+        yield router
+        # Only once it has ended, the log is complete.
+        assert router.stop() == 0
+        assert SECRET not in router.log_text()
     finally:
         stage.close()
 

@@ -85,7 +85,12 @@ class PairFleet:
             wait_for(lambda engine=engine: not open_legs(engine), why=lambda: f"orphan: {engine.stats()}")  # noqa: B023
 
     def close(self) -> None:
+        """End the router; no line of its log has a prompt."""
         self._asking.shutdown()
+        # Only once it has ended, the log is complete.
+        assert self.router.stop() == 0
+        assert "select worker" in self.router.log_text()
+        assert SECRET not in self.router.log_text()
 
 
 def open_legs(engine: Engine) -> int:
