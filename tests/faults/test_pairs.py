@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from rig import Stage
-from rig.pairs import SECRET, PairFleet
+from rig.pairs import PairFleet
 from rig.sse import Events
 
 if TYPE_CHECKING:
