@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import httpx
 import pytest
 
-from parity.scene import add_worker, at_once, register
+from parity.scene import Held, add_pair, add_worker, at_once, register, wait_running
 from rig import RawWorker, Router, Stage
 
 SUCCESS = {"code": 200, "msg": "Register success"}
@@ -208,6 +209,39 @@ def test_case_036_register_again_while_ill(mixed: Router, watchful: Router, work
 def test_case_037_unknown_fields_and_tp_size(mixed: Router, worker: RawWorker) -> None:
     assert mixed.register(worker.port, tp_size=4, nonsense={"a": [1]}, splitwise_role="x").json() == SUCCESS
     assert only(mixed)["tp_size"] == 4
+
+
+def test_a_known_worker_needs_one_success(start_router: Callable[..., Router], worker: RawWorker) -> None:
+    """A new one needs `health-success-threshold` in a row; a known one is refused after the failure threshold."""
+    router = start_router(
+        "manager: {health-success-threshold: 2, health-failure-threshold: 3, health-check-interval-secs: 3600}"
+    )
+    register(router, worker)
+    assert worker.probes == 2
+    worker.next_health = [500, 500, 200]
+    register(router, worker)
+    assert worker.next_health == []
+    worker.next_health = [500, 500, 500]
+    assert refused(router.register(worker.port), 503) == f"{worker.url} service is not healthy"
+    assert router.numbers()["mixed"] == 1
+
+
+@pytest.mark.parametrize("again", ["prefill", "decode"])
+def test_registering_again_leaves_the_counters(
+    split: Router, stage: Stage, in_background: Callable[..., Future[Any]], again: str
+) -> None:
+    held = Held()
+    pair = add_pair(stage, split, held, held)
+    under_way = in_background(split.chat, "hello")
+    both = {pair.prefill.url: 1, pair.decode.url: 1}
+    for worker in (pair.prefill, pair.decode):
+        worker.wait_hits(1)
+    wait_running(split, **both)
+    register(split, pair.prefill, again)
+    assert both.items() <= split.running().items()
+    held.let_go()
+    assert under_way.result().status_code == 200
+    wait_running(split, **dict.fromkeys(both, 0))
 
 
 def test_items_of_the_list(split: Router, stage: Stage) -> None:
