@@ -39,10 +39,13 @@ def draw(report: dict[str, Any], out: Path) -> None:
     for axis, (title, unit, figures) in zip(axes.flat, found, strict=False):
         names = sorted(figures, key=lambda name: figures[name], reverse=True)
         colours = [OURS if name.startswith("fd-router") else PEER for name in names]
-        bars = axis.barh(names, [figures[name] for name in names], color=colours)
-        axis.bar_label(bars, fmt="%.3g", padding=3, fontsize=8)
+        lengths = [figures[name] for name in names]
+        bars = axis.barh(names, lengths, color=colours)
+        axis.bar_label(bars, [label(length) for length in lengths], padding=3, fontsize=8)
         axis.set_xscale("log")
-        axis.set_xlim(right=axis.get_xlim()[1] * 2.5)
+        axis.set_xlim(min(lengths) / 4, max(lengths) * 4)
+        axis.xaxis.set_ticks([])
+        axis.xaxis.set_ticks([], minor=True)
         axis.set_title(title.partition(" (")[0], fontsize=10)
         axis.set_xlabel(f"CPU microseconds per {unit}, log scale", fontsize=8)
         axis.tick_params(labelsize=8)
@@ -52,6 +55,11 @@ def draw(report: dict[str, Any], out: Path) -> None:
     )
     figure.tight_layout()
     figure.savefig(out, dpi=110)
+
+
+def label(microseconds: float) -> str:
+    """Two or three digits that say something."""
+    return f"{microseconds:,.0f}" if microseconds >= 20 else f"{microseconds:.1f}"
 
 
 if __name__ == "__main__":
