@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rig import Router, Stage
+from parity.scene import at_once
+from rig import RawWorker, Router, Stage
 
 # No round of the monitor falls into a case that has not asked for one.
 NO_ROUNDS = "manager: {health-check-interval-secs: 3600}\n"
@@ -89,6 +90,12 @@ def watchful(stage: Stage, shared_watchful: Router) -> Iterator[Router]:
     """Mixed mode, a round of the monitor each second, one failure is enough, a lost worker must register again."""
     with lend(shared_watchful) as router:
         yield router
+
+
+@pytest.fixture
+def worker(stage: Stage) -> RawWorker:
+    """One that is well, not registered."""
+    return stage.raw_worker(at_once)
 
 
 @pytest.fixture(scope="session")
