@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from fd_router import headers as http_headers
 from fd_router._core import BodyError, Request
-from fd_router.downstream import Client
+from fd_router.downstream import WATCH_AFTER, Client
 from fd_router.errors import (
     BadRequestError,
     ClientGoneError,
@@ -18,6 +18,7 @@ from fd_router.errors import (
     RegistrationError,
     RouterError,
 )
+from fd_router.grace import Grace
 from fd_router.logs import messages, tags
 from fd_router.metrics import CONTENT_TYPE
 from fd_router.registration import to_item
@@ -78,6 +79,7 @@ class App:
         self._body_limit = int(config.server.max_body_mb * MIB)
         self._max_in_flight = config.server.max_in_flight
         self._in_flight = 0
+        self._grace = Grace(asyncio.get_running_loop(), WATCH_AFTER)
         self.draining = False
         self._routes: dict[str, dict[str, Handler]] = {
             CHAT: {"POST": self._complete},
@@ -96,7 +98,7 @@ class App:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request, from its head to its access line."""
-        client = Client(scope, receive, send)
+        client = Client(scope, receive, send, self._grace)
         start = time.perf_counter()
         try:
             await self._route(client)

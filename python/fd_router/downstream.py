@@ -1,8 +1,8 @@
 """The client's side of a request: an ASGI connection as the use cases see it.
 
-granian's awaitables are future-like, so a client's leaving is watched with a callback instead of a task: that is
-the cheapest watch there is, and it works in every phase of a request. Other ASGI servers hand out coroutines,
-which become tasks.
+A client's leaving is watched in every phase of a request, but only from `WATCH_AFTER` seconds on: asking the server
+wakes two of its threads, which costs more than a short request itself. granian's awaitables are future-like, so the
+watch is a callback instead of a task; other ASGI servers hand out coroutines, which become tasks.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from fd_router.grace import Grace, Pending
     from fd_router.types import Headers
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
 
+WATCH_AFTER = 0.1
+"""Seconds for which a request is not watched, nor its body timed: what is answered by then needs neither."""
 JSON = b"application/json; charset=utf-8"
 
 
@@ -35,8 +38,10 @@ class Client:
     """
 
     __slots__ = (
+        "_grace",
         "_on_gone",
         "_receive",
+        "_watch",
         "extra",
         "gone",
         "headers",
@@ -50,7 +55,8 @@ class Client:
         "tags",
     )
 
-    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send, grace: Grace) -> None:
+        """`grace` waits for `WATCH_AFTER` seconds, in the loop that serves the request."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
@@ -63,6 +69,8 @@ class Client:
         self.request_id: str | None = None
         self.extra: Headers = []
         self._receive = receive
+        self._grace = grace
+        self._watch: Pending | None = None
         self._on_gone: Callable[[], None] | None = None
 
     async def read_body(self, limit: int, timeout: float) -> bytes:
@@ -74,15 +82,18 @@ class Client:
         announced = http_headers.content_length(self.headers)
         if announced is not None and announced > limit:
             raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")
-        with _Timer(timeout):
-            return await self._collect(announced, limit)
+        clock = _BodyClock(timeout, self._grace)
+        try:
+            return await self._collect(announced, limit, clock)
+        finally:
+            clock.stop()
 
-    async def _collect(self, announced: int | None, limit: int) -> bytes:
+    async def _collect(self, announced: int | None, limit: int, clock: _BodyClock) -> bytes:
         pieces: list[bytes] = []
         size = 0
         # With a known length the end is known without asking the server for it once more.
         while announced is None or size < announced:
-            message = await self._receive()
+            message = await clock.wait(self._receive())
             if message["type"] != "http.request":
                 self.gone = True
                 raise ClientGoneError("body")
@@ -96,12 +107,11 @@ class Client:
 
     def watch(self, on_gone: Callable[[], None]) -> None:
         """Call `on_gone` once if the client leaves before its answer is complete; replaces an earlier callback."""
-        first = self._on_gone is None
         self._on_gone = on_gone
         if self.gone:
             on_gone()
-        elif first:
-            self._wait_for_disconnect()
+        elif self._watch is None:
+            self._watch = self._grace.add(self._wait_for_disconnect)
 
     def _wait_for_disconnect(self) -> None:
         waiting: Any = self._receive()
@@ -121,6 +131,8 @@ class Client:
     def answered(self) -> None:
         """The answer is complete: the client's leaving means nothing any more."""
         self._on_gone = None
+        if self._watch is not None:
+            self._watch.cancel()
 
     def start_message(self, status: int, headers: Headers) -> Message:
         """The message that begins an answer; whoever sends it has answered with `status`."""
@@ -145,28 +157,38 @@ class Client:
         self.answered()
 
 
-class _Timer:
-    """Cancels the current task after a time and turns that into `RequestTimeoutError`.
+class _BodyClock:
+    """Limits the time in which a body must be complete. Costs a timer only where the body is slow."""
 
-    What `asyncio.timeout` does from Python 3.11 on; a `wait_for` would cost a task for each request.
-    """
+    __slots__ = ("_expired", "_handle", "_limit", "_slow", "_waiting")
 
-    __slots__ = ("_delay", "_expired", "_handle", "_task")
-
-    def __init__(self, delay: float) -> None:
-        self._delay = delay
+    def __init__(self, limit: float, grace: Grace) -> None:
+        self._limit = limit
         self._expired = False
+        self._handle: asyncio.TimerHandle | None = None
+        self._waiting: Any = None
+        self._slow = grace.add(self._start)
 
-    def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        self._handle = asyncio.get_running_loop().call_later(self._delay, self._expire)
+    async def wait(self, message: Any) -> Message:
+        """The awaited message. Raises `RequestTimeoutError` when the time is over."""
+        self._waiting = message if hasattr(message, "cancel") else asyncio.ensure_future(message)
+        try:
+            result: Message = await self._waiting
+        except asyncio.CancelledError:
+            if not self._expired:
+                raise
+            raise RequestTimeoutError(f"body not complete after {self._limit:g} s") from None
+        return result
+
+    def stop(self) -> None:
+        """The body is there, or given up."""
+        self._slow.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _start(self) -> None:
+        self._handle = asyncio.get_running_loop().call_later(self._limit, self._expire)
 
     def _expire(self) -> None:
         self._expired = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._handle.cancel()
-        if self._expired and kind is asyncio.CancelledError:
-            raise RequestTimeoutError(f"body not complete after {self._delay:g} s")
+        self._waiting.cancel()

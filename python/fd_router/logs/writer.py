@@ -135,10 +135,12 @@ class Writer:
             self._failing = failure is not None
 
     def _rest(self, *, busy: bool) -> None:
-        if busy:
-            self._wake.wait(PAUSE)
-            return
         self._wake.clear()
+        if busy:
+            # Cleared before: `put` left it set when it ended the last sleep. A `close` in between is seen after it.
+            if not self._closing:
+                self._wake.wait(PAUSE)
+            return
         self._asleep = True
         # A line or a `close` that came before `_asleep` was set woke nobody.
         if not self._lines and not self._closing:
