@@ -62,6 +62,7 @@ class Router:
         """Whether the end of the test demands that all counters are 0."""
         self.log_from = 0
         """Where the log begins for what reads it here, in characters."""
+        self._marks = 0
 
     # ---- life
 
@@ -149,8 +150,15 @@ class Router:
         return self.process.output()[self.log_from :]
 
     def forget_log(self) -> None:
-        """Leave out what was written so far: a router that serves several tests has a log for each."""
-        self.log_from = len(self.process.output())
+        """Leave out what was written so far: a router that serves several tests has a log for each.
+
+        Lines reach the log a moment after what they tell of. One access line is therefore waited for: what stands
+        before it is old, and nothing old comes after it.
+        """
+        self._marks += 1
+        mark = f"/forget-{self._marks}"
+        self.get(mark)
+        self.log_from += self.wait_log(rf"\[GET\] {mark} .*\n").end()
 
     def log_lines(self) -> list[LogLine]:
         """All lines of the router's layout, in order."""
