@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -79,6 +80,8 @@ class App:
         self._body_limit = int(config.server.max_body_mb * MIB)
         self._max_in_flight = config.server.max_in_flight
         self._in_flight = 0
+        # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
+        self._scanner = ThreadPoolExecutor(1, "fd-router-scan")
         self._grace = Grace(asyncio.get_running_loop(), WATCH_AFTER)
         self.draining = False
         self._routes: dict[str, dict[str, Handler]] = {
@@ -184,7 +187,9 @@ class App:
             if len(body) < LONG_BODY:
                 request = Request.scan(body, chat)
             else:
-                request = await asyncio.get_running_loop().run_in_executor(None, Request.scan, body, chat)
+                request = await asyncio.get_running_loop().run_in_executor(
+                    self._scanner, Request.scan, body, chat
+                )
         except BodyError as error:
             self._log.error(messages.body_invalid(error), client.tags)
             raise BadRequestError(f"Invalid JSON format: {error}") from error
