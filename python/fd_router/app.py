@@ -82,7 +82,7 @@ class App:
         self._in_flight = 0
         # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
         self._scanner = ThreadPoolExecutor(1, "fd-router-scan")
-        self._grace = Grace(asyncio.get_running_loop(), WATCH_AFTER)
+        self._grace = Grace(WATCH_AFTER)
         self.draining = False
         self._routes: dict[str, dict[str, Handler]] = {
             CHAT: {"POST": self._complete},

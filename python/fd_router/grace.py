@@ -6,11 +6,11 @@ microseconds. What is over within the grace only stands in a queue for a moment.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
 
@@ -28,13 +28,12 @@ class Pending:
 
 
 class Grace:
-    """Calls back, in the loop's thread, about what is not over `delay` seconds after it was added.
+    """Calls back, in the running loop, about what is not over `delay` seconds after it was added.
 
     Holds an entry for everything added within the last `delay` seconds, over or not.
     """
 
-    def __init__(self, loop: AbstractEventLoop, delay: float) -> None:
-        self._loop = loop
+    def __init__(self, delay: float) -> None:
         self._delay = delay
         self._queue: deque[tuple[float, Pending]] = deque()
         self._armed = False
@@ -42,14 +41,16 @@ class Grace:
     def add(self, callback: Callable[[], None]) -> Pending:
         """Begin to wait."""
         pending = Pending(callback)
-        self._queue.append((self._loop.time() + self._delay, pending))
+        loop = asyncio.get_running_loop()
+        self._queue.append((loop.time() + self._delay, pending))
         if not self._armed:
             self._armed = True
-            self._loop.call_later(self._delay, self._sweep)
+            loop.call_later(self._delay, self._sweep)
         return pending
 
     def _sweep(self) -> None:
-        now = self._loop.time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         while self._queue and self._queue[0][0] <= now:
             callback = self._queue.popleft()[1].callback
             if callback is not None:
@@ -57,4 +58,4 @@ class Grace:
         self._armed = bool(self._queue)
         if self._armed:
             # At most once in a tenth of the delay, however the entries lie.
-            self._loop.call_later(max(self._queue[0][0] - now, self._delay / 10), self._sweep)
+            loop.call_later(max(self._queue[0][0] - now, self._delay / 10), self._sweep)
