@@ -1,0 +1,123 @@
+"""The client's side: reading bodies within limits, and noticing that a client left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fd_router.downstream import Client
+from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutError
+from fd_router.grace import Grace
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LIMIT = 10
+
+
+def piece(body: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+GONE = {"type": "http.disconnect"}
+
+
+class Scene:
+    """A client whose messages are given; after them it stays silent."""
+
+    def __init__(self, *messages: dict[str, Any], length: int | None = None) -> None:
+        self.messages = list(messages)
+        headers = [] if length is None else [(b"content-length", b"%d" % length)]
+        scope = {"method": "POST", "path": "/", "query_string": b"", "headers": headers, "client": None}
+        self.client = Client(scope, self._receive, self._send, Grace(0.01))
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self.messages:
+            await asyncio.Event().wait()
+        return self.messages.pop(0)
+
+    async def _send(self, message: Any) -> None:
+        raise AssertionError(message)
+
+    def read(self, timeout: float = 30.0) -> Awaitable[bytes]:
+        return self.client.read_body(LIMIT, timeout)
+
+
+def run(scene: Callable[[], Awaitable[Any]]) -> Any:
+    async def limited() -> Any:
+        return await asyncio.wait_for(scene(), 20)
+
+    return asyncio.run(limited())
+
+
+def test_pieces_are_joined() -> None:
+    assert run(lambda: Scene(piece(b"ab", more=True), piece(b"cd", more=False)).read()) == b"abcd"
+
+
+def test_a_known_length_ends_the_body_without_another_message() -> None:
+    scene = Scene(piece(b"abc", more=True), GONE, length=3)
+    assert run(scene.read) == b"abc"
+    assert scene.messages == [GONE]
+
+
+@pytest.mark.parametrize(
+    ("scene", "left"),
+    [
+        (Scene(piece(b"", more=False), length=LIMIT + 1), 1),
+        (Scene(piece(b"x" * 6, more=True), piece(b"x" * 6, more=True), piece(b"", more=False)), 1),
+    ],
+    ids=["announced", "sent"],
+)
+def test_a_long_body_is_refused_as_soon_as_it_is_known_to_be_long(scene: Scene, left: int) -> None:
+    with pytest.raises(BodyTooLargeError):
+        run(scene.read)
+    assert len(scene.messages) == left
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    with pytest.raises(RequestTimeoutError, match=r"not complete after 0\.02 s"):
+        run(lambda: Scene(piece(b"a", more=True)).read(timeout=0.02))
+
+
+def test_cancelling_the_request_is_not_taken_for_its_timeout() -> None:
+    async def scene() -> None:
+        task = asyncio.ensure_future(Scene().read())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        run(scene)
+
+
+def test_a_client_that_leaves_while_it_sends() -> None:
+    with pytest.raises(ClientGoneError) as error:
+        run(Scene(piece(b"a", more=True), GONE).read)
+    assert error.value.phase == "body"
+
+
+def test_a_client_that_leaves_is_noticed_behind_the_rest_of_its_body() -> None:
+    async def scene() -> bool:
+        gone = asyncio.Event()
+        client = Scene(piece(b"", more=False), GONE).client
+        client.watch(gone.set)
+        await gone.wait()
+        return client.gone
+
+    assert run(scene)
+
+
+def test_after_the_answer_nobody_is_told() -> None:
+    async def scene() -> list[str]:
+        told: list[str] = []
+        answered, watched = Scene(GONE).client, Scene(GONE).client
+        answered.watch(lambda: told.append("answered"))
+        answered.answered()
+        done = asyncio.Event()
+        watched.watch(lambda: (told.append("watched"), done.set()))  # type: ignore[func-returns-value]
+        await done.wait()
+        return told
+
+    assert run(scene) == ["watched"]
