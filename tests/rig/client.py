@@ -17,7 +17,11 @@ class RawClient:
         if receive_buffer is not None:
             # Before connecting, as the window is agreed on there.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.connect((host, port))
+        try:
+            self.socket.connect((host, port))
+        except OSError:
+            self.socket.close()
+            raise
         self.received = b""
         """All bytes so far."""
 

@@ -79,10 +79,13 @@ class PairFleet:
         self.router.wait_workers(prefill=2, decode=2)
 
     def assert_settled(self) -> None:
-        """No request is left anywhere: all counters are 0, and no engine still works on a leg."""
+        """No request is left anywhere: all counters are 0, and no engine still works on a leg.
+
+        No leg ends by itself within the limit: a stalled one never does, and decode waits a minute for its KV.
+        """
         self.router.assert_idle()
         for engine in self.all():
-            wait_for(lambda engine=engine: not open_legs(engine), why=lambda: f"orphan: {engine.stats()}")  # noqa: B023
+            assert_no_open_leg(engine)
 
     def close(self) -> None:
         """End the router; no line of its log has a prompt."""
@@ -91,6 +94,11 @@ class PairFleet:
         assert self.router.stop() == 0
         assert "select worker" in self.router.log_text()
         assert SECRET not in self.router.log_text()
+
+
+def assert_no_open_leg(engine: Engine, limit: float = 5.0) -> None:
+    """Wait until an engine has ended whatever it received."""
+    wait_for(lambda: open_legs(engine) == 0, limit=limit, why=lambda: f"orphan: {engine.stats()}")
 
 
 def open_legs(engine: Engine) -> int:

@@ -36,7 +36,11 @@ def events(text: str) -> list[Any]:
 
 def raw_ask(engine: Engine, **fields: Any) -> RawClient:
     client = RawClient("127.0.0.1", engine.port)
-    client.post("/v1/completions", encode(fields))
+    try:
+        client.post("/v1/completions", encode(fields))
+    except OSError:
+        client.close()
+        raise
     return client
 
 

@@ -182,6 +182,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._ignoring = False
+        self._left = False
         self.transport: asyncio.Transport
         self.idle_secs = 0.0
         """Close the connection after this long without a request; 0 never."""
@@ -194,6 +195,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of `asyncio.Protocol`: whoever is being served is gone."""
+        self._left = True
         self._writable.set()
         self._stop_idle_timer()
         if self._task is not None:
@@ -225,7 +227,10 @@ class Connection(asyncio.Protocol):
         self._ignoring = True
 
     async def write(self, data: bytes) -> None:
-        """Send bytes; returns when the client keeps up."""
+        """Send bytes; returns when the client keeps up. Raises `asyncio.CancelledError` once it has left."""
+        if self._left:
+            # Said a second time: before Python 3.12, `wait_for` can swallow the first.
+            raise asyncio.CancelledError
         self.transport.write(data)
         await self._writable.wait()
 
