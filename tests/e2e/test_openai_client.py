@@ -37,6 +37,16 @@ CHUNK = {
 }
 USAGE = {"include_usage": True}
 STREAMS = 100
+EXCEPTIONS: dict[int, type[openai.APIStatusError]] = {
+    400: openai.BadRequestError,
+    401: openai.AuthenticationError,
+    403: openai.PermissionDeniedError,
+    404: openai.NotFoundError,
+    422: openai.UnprocessableEntityError,
+    429: openai.RateLimitError,
+    500: openai.InternalServerError,
+    503: openai.InternalServerError,
+}
 
 
 def served_by(worker: RawWorker | Engine, router: Router) -> None:
@@ -82,35 +92,22 @@ def test_same_as_without_the_router(start_router: StartRouter, start_engine: Sta
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, openai.BadRequestError),
-        (401, openai.AuthenticationError),
-        (404, openai.NotFoundError),
-        (422, openai.UnprocessableEntityError),
-        (429, openai.RateLimitError),
-        (500, openai.InternalServerError),
-        (503, openai.InternalServerError),
-    ],
-)
 def test_an_engine_s_error_is_the_client_s_exception(
-    start_router: StartRouter,
-    raw_worker: MakeWorker,
-    status: int,
-    kind: type[openai.APIStatusError],
-    stream: bool,
+    start_router: StartRouter, raw_worker: MakeWorker, stream: bool
 ) -> None:
     said = {"error": {"message": "no such thing", "type": "t", "code": "c", "param": None}}
+    statuses = iter(EXCEPTIONS)
     router = start_router()
-    worker = raw_worker(lambda _: reply(json.dumps(said).encode(), status, "retry-after: 5"))
+    worker = raw_worker(lambda _: reply(json.dumps(said).encode(), next(statuses), "retry-after: 5"))
     served_by(worker, router)
-    with router.openai() as client, pytest.raises(kind) as caught:
-        client.chat.completions.create(model="mock", messages=MESSAGES, stream=stream)
-    assert caught.value.status_code == status
-    assert caught.value.body == said["error"]
-    assert caught.value.response.headers["retry-after"] == "5"
-    assert len(worker.hits) == 1
+    with router.openai() as client:
+        for status, kind in EXCEPTIONS.items():
+            with pytest.raises(kind) as caught:
+                client.chat.completions.create(model="mock", messages=MESSAGES, stream=stream)
+            assert caught.value.status_code == status
+            assert caught.value.body == said["error"]
+            assert caught.value.response.headers["retry-after"] == "5"
+    assert len(worker.hits) == len(EXCEPTIONS)
 
 
 def test_the_router_s_own_errors_are_exceptions(start_router: StartRouter) -> None:
