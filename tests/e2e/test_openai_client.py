@@ -12,17 +12,16 @@ import httpx
 import openai
 import pytest
 
-from rig import reply, sse_head
+from rig import Stage, reply, sse_head
 from rig.router import chat_body
 from rig.sse import Events
 from rig.wait import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rig import Engine, Peer, RawWorker, Router
 
-    StartRouter = Callable[..., Router]
     StartEngine = Callable[..., Engine]
     StartEngines = Callable[..., list[Engine]]
     MakeWorker = Callable[..., RawWorker]
@@ -47,6 +46,24 @@ EXCEPTIONS: dict[int, type[openai.APIStatusError]] = {
     500: openai.InternalServerError,
     503: openai.InternalServerError,
 }
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    stage = Stage(tmp_path_factory.mktemp("client"))
+    try:
+        yield stage.start_router("scheduler: {policy: round_robin}")
+    finally:
+        stage.close()
+
+
+@pytest.fixture
+def router(shared: Router) -> Iterator[Router]:
+    """A router without workers."""
+    yield shared
+    shared.assert_idle()
+    for worker in shared.registered()["mixed"]:
+        assert shared.post("/unregister", {"url": worker["url"]}).status_code == 200
 
 
 def served_by(worker: RawWorker | Engine, router: Router) -> None:
@@ -80,24 +97,23 @@ def ask_everything(client: openai.OpenAI) -> list[Any]:
     ]
 
 
-def test_same_as_without_the_router(start_router: StartRouter, start_engine: StartEngine) -> None:
-    router = start_router()
+def test_same_as_without_the_router(router: Router, start_engine: StartEngine) -> None:
     engine = start_engine(token_secs=0)
     served_by(engine, router)
     with openai.OpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0) as direct:
         expected = ask_everything(direct)
     with router.openai() as client:
         assert ask_everything(client) == expected
-    assert router.metrics().value("inference_requests_total", status_code="200") == 4
+    served = router.metrics().value("inference_requests_total", mixed_worker=engine.url, status_code="200")
+    assert served == 4
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_an_engine_s_error_is_the_client_s_exception(
-    start_router: StartRouter, raw_worker: MakeWorker, stream: bool
+    router: Router, raw_worker: MakeWorker, stream: bool
 ) -> None:
     said = {"error": {"message": "no such thing", "type": "t", "code": "c", "param": None}}
     statuses = iter(EXCEPTIONS)
-    router = start_router()
     worker = raw_worker(lambda _: reply(json.dumps(said).encode(), next(statuses), "retry-after: 5"))
     served_by(worker, router)
     with router.openai() as client:
@@ -110,20 +126,18 @@ def test_an_engine_s_error_is_the_client_s_exception(
     assert len(worker.hits) == len(EXCEPTIONS)
 
 
-def test_the_router_s_own_errors_are_exceptions(start_router: StartRouter) -> None:
-    router = start_router()
+def test_the_router_s_own_errors_are_exceptions(router: Router) -> None:
     with router.openai() as client, pytest.raises(openai.APIStatusError) as caught:
         client.chat.completions.create(model="mock", messages=MESSAGES)
     assert caught.value.status_code == 502
     assert str(caught.value.body).startswith("Failed to select worker: ")
 
 
-def test_a_broken_stream_raises(start_router: StartRouter, raw_worker: MakeWorker) -> None:
+def test_a_broken_stream_raises(router: Router, raw_worker: MakeWorker) -> None:
     def answer(peer: Peer) -> None:
         peer.send(sse_head("transfer-encoding: chunked") + b"%x\r\n%b\r\n" % (len(event()), event()))
         peer.close()
 
-    router = start_router()
     served_by(raw_worker(answer), router)
     got = []
     with (
@@ -135,7 +149,7 @@ def test_a_broken_stream_raises(start_router: StartRouter, raw_worker: MakeWorke
     assert got in ([], ["x"])
 
 
-def test_each_chunk_when_it_was_produced(start_router: StartRouter, raw_worker: MakeWorker) -> None:
+def test_each_chunk_when_it_was_produced(router: Router, raw_worker: MakeWorker) -> None:
     received = threading.Semaphore(0)
 
     def answer(peer: Peer) -> None:
@@ -147,7 +161,6 @@ def test_each_chunk_when_it_was_produced(start_router: StartRouter, raw_worker: 
         peer.send(b"data: [DONE]\n\n")
         peer.close()
 
-    router = start_router()
     served_by(raw_worker(answer), router)
     created = []
     with router.openai() as client:
@@ -157,8 +170,7 @@ def test_each_chunk_when_it_was_produced(start_router: StartRouter, raw_worker: 
     assert created == list(range(5))
 
 
-def test_leaving_a_stream_stops_the_engine(start_router: StartRouter, start_engine: StartEngine) -> None:
-    router = start_router()
+def test_leaving_a_stream_stops_the_engine(router: Router, start_engine: StartEngine) -> None:
     engine = start_engine(token_secs=0.01)
     served_by(engine, router)
     with (
@@ -172,8 +184,7 @@ def test_leaving_a_stream_stops_the_engine(start_router: StartRouter, start_engi
     engine.wait_stats(aborted=1, running=0)
 
 
-def test_many_streams_at_once(start_router: StartRouter, start_engines: StartEngines) -> None:
-    router = start_router("scheduler: {policy: round_robin}")
+def test_many_streams_at_once(router: Router, start_engines: StartEngines) -> None:
     engines = start_engines(2, token_secs=0.02, max_batch=STREAMS)
     for engine in engines:
         served_by(engine, router)
@@ -201,11 +212,10 @@ def test_many_streams_at_once(start_router: StartRouter, start_engines: StartEng
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b""], ids=["ended", "unterminated"])
-def test_a_line_of_12_mib(start_router: StartRouter, raw_worker: MakeWorker, end: bytes) -> None:
+def test_a_line_of_12_mib(router: Router, raw_worker: MakeWorker, end: bytes) -> None:
     line = event(choices=[{"index": 0, "delta": {"content": "é" * (6 << 20)}}]).rstrip(b"\n")
     line = line.replace(b"\\u00e9", "é".encode())
     assert len(line) > 12 << 20
-    router = start_router()
     served_by(raw_worker(lambda _: sse_head() + line + end), router)
     answer = router.chat("long", stream=True)
     assert answer.content == line + end
@@ -214,13 +224,10 @@ def test_a_line_of_12_mib(start_router: StartRouter, raw_worker: MakeWorker, end
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_compressed_bodies_pass_as_they_are(
-    start_router: StartRouter, raw_worker: MakeWorker, stream: bool
-) -> None:
+def test_compressed_bodies_pass_as_they_are(router: Router, raw_worker: MakeWorker, stream: bool) -> None:
     said = event() + b"data: [DONE]\n\n" if stream else b'{"a":1}'
     packed = gzip.compress(said, mtime=0)
     kind = "text/event-stream" if stream else "application/json"
-    router = start_router()
     worker = raw_worker(lambda _: reply(packed, 200, "content-encoding: gzip", content_type=kind))
     served_by(worker, router)
     with router.stream(
@@ -233,9 +240,8 @@ def test_compressed_bodies_pass_as_they_are(
     assert router.chat("zip", stream=stream).content == said
 
 
-def test_bytes_are_those_of_the_engine(start_router: StartRouter, start_engine: StartEngine) -> None:
+def test_bytes_are_those_of_the_engine(router: Router, start_engine: StartEngine) -> None:
     """The same request to the engine and through the router, answered within one second of the clock."""
-    router = start_router()
     engine = start_engine(token_secs=0)
     served_by(engine, router)
     for stream in (False, True):

@@ -9,38 +9,49 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rig import reply, sse_head, wait_for
+from rig import Stage, reply, sse_head, wait_for
 from rig.memory import worker_pid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from rig import Peer, RawWorker, Router, Stage
+    from rig import Peer, Router
 
 INTERNAL = {"code": 500, "msg": "Internal server error"}
 
 
+def answer(peer: Peer) -> bytes:
+    """What the prompt asks for is said in a header, for the traps in the router."""
+    asked = json.loads(peer.body)
+    headers = [f"x-sabotage: {asked['messages'][0]['content']}"]
+    if asked.get("stream"):
+        return sse_head(*headers) + b"data: 1\n\ndata: [DONE]\n\n"
+    return reply(b"{}", 200, *headers)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    folder = tmp_path_factory.mktemp("sabotage")
+    shutil.copy(Path(__file__).with_name("sabotage.py"), folder / "sitecustomize.py")
+    stage = Stage(folder)
+    try:
+        router = stage.start_router(env={"PYTHONPATH": str(folder)})
+        assert router.register(stage.raw_worker(answer).port).status_code == 200
+        yield router
+    finally:
+        stage.close()
+
+
 @pytest.fixture
-def router(stage: Stage, tmp_path: Path, raw_worker: Callable[..., RawWorker]) -> Iterator[Router]:
-    """A router with traps, and a worker that answers with what the prompt asks for."""
-
-    def answer(peer: Peer) -> bytes:
-        prompt = json.loads(peer.body)["messages"][0]["content"]
-        headers = [f"x-sabotage: {prompt}"]
-        if json.loads(peer.body).get("stream"):
-            return sse_head(*headers) + b"data: 1\n\ndata: [DONE]\n\n"
-        return reply(b"{}", 200, *headers)
-
-    shutil.copy(Path(__file__).with_name("sabotage.py"), tmp_path / "sitecustomize.py")
-    router = stage.start_router(env={"PYTHONPATH": str(tmp_path)})
-    worker = raw_worker(answer)
-    assert router.register(worker.port).status_code == 200
-    pid = worker_pid(router)
-    yield router
-    router.assert_idle()
-    assert router.metrics().value("fd_router_upstream_exchanges") == 0
-    assert router.chat("nothing").status_code == 200
-    assert worker_pid(router) == pid
+def router(shared: Router) -> Iterator[Router]:
+    """A router with traps; after each test it is sound, and the same process as before."""
+    pid = worker_pid(shared)
+    shared.forget_log()
+    yield shared
+    shared.assert_idle()
+    assert shared.metrics().value("fd_router_upstream_exchanges") == 0
+    assert shared.chat("nothing").status_code == 200
+    assert worker_pid(shared) == pid
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
