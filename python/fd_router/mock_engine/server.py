@@ -152,11 +152,17 @@ async def serve(options: Options) -> None:
     mock = MockEngine(options)
     await mock.start()
     running = asyncio.ensure_future(mock.run())
+    told = asyncio.Event()
+    stopping = asyncio.ensure_future(told.wait())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel)
+        loop.add_signal_handler(number, told.set)
     print(mock.banner(), flush=True)
-    try:
-        await running
-    except asyncio.CancelledError:
-        mock.stop()
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    while not running.done():
+        # Said until it is heard: before Python 3.12, `wait_for` can swallow a cancellation.
+        running.cancel()
+        await asyncio.wait((running,), timeout=0.1)
+    mock.stop()
+    if not running.cancelled():
+        running.result()
