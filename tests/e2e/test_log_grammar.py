@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from rig import Engine, Router, wait_for
-from rig.log_grammar import check
+from rig.log_grammar import Report, check
 from rig.router import chat_body
 
 NASTY = ["100%d", "line\nbreak", "a] [request_id:forged", "\u2028\x85\x1b[31m", "x" * 1000]
+LAST = "/registered"
 
 
 def traffic(router: Router) -> int:
@@ -30,9 +31,20 @@ def traffic(router: Router) -> int:
         router.post(path, content=b"[]") for path in ("/v1/chat/completions", "/v1/completions", "/register")
     ]
     assert [answer.status_code for answer in refused] == [400, 400, 400]
-    seen = [router.get(path).status_code for path in ("/nope%20x?y=%0A", "/health_generate", "/registered")]
+    seen = [router.get(path).status_code for path in ("/nope%20x?y=%0A", "/health_generate", LAST)]
     assert seen == [404, 200, 200]
     return len(bodies) + len(refused) + len(seen)
+
+
+def whole_log(router: Router) -> Report:
+    """The log once the line of the last request is written, which is after the answer; without problems."""
+
+    def whole() -> Report | None:
+        report = check(router.log_text())
+        last = any(line.kind == "access" and line.parts["path"] == LAST for line in report.lines)
+        return report if last and not report.problems else None
+
+    return wait_for(whole, why=lambda: "\n".join(check(router.log_text()).problems) or "no last line")
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
@@ -44,11 +56,7 @@ def test_mixed_mode(
     )
     start_engines(2, router)
     sent = traffic(router)
-    wait_for(
-        lambda: not check(router.log_text()).problems,
-        why=lambda: "\n".join(check(router.log_text()).problems),
-    )
-    report = check(router.log_text())
+    report = whole_log(router)
     requests = 2 * len(NASTY)
     assert report.count("select") == report.count("release") == report.count("scored") == requests
     assert report.count("completed") == requests
@@ -76,11 +84,7 @@ def test_pd_mode(start_router: Callable[..., Router], start_engine: Callable[...
         start_engine(router, role=role)
     router.wait_workers(prefill=1, decode=1)
     traffic(router)
-    wait_for(
-        lambda: not check(router.log_text()).problems,
-        why=lambda: "\n".join(check(router.log_text()).problems),
-    )
-    report = check(router.log_text())
+    report = whole_log(router)
     requests = 2 * len(NASTY)
     assert report.count("select") == report.count("release") == 2 * requests
     assert (
