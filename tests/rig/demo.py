@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 # Run as a program, this file's own folder is on the path instead of the one that holds `rig`.
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rig import Engine, Router
 
 QUESTION = "What does a router do with a prompt that many conversations begin with?"
+interrupted = Event()
+"""Set by a signal, for the case that its exception was swallowed: Python ignores those raised in some callbacks."""
 SYSTEM = "You are an assistant that answers in few words. " * 8
 
 
@@ -36,7 +39,8 @@ def main() -> int:
         "--splitwise", action="store_true", help="prefill/decode pairs instead of mixed engines"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="fd-router-demo-") as folder:
             run(Path(folder), keep=options.keep, splitwise=options.splitwise)
@@ -52,6 +56,7 @@ def main() -> int:
 
 def interrupt(*_: object) -> None:
     """End by SIGTERM as by Ctrl-C."""
+    interrupted.set()
     raise KeyboardInterrupt
 
 
@@ -145,13 +150,17 @@ def wait_for_interrupt(router: Router, engines: list[Engine]) -> None:
     print(f"   curl -s {engines[0].url}/metrics")
     print(f"   tail -f {router.process.log}", flush=True)
     try:
-        signal.pause()
+        while not interrupted.is_set():
+            signal.pause()
     except KeyboardInterrupt:
         print()
+    interrupted.clear()
 
 
 def say(text: str) -> None:
-    """One step."""
+    """Begin a step, unless it is over."""
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     print(f"\n-- {text}", flush=True)
 
 
