@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from fd_router._core import Exchange, Relay, UpstreamError
+from fd_router._core import Relay
 
 if TYPE_CHECKING:
-    from fd_router._core import RelayStats
+    from fd_router._core import Exchange, UpstreamError
     from fd_router.config import Config
     from fd_router.types import Headers
 
@@ -33,15 +33,9 @@ class Upstream:
         )
         loop.add_reader(self.relay.fileno(), self.relay.drain)
 
-    def send(
-        self, url: str, headers: Headers, body: bytes, *, collect: bool, method: str = "POST"
-    ) -> Exchange:
-        """Start an exchange; `collect` asks for a short answer in one piece."""
-        return self.relay.send(url, headers, body, method=method, collect=collect)
-
-    def stats(self) -> RelayStats:
-        """Counters since the start."""
-        return self.relay.stats()
+    def send(self, url: str, headers: Headers, body: bytes, *, collect: bool) -> Exchange:
+        """POST to a worker; `collect` asks for a short answer in one piece."""
+        return self.relay.send(url, headers, body, collect=collect)
 
     def close(self) -> None:
         """End every exchange and the relay's threads."""
@@ -52,6 +46,3 @@ class Upstream:
 def retryable(error: UpstreamError) -> bool:
     """Whether another worker may be asked, given that the client has seen nothing of an answer."""
     return error.kind not in FINAL
-
-
-__all__ = ["Exchange", "Upstream", "UpstreamError", "retryable"]
