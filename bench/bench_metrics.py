@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fd_router._core import GAP_BOUNDS
+from fd_router._core import GAP_BOUNDS, HIT_BOUNDS
 from fd_router.metrics import Metrics
 
 
@@ -28,6 +28,10 @@ class Fleet:
 
     def tree(self) -> SimpleNamespace:
         return SimpleNamespace(blocks=1, nodes=1, bytes=1, evicted=1, expired=1)
+
+    def decisions(self) -> SimpleNamespace:
+        hits = [1] * (len(HIT_BOUNDS) + 1)
+        return SimpleNamespace(outcomes=[("cache_aware", "chosen", 1)], hit_buckets=hits, hit_sum=1.0)
 
     def sessions(self) -> tuple[int, int]:
         return 1, 2
@@ -81,8 +85,6 @@ def test_wake_up_of_another_thread(benchmark: BenchmarkFixture, scraping: bool) 
 EVENTS: dict[str, Callable[[Metrics], None]] = {
     "inference": lambda metrics: metrics.inference(mixed="http://10.0.0.1:8000", status=200),
     "http": lambda metrics: metrics.http("POST", "/v1/chat/completions", 200, 0.25),
-    "decision": lambda metrics: metrics.decision("cache_aware", "chosen"),
-    "hit_ratio": lambda metrics: metrics.hit_ratio(0.5),
     "ttft": lambda metrics: metrics.ttft(0.25),
 }
 

@@ -1,4 +1,5 @@
-"""The contract of the Rust extension: scheduling (`Request`, `Scheduler`, `Lease`) and relay (`Relay`, `Exchange`).
+"""The contract of the Rust extension: scheduling (`Request`, `Scheduler`, `Lease`), relay (`Relay`, `Exchange`) and the
+log's queue (`Journal`).
 
 Plain values cross this border: text as `str`, bytes as `bytes`, times in seconds. No call blocks on I/O. Every
 class is safe to use from any thread; `Relay.drain` and the futures belong to the thread of the event loop.
@@ -12,11 +13,14 @@ from fd_router.types import Headers, Role
 
 __all__ = [
     "GAP_BOUNDS",
+    "HIT_BOUNDS",
     "POLICIES",
     "BodyError",
+    "DecisionStats",
     "End",
     "Exchange",
     "Head",
+    "Journal",
     "Lease",
     "NoWorkerError",
     "Relay",
@@ -36,6 +40,9 @@ POLICIES: Final[tuple[str, ...]]
 
 GAP_BOUNDS: Final[tuple[float, ...]]
 """Upper bounds in seconds of `RelayStats.gap_buckets`; one more bucket, +Inf, follows the last."""
+
+HIT_BOUNDS: Final[tuple[float, ...]]
+"""Upper bounds of `DecisionStats.hit_buckets`, a ratio; one more bucket, +Inf, follows the last."""
 
 class BodyError(ValueError):
     """The body is not a JSON object; `str()` says what is wrong and at which byte."""
@@ -113,7 +120,10 @@ class Request:
 
 @final
 class Lease:
-    """One booked unit of load on one worker. Given back once: by `release`, or when the object is dropped."""
+    """One booked unit of load on one worker. Given back once: by `release`, or when the object is dropped.
+
+    With a journal the decision and both ways of giving back are logged, at level info, with the tags of `select`.
+    """
 
     @property
     def url(self) -> str: ...
@@ -147,6 +157,22 @@ class Lease:
 
     def release(self) -> tuple[int, int | None] | None:
         """Give everything back. Returns (running after, tokens after or None if given before); None if released."""
+
+@final
+class DecisionStats:
+    """A snapshot of what was decided since the start."""
+
+    @property
+    def outcomes(self) -> list[tuple[str, str, int]]:
+        """(policy that decided in the end, `chosen`, `fallback` or `no_worker`, count); only what happened."""
+
+    @property
+    def hit_buckets(self) -> list[int]:
+        """Predicted hit ratios of scored decisions by `HIT_BOUNDS`, not cumulated."""
+
+    @property
+    def hit_sum(self) -> float:
+        """Sum of those ratios."""
 
 @final
 class TreeStats:
@@ -186,8 +212,12 @@ class Scheduler:
         waiting_weight: float = 1.0,
         metrics_max_age_secs: float = 3.0,
         seed: int = 0,
+        journal: Journal | None = None,
     ) -> Scheduler:
-        """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`."""
+        """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`.
+
+        Decisions are logged to `journal`.
+        """
 
     def add(self, url: str, role: Role) -> None:
         """Make a worker a candidate. A known url keeps its counters and takes the new role.
@@ -207,13 +237,15 @@ class Scheduler:
         role: Role,
         request: Request,
         *,
+        tags: str = "",
         tokens: Sequence[int] | None = None,
         exclude: Sequence[str] = (),
     ) -> Lease:
         """Choose a worker by the role's policy and book it: running +1, tokens + the request's estimate.
 
-        `tokens` are the tokenizer's ids, else code points are hashed. `exclude` are urls not to choose; when
-        nothing else is left they are candidates again. Raises `NoWorkerError` when the role has no worker.
+        `tags` stand before the decision's log lines. `tokens` are the tokenizer's ids, else code points are hashed.
+        `exclude` are urls not to choose; when nothing else is left they are candidates again. Raises `NoWorkerError`
+        when the role has no worker.
         """
 
     def observe(self, url: str, running: float, waiting: float) -> None:
@@ -229,6 +261,7 @@ class Scheduler:
         """Drop blocks idle for `eviction_secs`, a bounded part per call (under 1 ms). Returns blocks dropped."""
 
     def tree(self) -> TreeStats: ...
+    def decisions(self) -> DecisionStats: ...
     def sessions(self) -> tuple[int, int]:
         """Session stickiness since the start: (hits, scored requests that had a session id)."""
 
@@ -360,3 +393,60 @@ class Relay:
     def stats(self) -> RelayStats: ...
     def close(self) -> None:
         """End every exchange (kind `closed`) and the threads. Idempotent."""
+
+@final
+class Journal:
+    """The bounded queue between the router and its log; `logs.Log` owns it. Lines are laid out as they come.
+
+    A call that logs costs a fraction of a microsecond and waits for nobody. Text that is not plain ASCII goes through
+    `escape`, so that a line stays one line. A message is cut after 262,144 bytes.
+    """
+
+    def __new__(
+        cls,
+        *,
+        level: int,
+        json: bool,
+        errors_apart: bool,
+        describe: Callable[[int], tuple[str, str, list[str]]],
+        escape: Callable[[str], str],
+        clock: Callable[[], float] | None = None,
+        max_lines: int = 65_536,
+        max_bytes: int = 33_554_432,
+    ) -> Journal:
+        """`level` is the lowest that is written, 0 (debug) to 3 (error).
+
+        `describe` takes a second since the epoch and returns its local date, its local time and the four levels'
+        prefixes; it is asked once a second. `errors_apart` keeps errors in pieces of their own. `clock` gives
+        seconds since the epoch, the system's by default. Beyond `max_lines` lines, or `max_bytes` bytes, lines are
+        dropped and counted.
+        """
+
+    def debug(self, message: str, tags: str = "") -> None: ...
+    def info(self, message: str, tags: str = "") -> None: ...
+    def warn(self, message: str, tags: str = "") -> None: ...
+    def error(self, message: str, tags: str = "") -> None: ...
+    def open(self, wake: Callable[[], object]) -> None:
+        """Begin anew, with nothing queued and nothing counted. `wake` is called by a line that ends a `doze`."""
+
+    def __len__(self) -> int:
+        """Pieces that wait to be taken."""
+
+    def take(self) -> tuple[str, bool, bytes, int]:
+        """The oldest piece: local date, whether these are errors kept apart, whole lines, how many.
+
+        A piece has less than 64 KiB and one line. Raises `IndexError` when nothing waits.
+        """
+
+    def doze(self) -> bool:
+        """Ask to be woken by the next line. False when lines wait already; then nothing was asked."""
+
+    def rise(self) -> None:
+        """Take the wish to be woken back."""
+
+    def close(self) -> None:
+        """Drop and count what is queued and what comes."""
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were dropped since `open`."""

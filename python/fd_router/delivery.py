@@ -73,7 +73,7 @@ class FirstByte:
 
     __slots__ = ("_action", "_metrics", "_start")
 
-    def __init__(self, start: float, metrics: Metrics, action: Callable[[], None] | None = None) -> None:
+    def __init__(self, start: float, metrics: Metrics, action: Callable[[], object] | None = None) -> None:
         self._start = start
         self._metrics = metrics
         self._action = action

@@ -12,11 +12,11 @@ from fd_router.logs import messages
 from fd_router.upstream import retryable
 
 if TYPE_CHECKING:
-    from fd_router._core import Request
+    from fd_router._core import Lease, Request
     from fd_router.downstream import Client
     from fd_router.logs import Log
     from fd_router.metrics import Metrics
-    from fd_router.selection import Booking, Selector
+    from fd_router.selection import Selector
     from fd_router.upstream import Upstream
 
 
@@ -51,7 +51,7 @@ class Dispatch:
             finally:
                 booking.release()
 
-    def _book(self, client: Client, request: Request, tokens: list[int] | None, failed: list[str]) -> Booking:
+    def _book(self, client: Client, request: Request, tokens: list[int] | None, failed: list[str]) -> Lease:
         try:
             return self._selector.book("mixed", request, client.tags, tokens=tokens, exclude=failed)
         except NoWorkerError as error:
@@ -59,7 +59,7 @@ class Dispatch:
             self._log.error(messages.worker_not_selected(error), client.tags)
             raise NoWorkerError(f"Failed to select worker: {error}") from error
 
-    async def _attempt(self, client: Client, request: Request, booking: Booking, start: float) -> None:
+    async def _attempt(self, client: Client, request: Request, booking: Lease, start: float) -> None:
         exchange = self._upstream.send(
             booking.url + client.path, client.headers, request.body, collect=not request.stream
         )

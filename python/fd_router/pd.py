@@ -16,12 +16,12 @@ from fd_router.logs import messages
 from fd_router.prefill_leg import LegFailure, PrefillLeg
 
 if TYPE_CHECKING:
-    from fd_router._core import Exchange, Head, Request
+    from fd_router._core import Exchange, Head, Lease, Request
     from fd_router.downstream import Client
     from fd_router.logs import Log
     from fd_router.metrics import Metrics
     from fd_router.registry import Registry
-    from fd_router.selection import Booking, Selector
+    from fd_router.selection import Selector
     from fd_router.upstream import Upstream
 
 ATTEMPTS = 2
@@ -33,8 +33,8 @@ FIRST_BYTE_TIMEOUT = "first_byte_timeout"
 class Pair:
     """One prefill and one decode worker, both booked."""
 
-    prefill: Booking
-    decode: Booking
+    prefill: Lease
+    decode: Lease
 
     def release(self) -> None:
         """Give both back."""

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, MutableMapping
 
-    from fd_router._core import End, Exchange, Head
+    from fd_router._core import End, Exchange, Head, Lease
     from fd_router.logs import Log
-    from fd_router.selection import Booking
     from fd_router.types import Headers
 
 REFUSAL_LIMIT = 65_536
@@ -47,7 +46,7 @@ class PrefillLeg:
     def __init__(
         self,
         exchange: Exchange,
-        booking: Booking,
+        booking: Lease,
         log: Log,
         tags: str,
         *,

@@ -51,7 +51,7 @@ class Service:
         for notice in notices:
             (log.warn if notice.level == "WARN" else log.error)(messages.config_notice(notice.message))
         policies = _policies(config)
-        self._scheduler = scheduler = _scheduler(config, policies)
+        self._scheduler = scheduler = _scheduler(config, policies, log)
         self._metrics = metrics = Metrics()
         self._upstream = upstream = Upstream(config)
         metrics.bind(scheduler, upstream.relay, log)
@@ -77,7 +77,7 @@ class Service:
         self._admission = Admission(
             fleet, self._prober, self._remote_load, log, clock, splitwise=config.server.splitwise
         )
-        selector = Selector(scheduler, policies, self._tokenizer, log, metrics)
+        selector = Selector(scheduler, policies, self._tokenizer, log)
         self.app = App(
             config,
             fleet=fleet,
@@ -173,7 +173,7 @@ def _policies(config: Config) -> dict[Role, str]:
     return {"mixed": settings.policy}
 
 
-def _scheduler(config: Config, policies: dict[Role, str]) -> Scheduler:
+def _scheduler(config: Config, policies: dict[Role, str], log: Log) -> Scheduler:
     settings = config.scheduler
     return Scheduler(
         policies=policies,
@@ -187,4 +187,5 @@ def _scheduler(config: Config, policies: dict[Role, str]) -> Scheduler:
         waiting_weight=settings.waiting_weight,
         metrics_max_age_secs=3 * config.manager.metrics_interval_secs,
         seed=time.time_ns(),
+        journal=log.journal,
     )

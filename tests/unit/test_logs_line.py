@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fd_router._core import Journal
 from fd_router.logs import duration, tags, ts_ms
-from fd_router.logs.line import MAX_TAG_CHARS, JsonLayout, TextLayout, escape
+from fd_router.logs.line import LEVELS, MAX_TAG_CHARS, Second, describe_json, describe_text, escape
 from rig.log_grammar import DURATION, TAG, parse
 
 IDS = st.text(st.characters(codec=None), min_size=1, max_size=200)
@@ -88,7 +90,7 @@ def test_any_ids_make_four_tags_on_one_printable_line(
     text = tags(trace, req, session, request)
     assert text.isprintable()
     assert [name for name, _ in TAG.findall(text)] == ["trace_id", "req_id", "session_id", "request_id"]
-    line = TextLayout().line(TextLayout().prefix("INFO", NOON), text, "Request completed successfully.")
+    line = describe_text(NOON)[2][1] + text + "Request completed successfully."
     assert parse(line).kind == "completed"
 
 
@@ -100,28 +102,55 @@ def test_escaped_text_is_one_line_of_utf8(text: str) -> None:
     assert escape(escaped) == escaped
 
 
-@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN", "ERROR"])
-@pytest.mark.parametrize("layout", [TextLayout(), JsonLayout()], ids=["text", "json"])
-def test_a_line_tells_its_day_and_whether_it_is_an_error(layout: TextLayout | JsonLayout, level: str) -> None:
-    line = layout.line(layout.prefix(level, NOON), tags("t"), 'ERROR 1999/01/01 "ts":"')  # type: ignore[arg-type]
-    assert layout.day(line) == ts_ms(NOON)[:10]
-    assert layout.is_error(line) == (level == "ERROR")
+@pytest.mark.parametrize("describe", [describe_text, describe_json])
+def test_a_second_has_a_day_a_time_and_a_prefix_for_each_level(describe: Callable[[int], Second]) -> None:
+    day, stamp, prefixes = describe(NOON)
+    assert stamp == ts_ms(NOON)[:-4]
+    assert day == stamp[:10]
+    assert [level for level, prefix in zip(LEVELS, prefixes, strict=True) if level in prefix] == list(LEVELS)
 
 
-def test_text_layout() -> None:
-    prefix = TextLayout().prefix("WARN", NOON)
+def test_text_prefixes() -> None:
+    prefix = describe_text(NOON)[2][2]
     assert re.fullmatch(r"\[WARN\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d logger\.go:\d+: ", prefix)
+
+
+def written(text: str, message: str, tags: str) -> str:
+    """The one line that a journal makes of a message at level error."""
+    describe = describe_json if text == "json" else describe_text
+    journal = Journal(
+        level=0,
+        json=text == "json",
+        errors_apart=False,
+        describe=describe,
+        escape=escape,
+        clock=lambda: float(NOON),
+    )
+    journal.error(message, tags)
+    day, _, data, lines = journal.take()
+    assert (day, lines) == (ts_ms(NOON)[:10], 1)
+    line = data.decode("utf-8")
+    assert line.endswith("\n")
+    return line[:-1]
+
+
+@given(IDS, st.text(st.characters(codec=None)))
+@example("a", "5µs 中\u2028")
+def test_any_message_is_one_printable_line(session: str, message: str) -> None:
+    ids = tags(session_id=session)
+    assert written("text", message, ids) == describe_text(NOON)[2][3] + ids + escape(message)
 
 
 @given(IDS, st.text(st.characters(codec=None)))
 def test_json_layout_holds_the_same_facts(session: str, message: str) -> None:
-    layout = JsonLayout()
-    text = layout.line(layout.prefix("ERROR", NOON), tags(session_id=session, request_id="r"), message)
+    text = written("json", message, tags(session_id=session, request_id="r"))
     members = json.loads(text)
     assert list(members) == ["level", "ts", "session_id", "request_id", "message"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", members["ts"])
     assert members["level"] == "ERROR"
-    assert members["message"] == message
+    # A lone surrogate is no character; it is escaped as in the text layout.
+    surrogate = any("\ud800" <= char <= "\udfff" for char in message)
+    assert members["message"] == (escape(message) if surrogate else message)
     assert f"[session_id:{members['session_id']}] " == tags(session_id=session)
     assert text.isascii()
     assert text.isprintable()

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fd_router._core import Journal, Request, Scheduler
 from fd_router.logs import messages, tags
-from fd_router.logs.line import TextLayout
+from fd_router.logs.line import LEVELS, describe_text, escape
 from fd_router.stats import stats_line
 from rig.log_grammar import TEMPLATES, GrammarError, check, parse
 
@@ -33,8 +34,6 @@ SAMPLES: dict[str, object] = {
     "failed_url": A,
     "count": 3,
     "tokens": 10,
-    "explanation": f"cache-aware prefill: final strategy: cache_aware_scoring, selected={A}, "
-    f"loads=map[{A}:2 {B}:5], hitRatios=map[{A}:100]",
     "now": 1_772_366_400.5,
     "attempt": 1,
     "attempts": 3,
@@ -59,8 +58,23 @@ FUNCTIONS = [
 
 
 def line(level: str, message: str, ids: str = "") -> str:
-    layout = TextLayout()
-    return layout.line(layout.prefix(level, 1_772_366_400), ids, message)  # type: ignore[arg-type]
+    return describe_text(1_772_366_400)[2][LEVELS.index(level)] + ids + message
+
+
+def told(role: str, times: int, level: int = 1) -> list[str]:
+    """The messages of a scheduler with one worker that books a prompt `times` times, and gives each back."""
+    journal = Journal(level=level, json=False, errors_apart=False, describe=describe_text, escape=escape)
+    scheduler = Scheduler(policies={role: "cache_aware"}, journal=journal)  # type: ignore[dict-item]
+    scheduler.add(A, role)  # type: ignore[arg-type]
+    request = Request.scan(b'{"prompt": "%s"}' % (b"x" * 640), False)
+    for _ in range(times):
+        scheduler.select(role, request, tags=tags("t")).release()  # type: ignore[arg-type]
+    if level > 1:
+        assert len(journal) == 0
+        return []
+    lines = [parse(text) for text in journal.take()[2].decode().splitlines()]
+    assert all(entry.level == "INFO" and entry.tags == {"trace_id": "t"} for entry in lines)
+    return [entry.message for entry in lines]
 
 
 def sample(function: Callable[..., str]) -> str:
@@ -94,6 +108,7 @@ def test_constant_messages(message: str) -> None:
 def test_every_template_has_a_message_but_the_scheduler_s_and_what_cannot_happen() -> None:
     emitted = {parse_any(sample(function)) for function in FUNCTIONS}
     emitted |= {parse_any(text) for text in (messages.PARSED, messages.COMPLETED)}
+    emitted |= {parse_any(text) for role in ("mixed", "prefill", "decode") for text in told(role, 2)}
     assert set(TEMPLATES) - emitted == {
         "stats",
         "imbalanced",
@@ -116,25 +131,45 @@ def test_own_topics_are_those_of_the_grammar() -> None:
         )
 
 
+def test_a_lease_tells_what_upstream_would() -> None:
+    mixed = told("mixed", 1)
+    assert mixed[1:] == [
+        f"select worker (mixed): {A}, count: 1",
+        f"release worker: {A}, count: 0",
+        f"release prefill tokens: {A}, tokens: 0",
+    ]
+    assert re.fullmatch(
+        rf"cache-aware prefill: final strategy: cache_aware_scoring, selected={A}, loads=map\[{A}:0\], "
+        r"hitRatios=map\[\]\. ts_ms=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}",
+        mixed[0],
+    )
+    assert told("prefill", 1)[1] == f"select worker (prefill): {A}, tokens: 1280"
+    assert told("decode", 1)[1:] == [
+        f"select worker (decode): {A}, count: 1",
+        f"release worker: {A}, count: 0",
+    ]
+    assert told("mixed", 1, level=2) == []
+
+
 STATS = stats_line([(A, "mixed", 2, 9)], 1, 2)
 URL = r"((?:https?://)?[A-Za-z0-9.-]+(?::\d+)?)"
 TOOLS = [
-    (messages.select_worker("mixed", A, 1), rf"select worker\s*(?:\((\w+)\))?:\s*{URL}", ("mixed", A)),
+    (told("mixed", 1)[1], rf"select worker\s*(?:\((\w+)\))?:\s*{URL}", ("mixed", A)),
     (
-        messages.select_worker("prefill", A, 10),
+        told("prefill", 1)[1],
         rf"select worker \((\w+)\):\s*{URL},\s*tokens:\s*(\d+)",
-        ("prefill", A, "10"),
+        ("prefill", A, "1280"),
     ),
-    (messages.release_worker(A, 0), rf"release worker\s*(?:\((\w+)\))?:\s*{URL}", (None, A)),
+    (told("mixed", 1)[2], rf"release worker\s*(?:\((\w+)\))?:\s*{URL}", (None, A)),
     (
-        messages.release_tokens(A, 0),
+        told("mixed", 1)[3],
         rf"release (?:([a-zA-Z_]+)\s+)?tokens:\s*{URL},\s*tokens:\s*(\d+)",
         ("prefill", A, "0"),
     ),
-    (sample(messages.strategy), r"final strategy:\s*(\w+)", ("cache_aware_scoring",)),
-    (sample(messages.strategy), rf"selected={URL}(?:,|\s|$)", (A,)),
-    (sample(messages.strategy), r"hitRatios=(map\[.*?\])", (f"map[{A}:100]",)),
-    (sample(messages.strategy), r"ts_ms=(\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}\.\d+)", None),
+    (told("mixed", 2)[4], r"final strategy:\s*(\w+)", ("cache_aware_scoring",)),
+    (told("mixed", 2)[4], rf"selected={URL}(?:,|\s|$)", (A,)),
+    (told("mixed", 2)[4], r"hitRatios=(map\[.*?\])", (f"map[{A}:100]",)),
+    (told("mixed", 2)[4], r"ts_ms=(\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}\.\d+)", None),
     (messages.removed_unhealthy("mixed", A), rf"Removed unhealthy \w+ instance:\s*{URL}", (A,)),
     (messages.server_unhealthy(A), rf"{URL}\s+is not healthy", (A,)),
     (STATS, r"total_running=(\d+)", ("2",)),
@@ -195,9 +230,9 @@ def test_the_grammar_refuses_what_is_not_in_it() -> None:
 
 def test_check_finds_what_was_not_released() -> None:
     run = [
-        messages.select_worker("mixed", A, 1),
-        messages.select_worker("mixed", A, 2),
-        messages.release_worker(A, 1),
+        f"select worker (mixed): {A}, count: 1",
+        f"select worker (mixed): {A}, count: 2",
+        f"release worker: {A}, count: 1",
     ]
     problems = check("".join(line("INFO", message) + "\n" for message in run)).problems
     assert f"{A}: last running is 1" in problems
@@ -206,9 +241,4 @@ def test_check_finds_what_was_not_released() -> None:
 
 
 def test_check_is_content_with_a_whole_request() -> None:
-    run = [
-        messages.select_worker("mixed", A, 1),
-        messages.release_worker(A, 0),
-        messages.release_tokens(A, 0),
-    ]
-    assert check("".join(line("INFO", message) + "\n" for message in run)).problems == []
+    assert check("".join(line("INFO", message) + "\n" for message in told("mixed", 1))).problems == []

@@ -11,13 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fd_router.logs import Log
-from fd_router.logs.line import TextLayout
+from fd_router.logs.line import describe_text
 from fd_router.logs.retention import clean, doomed
 from fd_router.logs.rotation import GRACE_SECS, DatedFiles
-from fd_router.logs.writer import encode
 from rig.wait import wait_for
 
-LAYOUT = TextLayout()
 DAY_1 = time.mktime((2026, 2, 28, 23, 59, 50, 0, 0, -1))
 DAY_2 = DAY_1 + 20
 
@@ -30,7 +28,6 @@ class Files:
         self.steady = 0.0
         keep = {"max_age_days": 7, "max_total_bytes": 10**9, "cleanup_interval_secs": -1.0} | settings
         self.sink = DatedFiles(
-            LAYOUT,
             str(directory),
             clock=lambda: self.now,
             monotonic=lambda: self.steady,
@@ -38,11 +35,12 @@ class Files:
         )
 
     def write(self, *stamped: tuple[float, str]) -> int:
-        """Write (second, message) lines in one batch; returns the number lost."""
-        lines = [LAYOUT.line(LAYOUT.prefix("INFO", int(second)), "", text) for second, text in stamped]
+        """Write (second, message) lines, each by itself; returns the number lost."""
+        self.sink.tend()
         lost = 0
-        for outlet, part in self.sink.route(lines):
-            lost += outlet.write(encode(part), len(part))[0]
+        for second, text in stamped:
+            day, _, prefixes = describe_text(int(second))
+            lost += self.sink.write(day, False, f"{prefixes[1]}{text}\n".encode(), 1)[0]
         return lost
 
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import fd_router
 from fd_router import errors
-from fd_router._core import GAP_BOUNDS
+from fd_router._core import GAP_BOUNDS, HIT_BOUNDS
 from fd_router.metrics import CONTENT_TYPE, FAMILIES, Metrics, markdown_table
 from fd_router.metrics.families import UPSTREAM_ERRORS
 from rig.exposition import Metrics as Scrape
@@ -36,6 +36,11 @@ class Scheduler:
 
     def tree(self) -> SimpleNamespace:
         return SimpleNamespace(blocks=11, nodes=12, bytes=13, evicted=14, expired=15)
+
+    def decisions(self) -> SimpleNamespace:
+        hits = [0] * (len(HIT_BOUNDS) + 1)
+        hits[5] = 3
+        return SimpleNamespace(outcomes=[("cache_aware", "chosen", 3)], hit_buckets=hits, hit_sum=1.5)
 
     def sessions(self) -> tuple[int, int]:
         return 3, 5
@@ -74,8 +79,6 @@ def feed(metrics: Metrics) -> None:
     """Call everything once."""
     metrics.inference(mixed=A, status=200)
     metrics.http("POST", "/v1/chat/completions", 200, 0.25)
-    metrics.decision("cache_aware")
-    metrics.hit_ratio(0.5)
     metrics.ttft(0.2)
     metrics.duration(2.0)
     metrics.upstream_error("refused")

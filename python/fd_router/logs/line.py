@@ -6,86 +6,38 @@ stays although nothing here is written in Go.
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from functools import lru_cache
-from typing import Literal, Protocol
 
-Level = Literal["DEBUG", "INFO", "WARN", "ERROR"]
-LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "WARN", "ERROR")
+LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
+
+Second = tuple[str, str, list[str]]
+"""What the lines of one second share: local date `YYYY-MM-DD`, local time `YYYY-MM-DD HH:MM:SS`, and what each of
+`LEVELS` puts before the tags."""
 
 MAX_TAG_CHARS = 128
 """An id is a client's text and stands in every line of its request; what is longer is cut and ends in `...`."""
 
 _SOURCE = "logger.go:79"
 _PLAIN_TAG = re.compile(rf"[ -Z^-~]{{1,{MAX_TAG_CHARS}}}")  # printable ASCII without [ \ ]
-_TAG = re.compile(r"\[(trace_id|req_id|session_id|request_id):([^\]]+)\]")
 
 
-class Layout(Protocol):
-    """Builds lines. A prefix holds all that is the same for the lines of one level in one second."""
-
-    def prefix(self, level: Level, second: int) -> str:
-        """What comes before the tags."""
-
-    def line(self, prefix: str, tags: str, message: str) -> str:
-        """A whole line without its end."""
-
-    def day(self, line: str) -> str:
-        """The local date in a line, `YYYY-MM-DD`."""
-
-    def is_error(self, line: str) -> bool:
-        """Whether the line's level is ERROR."""
+def describe_text(second: int) -> Second:
+    """A second in the layout of upstream: `[LEVEL] YYYY/MM/DD HH:MM:SS logger.go:<n>: `."""
+    stamp = _stamp(second)
+    return stamp[:10], stamp, [f"[{level}] {stamp.replace('-', '/')} {_SOURCE}: " for level in LEVELS]
 
 
-class TextLayout:
-    """The layout of upstream."""
-
-    def prefix(self, level: Level, second: int) -> str:
-        """`[LEVEL] YYYY/MM/DD HH:MM:SS logger.go:<n>: `."""
-        return f"[{level}] {time.strftime('%Y/%m/%d %H:%M:%S', time.localtime(second))} {_SOURCE}: "
-
-    def line(self, prefix: str, tags: str, message: str) -> str:
-        """Prefix, tags and message as they are."""
-        return f"{prefix}{tags}{message}"
-
-    def day(self, line: str) -> str:
-        """The date after the level."""
-        start = line.index("]") + 2
-        return line[start : start + 10].replace("/", "-")
-
-    def is_error(self, line: str) -> bool:
-        """Whether the line begins with `[ERROR]`."""
-        return line.startswith("[ERROR]")
+def describe_json(second: int) -> Second:
+    """A second as the first members of a JSON object, not closed: `level` and `ts` (RFC 3339, local offset)."""
+    stamp = _stamp(second)
+    offset = time.strftime("%z", time.localtime(second))
+    ts = f"{stamp.replace(' ', 'T')}{offset[:-2]}:{offset[-2:]}"
+    return stamp[:10], stamp, [f'{{"level":"{level}","ts":"{ts}"' for level in LEVELS]
 
 
-class JsonLayout:
-    """One ASCII-only JSON object a line: `level`, `ts` (RFC 3339, local offset), the known ids, `message`."""
-
-    def prefix(self, level: Level, second: int) -> str:
-        """The object's first two members, not closed."""
-        text = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(second))
-        return f'{{"level":"{level}","ts":"{text[:-2]}:{text[-2:]}"'
-
-    def line(self, prefix: str, tags: str, message: str) -> str:
-        """The object; ids are written as in the text layout, so that one search finds both."""
-        return f'{prefix}{_members(tags)},"message":{json.dumps(message)}}}'
-
-    def day(self, line: str) -> str:
-        """The date in `ts`."""
-        start = line.index('"ts":"') + 6
-        return line[start : start + 10]
-
-    def is_error(self, line: str) -> bool:
-        """Whether the first member says ERROR."""
-        return line.startswith('{"level":"ERROR"')
-
-
-# A request logs some eight lines under one set of tags, so the last few sets are worth keeping.
-@lru_cache(maxsize=256)
-def _members(tags: str) -> str:
-    return "".join(f',"{name}":{json.dumps(value)}' for name, value in _TAG.findall(tags))
+def _stamp(second: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 
 def tags(
@@ -171,15 +123,7 @@ def _decimal(value: int, unit: int) -> str:
     return f"{whole}.{digits}" if digits else str(whole)
 
 
-_second_text: tuple[int, str] = (-1, "")
-
-
 def ts_ms(now: float) -> str:
     """`now` (seconds since the epoch) as `YYYY-MM-DD HH:MM:SS.mmm` local time."""
-    global _second_text  # noqa: PLW0603 - one pair, replaced whole, so threads never see half of it
     second = int(now)
-    known, text = _second_text
-    if known != second:
-        text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        _second_text = (second, text)
-    return f"{text}.{int((now - second) * 1000):03d}"
+    return f"{_stamp(second)}.{int((now - second) * 1000):03d}"

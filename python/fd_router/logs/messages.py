@@ -1,4 +1,4 @@
-"""The text of every log line, in one place: operators grep it and scripts parse it.
+"""The text of the log lines, in one place: operators grep it and scripts parse it.
 
 Most lines are those of upstream (the Go router), letter for letter. Lines of our own begin with `[fd-router] ` and a
 topic out of `TOPICS`, so that neither a script nor an eye takes one for the other. No line ever holds a prompt.
@@ -108,26 +108,6 @@ def panic(error: object) -> str:
 
 
 # A request: selection
-
-
-def select_worker(role: Role, url: str, count: int) -> str:
-    """INFO; `count` is the worker's token counter for prefill, else its running count, after booking."""
-    return f"select worker ({role}): {url}, {'tokens' if role == 'prefill' else 'count'}: {count}"
-
-
-def release_worker(url: str, count: int) -> str:
-    """INFO; `count` is what is left running."""
-    return f"release worker: {url}, count: {count}"
-
-
-def release_tokens(url: str, tokens: int) -> str:
-    """INFO; in every role."""
-    return f"release prefill tokens: {url}, tokens: {tokens}"
-
-
-def strategy(explanation: str, now: float) -> str:
-    """INFO: how cache_aware decided; `explanation` as the scheduler words it."""
-    return f"{explanation}. ts_ms={ts_ms(now)}"
 
 
 def before_prefill(now: float) -> str:

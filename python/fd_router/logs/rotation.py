@@ -10,7 +10,6 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,7 @@ from fd_router.logs.retention import clean
 from fd_router.logs.sink import Outlet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from fd_router.logs.line import Layout
-    from fd_router.logs.sink import Destination
+    from collections.abc import Callable
 
 LINK = "router.log"
 GRACE_SECS = 300.0
@@ -34,7 +30,6 @@ class DatedFiles:
 
     def __init__(
         self,
-        layout: Layout,
         directory: str,
         *,
         clock: Callable[[], float],
@@ -43,7 +38,6 @@ class DatedFiles:
         cleanup_interval_secs: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._layout = layout
         self._directory = Path(directory)
         self._clock = clock
         self._monotonic = monotonic
@@ -55,19 +49,14 @@ class DatedFiles:
         self._yesterday: DatedFile | None = None
         self._switched = 0.0
 
-    def route(self, lines: list[str]) -> Iterable[tuple[Destination, list[str]]]:
-        """Group lines by the date in them."""
+    def write(self, day: str, _errors: bool, data: bytes, lines: int) -> tuple[int, OSError | None]:
+        """Write to the file of the lines' date."""
+        return self._file(day).write(data, lines)
+
+    def tend(self) -> None:
+        """Close the file of yesterday and delete old ones when it is time."""
         self._close_late()
         self._clean_up()
-        if not lines:
-            return
-        day = self._layout.day
-        # Time moves on within a batch: equal ends mean one day, and only a batch over midnight is looked at in full.
-        if (first := day(lines[0])) == day(lines[-1]):
-            yield self._file(first), lines
-            return
-        for date, part in groupby(lines, key=day):
-            yield self._file(date), list(part)
 
     def close(self) -> None:
         """Close the files."""

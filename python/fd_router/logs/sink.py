@@ -1,15 +1,10 @@
-"""Where lines go: a sink routes them to outlets, and an outlet writes whole lines to a file descriptor."""
+"""Where lines go: a sink chooses an outlet, and an outlet writes whole lines to a file descriptor."""
 
 from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from fd_router.logs.line import Layout
+from typing import Protocol
 
 READY_SECS = 1.0
 """How long a stream that somebody made non-blocking may stay full before lines are lost."""
@@ -46,18 +41,17 @@ def _write_some(fd: int, data: memoryview) -> int:
         return os.write(fd, data)
 
 
-class Destination(Protocol):
-    """What `Outlet` and a file that opens itself have in common."""
-
-    def write(self, data: bytes, lines: int) -> tuple[int, OSError | None]:
-        """Write `lines` lines. Returns how many were lost, and why."""
-
-
 class Sink(Protocol):
-    """Decides which lines go where. Used by the writer's thread only."""
+    """Decides where lines go. Used by the writer's thread only."""
 
-    def route(self, lines: list[str]) -> Iterable[tuple[Destination, list[str]]]:
-        """Parts of `lines` and their destinations; called with no lines now and then."""
+    def write(self, day: str, errors: bool, data: bytes, lines: int) -> tuple[int, OSError | None]:
+        """Write `lines` whole lines of one local date; `errors` says of what level they are where that matters.
+
+        Returns how many were lost, and why.
+        """
+
+    def tend(self) -> None:
+        """Do what is due without a line; called at least once a second."""
 
     def close(self) -> None:
         """Give descriptors back."""
@@ -66,20 +60,16 @@ class Sink(Protocol):
 class Streams:
     """ERROR lines to standard error, all others to standard output."""
 
-    def __init__(self, layout: Layout, stdout: int = 1, stderr: int = 2) -> None:
-        self._layout = layout
+    def __init__(self, stdout: int = 1, stderr: int = 2) -> None:
         self._stdout = Outlet(stdout)
         self._stderr = Outlet(stderr)
 
-    def route(self, lines: list[str]) -> Iterable[tuple[Destination, list[str]]]:
+    def write(self, _day: str, errors: bool, data: bytes, lines: int) -> tuple[int, OSError | None]:
         """Split by level."""
-        is_error = self._layout.is_error
-        errors = [line for line in lines if is_error(line)]
-        if errors:
-            yield self._stderr, errors
-            lines = [line for line in lines if not is_error(line)]
-        if lines:
-            yield self._stdout, lines
+        return (self._stderr if errors else self._stdout).write(data, lines)
+
+    def tend(self) -> None:
+        """Nothing is ever due."""
 
     def close(self) -> None:
         """Nothing: the streams are the process's."""

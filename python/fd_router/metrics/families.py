@@ -26,7 +26,6 @@ class Family:
     """Upper bounds of a histogram's buckets, in its unit."""
 
 
-RATIO_BOUNDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FIRST_BYTE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 TOTAL_BOUNDS = (
     0.01,
@@ -111,7 +110,6 @@ HIT_RATIO = Family(
     (),
     "ratio",
     "Predicted share of a prompt's blocks that the chosen worker has cached",
-    bounds=RATIO_BOUNDS,
 )
 TREE_BLOCKS = Family("fd_router_tree_blocks", "gauge", (), "blocks", "Blocks in the prefix tree")
 TREE_NODES = Family("fd_router_tree_nodes", "gauge", (), "nodes", "Nodes in the prefix tree")

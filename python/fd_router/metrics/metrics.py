@@ -52,8 +52,6 @@ class Metrics:
         self._inference = WorkerTally(families.INFERENCE_REQUESTS, workers=3)
         self._http_requests = Tally(families.HTTP_REQUESTS)
         self._http_duration = Summary(families.HTTP_DURATION)
-        self._decisions = Tally(families.DECISIONS)
-        self._hit_ratio = Buckets(families.HIT_RATIO)
         self._ttft = Buckets(families.TTFT)
         self._duration = Buckets(families.DURATION)
         self._upstream_errors = Tally(families.UPSTREAM_ERRORS)
@@ -76,8 +74,6 @@ class Metrics:
         return (
             self._http_requests,
             self._http_duration,
-            self._decisions,
-            self._hit_ratio,
             self._ttft,
             self._duration,
             self._upstream_errors,
@@ -112,14 +108,6 @@ class Metrics:
             method = OTHER
         self._http_requests.add(method, endpoint, status)
         self._http_duration.observe(seconds, method, endpoint)
-
-    def decision(self, policy: str, outcome: str = "chosen") -> None:
-        """Count a selection: `chosen`, `fallback` (`policy` is what it fell back to) or `no_worker`."""
-        self._decisions.add(policy, outcome)
-
-    def hit_ratio(self, ratio: float) -> None:
-        """Count a predicted hit ratio, 0.0 to 1.0."""
-        self._hit_ratio.observe(ratio)
 
     def ttft(self, seconds: float) -> None:
         """Count a time to first byte."""

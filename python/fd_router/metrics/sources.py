@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from prometheus_client.registry import Collector
 
 from fd_router import __version__
-from fd_router._core import GAP_BOUNDS
+from fd_router._core import GAP_BOUNDS, HIT_BOUNDS
 from fd_router.metrics import families
 from fd_router.metrics.instruments import histogram, simple
 from fd_router.types import ROLES
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from fd_router._core import RelayStats, TreeStats
+    from fd_router._core import DecisionStats, RelayStats, TreeStats
     from fd_router.metrics.families import Family
     from fd_router.metrics.worker_tally import WorkerTally
     from fd_router.types import Role
@@ -34,6 +34,9 @@ class SchedulerSource(Protocol):
 
     def tree(self) -> TreeStats:
         """The prefix tree."""
+
+    def decisions(self) -> DecisionStats:
+        """What was decided."""
 
     def sessions(self) -> tuple[int, int]:
         """Session stickiness: (hits, requests)."""
@@ -60,7 +63,7 @@ def one(family: Family, value: float) -> Metric:
 
 
 class SchedulerCollector(Collector):
-    """Workers, prefix tree and session stickiness; and the counter that must hear which workers are left."""
+    """Workers, decisions, prefix tree and stickiness; and the counter that must hear which workers are left."""
 
     def __init__(self, inference: WorkerTally) -> None:
         self._inference = inference
@@ -79,6 +82,12 @@ class SchedulerCollector(Collector):
         yield simple(families.WORKERS, [((role,), self.source.count(role)) for role in ROLES])
         yield simple(families.WORKER_RUNNING, [((url, role), running) for url, role, running, _ in loads])
         yield simple(families.WORKER_TOKENS, [((url, role), tokens) for url, role, _, tokens in loads])
+        decisions = self.source.decisions()
+        yield simple(
+            families.DECISIONS,
+            [((policy, outcome), count) for policy, outcome, count in decisions.outcomes],
+        )
+        yield histogram(families.HIT_RATIO, HIT_BOUNDS, decisions.hit_buckets, decisions.hit_sum)
         tree = self.source.tree()
         yield one(families.TREE_BLOCKS, tree.blocks)
         yield one(families.TREE_NODES, tree.nodes)

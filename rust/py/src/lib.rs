@@ -2,6 +2,7 @@
 //!
 //! The contract, with units and errors, is `python/fd_router/_core.pyi`; this crate only converts.
 
+mod journal;
 mod relay;
 mod request;
 mod scheduler;
@@ -12,6 +13,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    journal::register(module)?;
     request::register(module)?;
     scheduler::register(module)?;
     relay::register(module)?;

@@ -2,23 +2,26 @@
 
 mod config;
 mod lease;
-mod tree_stats;
+mod stats;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use fd_router_core::ids::Role;
 use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{Load, Options, Scheduler as Core, SelectError};
+use fd_router_core::stats::HIT_BOUNDS;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyLookupError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyTuple};
 
+use crate::journal::{Journal, Lines};
 use crate::request::Request;
 
 use self::config::Arguments;
 use self::lease::Lease;
-use self::tree_stats::TreeStats;
+use self::stats::{DecisionStats, TreeStats};
 
 create_exception!(
     fd_router._core,
@@ -33,6 +36,8 @@ struct Scheduler {
     core: Core,
     /// The zero of the core's clock.
     start: Instant,
+    /// Where decisions are told of.
+    lines: Option<Arc<Lines>>,
 }
 
 impl Scheduler {
@@ -57,6 +62,7 @@ impl Scheduler {
         waiting_weight = 1.0,
         metrics_max_age_secs = 3.0,
         seed = 0,
+        journal = None,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -74,6 +80,7 @@ impl Scheduler {
         waiting_weight: f64,
         metrics_max_age_secs: f64,
         seed: u64,
+        journal: Option<&Bound<'_, Journal>>,
     ) -> PyResult<Self> {
         let arguments = Arguments {
             policies: policies.items()?.extract()?,
@@ -92,6 +99,7 @@ impl Scheduler {
         Ok(Self {
             core: Core::new(&config),
             start: Instant::now(),
+            lines: journal.map(|journal| Arc::clone(&journal.get().0)),
         })
     }
 
@@ -109,14 +117,15 @@ impl Scheduler {
     }
 
     #[pyo3(
-        signature = (role, request, *, tokens = None, exclude = Vec::new()),
-        text_signature = "($self, role, request, *, tokens=None, exclude=())"
+        signature = (role, request, *, tags = "", tokens = None, exclude = Vec::new()),
+        text_signature = "($self, role, request, *, tags='', tokens=None, exclude=())"
     )]
     fn select(
         &self,
         py: Python<'_>,
         role: &str,
         request: &Bound<'_, Request>,
+        tags: &str,
         tokens: Option<Vec<i64>>,
         exclude: Vec<String>,
     ) -> PyResult<Lease> {
@@ -132,10 +141,11 @@ impl Scheduler {
         } else {
             select()
         };
-        decision.map(Lease::new).map_err(|error| match error {
+        let decision = decision.map_err(|error| match error {
             SelectError::NoWorker => NoWorkerError::new_err(error.to_string()),
             SelectError::NotServed(_) => PyValueError::new_err(error.to_string()),
-        })
+        })?;
+        Ok(Lease::new(py, decision, self.lines.clone(), tags))
     }
 
     fn observe(&self, url: &str, running: f64, waiting: f64) {
@@ -169,6 +179,10 @@ impl Scheduler {
         TreeStats(self.core.tree())
     }
 
+    fn decisions(&self) -> DecisionStats {
+        DecisionStats(self.core.decisions())
+    }
+
     fn sessions(&self) -> (u64, u64) {
         self.core.sessions()
     }
@@ -185,6 +199,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Lease>()?;
     module.add_class::<Scheduler>()?;
     module.add_class::<TreeStats>()?;
+    module.add_class::<DecisionStats>()?;
+    module.add("HIT_BOUNDS", PyTuple::new(py, HIT_BOUNDS)?)?;
     module.add("NoWorkerError", py.get_type::<NoWorkerError>())?;
     module.add("POLICIES", PyTuple::new(py, Policy::ALL.map(Policy::name))?)
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::ids::Role;
 use crate::load::Lease;
 use crate::policy::{Explanation, Policy, Verdict};
+use crate::stats::Outcome;
 
 /// What a decision is about, beside the request.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +62,13 @@ impl Decision {
         match &self.explanation.verdict {
             Verdict::FellBack(fallback) => Some(fallback.reason()),
             Verdict::Plain | Verdict::Scored { .. } => None,
+        }
+    }
+
+    pub(super) const fn outcome(&self) -> Outcome {
+        match self.reason() {
+            Some(_) => Outcome::Fallback,
+            None => Outcome::Chosen,
         }
     }
 

@@ -27,7 +27,7 @@ use crate::ids::Role;
 use crate::load::{Lease, Worker};
 use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
 use crate::scan::Body;
-use crate::stats::{Stickiness, TreeStats};
+use crate::stats::{DecisionStats, Decisions, Outcome, Stickiness, TreeStats};
 use crate::tree::Tree;
 
 use self::roster::Roster;
@@ -44,6 +44,7 @@ pub struct Scheduler {
     rules: Mutex<Rules>,
     tree: Mutex<Tree>,
     sessions: Mutex<Stickiness>,
+    decisions: Decisions,
     policies: [Option<Policy>; Role::ALL.len()],
     block_size: usize,
 }
@@ -64,6 +65,7 @@ impl Scheduler {
             )),
             tree: Mutex::new(Tree::new(config.cache_max_bytes, config.idle_limit)),
             sessions: Mutex::default(),
+            decisions: Decisions::default(),
             policies,
             block_size: config.block_size.max(1),
         }
@@ -108,6 +110,7 @@ impl Scheduler {
         let roster = self.roster.read();
         let candidates = without(roster.candidates(role), &options.exclude);
         if candidates.is_empty() {
+            self.decisions.note(policy, Outcome::NoWorker, None);
             return Err(SelectError::NoWorker);
         }
         let scene = Scene {
@@ -138,14 +141,17 @@ impl Scheduler {
             index: choice.index,
             verdict: choice.verdict,
         };
-        Ok(Decision {
+        let decision = Decision {
             lease,
             role,
             policy: choice.policy,
             running,
             tokens,
             explanation,
-        })
+        };
+        self.decisions
+            .note(choice.policy, decision.outcome(), decision.hit_ratio());
+        Ok(decision)
     }
 
     /// Takes an engine's own counts; an unknown url is ignored.
@@ -173,6 +179,11 @@ impl Scheduler {
     /// A snapshot of the prefix tree.
     pub fn tree(&self) -> TreeStats {
         self.tree.lock().stats()
+    }
+
+    /// What was decided since the start.
+    pub fn decisions(&self) -> DecisionStats {
+        self.decisions.snapshot()
     }
 
     /// Session stickiness since the start: (hits, scored requests with a session).

@@ -1,0 +1,11 @@
+//! Log lines on their way to a file: laid out, queued within bounds, taken in large pieces by whoever writes them.
+//!
+//! No `PyO3`, no I/O and no clock: what a second looks like is an argument.
+//!
+//! - [`layout`] turns tags and a message into a line.
+//! - [`queue`] holds lines until they are taken.
+
+#![forbid(unsafe_code)]
+
+pub mod layout;
+pub mod queue;

@@ -1,0 +1,284 @@
+//! Binding of the journal: what `logs.Log` hands its lines to, and what its thread takes them from.
+//!
+//! Locks are held with the GIL and never across a call into Python, so a fork finds none of them taken, and a line
+//! logged by a finaliser waits for nobody.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use fd_router_journal::layout::{Layout, is_plain};
+use fd_router_journal::queue::{Limits, Queue};
+use parking_lot::Mutex;
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+/// Severity of a line, in ascending order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// What is the same for all lines of one second.
+struct Second {
+    /// Seconds since the epoch.
+    number: i64,
+    day: Arc<str>,
+    stamp: String,
+    prefixes: [String; 4],
+}
+
+/// Lines on their way to the log.
+pub(crate) struct Lines {
+    queue: Queue,
+    layout: Layout,
+    shown: u8,
+    describe: Py<PyAny>,
+    escape: Py<PyAny>,
+    clock: Option<Py<PyAny>>,
+    second: Mutex<Option<Arc<Second>>>,
+    /// Called with a line that finds the writer asleep.
+    wake: Mutex<Option<Py<PyAny>>>,
+    asleep: AtomicBool,
+}
+
+impl Lines {
+    /// Whether lines of a level are written.
+    pub(crate) const fn shows(&self, level: Level) -> bool {
+        level as u8 >= self.shown
+    }
+
+    /// Queues a line if its level is shown. Never fails: what Python code raises is reported and the line is lost.
+    pub(crate) fn put(&self, py: Python<'_>, level: Level, tags: &str, message: &str) {
+        if self.shows(level)
+            && let Err(error) = self
+                .now(py)
+                .and_then(|now| self.put_at(py, now, level, tags, message))
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    /// Queues a message that ends in `. ts_ms=YYYY-MM-DD HH:MM:SS.mmm`, local time.
+    pub(crate) fn put_stamped(&self, py: Python<'_>, level: Level, tags: &str, message: &str) {
+        let write = || {
+            let now = self.now(py)?;
+            let millis = (now.fract() * 1e3) as u16;
+            let second = self.second(py, now)?;
+            let message = format!("{message}. ts_ms={}.{millis:03}", second.stamp);
+            self.put_at(py, now, level, tags, &message)
+        };
+        if self.shows(level)
+            && let Err(error) = write()
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    fn put_at(
+        &self,
+        py: Python<'_>,
+        now: f64,
+        level: Level,
+        tags: &str,
+        message: &str,
+    ) -> PyResult<()> {
+        let second = self.second(py, now)?;
+        let message = self.printable(py, message)?;
+        self.queue.put(&second.day, level == Level::Error, |line| {
+            self.layout
+                .append(line, &second.prefixes[level as usize], tags, &message);
+        });
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            let wake = self.wake.lock().as_ref().map(|wake| wake.clone_ref(py));
+            if let Some(wake) = wake {
+                wake.call0(py)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// JSON escapes by itself.
+    fn printable<'a>(&self, py: Python<'_>, message: &'a str) -> PyResult<Cow<'a, str>> {
+        if self.layout == Layout::Json || is_plain(message) {
+            return Ok(Cow::Borrowed(message));
+        }
+        self.escape
+            .call1(py, (message,))?
+            .extract(py)
+            .map(Cow::Owned)
+    }
+
+    fn now(&self, py: Python<'_>) -> PyResult<f64> {
+        match &self.clock {
+            Some(clock) => clock.call0(py)?.extract(py),
+            None => Ok(SystemTime::UNIX_EPOCH
+                .elapsed()
+                .map_or(0.0, |age| age.as_secs_f64())),
+        }
+    }
+
+    fn second(&self, py: Python<'_>, now: f64) -> PyResult<Arc<Second>> {
+        let number = now.floor() as i64;
+        let known = self
+            .second
+            .lock()
+            .clone()
+            .filter(|second| second.number == number);
+        if let Some(second) = known {
+            return Ok(second);
+        }
+        let (day, stamp, prefixes): (String, String, [String; 4]) =
+            self.describe.call1(py, (number,))?.extract(py)?;
+        let second = Arc::new(Second {
+            number,
+            day: day.into(),
+            stamp,
+            prefixes,
+        });
+        *self.second.lock() = Some(Arc::clone(&second));
+        Ok(second)
+    }
+}
+
+/// The bounded queue between the router and its log.
+#[pyclass(frozen, module = "fd_router._core")]
+pub(crate) struct Journal(pub(crate) Arc<Lines>);
+
+impl Journal {
+    fn write(&self, level: Level, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
+        if !self.0.shows(level) {
+            return Ok(());
+        }
+        let py = message.py();
+        if let Ok(text) = message.to_str() {
+            self.0.put(py, level, tags, text);
+        } else {
+            // A lone surrogate, which is no text outside of Python.
+            let text: String = self.0.escape.call1(py, (message,))?.extract(py)?;
+            self.0.put(py, level, tags, &text);
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Journal {
+    #[new]
+    #[pyo3(signature = (
+        *,
+        level,
+        json,
+        errors_apart,
+        describe,
+        escape,
+        clock = None,
+        max_lines = 65_536,
+        max_bytes = 33_554_432,
+    ))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of a constructor"
+    )]
+    fn new(
+        level: u8,
+        json: bool,
+        errors_apart: bool,
+        describe: Py<PyAny>,
+        escape: Py<PyAny>,
+        clock: Option<Py<PyAny>>,
+        max_lines: usize,
+        max_bytes: usize,
+    ) -> Self {
+        let limits = Limits {
+            lines: max_lines,
+            bytes: max_bytes,
+        };
+        Self(Arc::new(Lines {
+            queue: Queue::new(limits, errors_apart),
+            layout: if json { Layout::Json } else { Layout::Text },
+            shown: level,
+            describe,
+            escape,
+            clock,
+            second: Mutex::default(),
+            wake: Mutex::default(),
+            asleep: AtomicBool::new(false),
+        }))
+    }
+
+    #[pyo3(signature = (message, tags = ""))]
+    fn debug(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
+        self.write(Level::Debug, message, tags)
+    }
+
+    #[pyo3(signature = (message, tags = ""))]
+    fn info(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
+        self.write(Level::Info, message, tags)
+    }
+
+    #[pyo3(signature = (message, tags = ""))]
+    fn warn(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
+        self.write(Level::Warn, message, tags)
+    }
+
+    #[pyo3(signature = (message, tags = ""))]
+    fn error(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
+        self.write(Level::Error, message, tags)
+    }
+
+    /// Begin anew, with nothing queued; `wake` ends the writer's sleep.
+    fn open(&self, wake: Py<PyAny>) {
+        self.0.asleep.store(false, Ordering::SeqCst);
+        self.0.queue.reset();
+        let before = self.0.wake.lock().replace(wake);
+        drop(before);
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.queue.len()
+    }
+
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<(String, bool, Bound<'py, PyBytes>, usize)> {
+        let piece = self
+            .0
+            .queue
+            .take()
+            .ok_or_else(|| PyIndexError::new_err("nothing is queued"))?;
+        let data = PyBytes::new(py, &piece.data);
+        Ok((piece.day.to_string(), piece.errors, data, piece.lines))
+    }
+
+    fn doze(&self) -> bool {
+        self.0.asleep.store(true, Ordering::SeqCst);
+        // A line that came before the flag was set woke nobody.
+        if self.0.queue.is_empty() {
+            return true;
+        }
+        self.rise();
+        false
+    }
+
+    fn rise(&self) {
+        self.0.asleep.store(false, Ordering::SeqCst);
+    }
+
+    fn close(&self) {
+        self.0.queue.close();
+    }
+
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.0.queue.dropped()
+    }
+}
+
+/// Adds this part's class to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Journal>()
+}
