@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fd_router._core import GAP_BOUNDS, HIT_BOUNDS
-from fd_router.metrics import Metrics
+from fd_router._core import GAP_BOUNDS, HIT_BOUNDS, AccessLog
+from fd_router.logs import Log
+from fd_router.metrics import ENDPOINTS, METHODS, Metrics
 
 
 class Fleet:
@@ -43,17 +44,23 @@ class Fleet:
         )
 
 
+def access() -> AccessLog:
+    """Requests of two endpoints, each with a full window of durations."""
+    log = AccessLog(Log("error").journal, METHODS, ENDPOINTS)
+    for number in range(2000):
+        for path in ("/v1/chat/completions", "/register"):
+            log.note("POST", path, b"", 200, number / 1000, "10.0.0.9", "")
+    return log
+
+
 def busy(workers: int) -> Metrics:
     """Metrics of a router that has been running for a while."""
     fleet = Fleet(workers)
     metrics = Metrics()
-    metrics.bind(fleet, fleet, SimpleNamespace(lost_lines=0))  # type: ignore[arg-type]
+    metrics.bind(fleet, access(), fleet, SimpleNamespace(lost_lines=0))  # type: ignore[arg-type]
     for url in fleet.urls:
         metrics.inference(mixed=url, status=200)
         metrics.inference(mixed=url, status=500)
-    for number in range(2000):
-        metrics.http("POST", "/v1/chat/completions", 200, number / 1000)
-        metrics.http("POST", "/register", 200, number / 1000)
     return metrics
 
 
@@ -84,7 +91,6 @@ def test_wake_up_of_another_thread(benchmark: BenchmarkFixture, scraping: bool) 
 
 EVENTS: dict[str, Callable[[Metrics], None]] = {
     "inference": lambda metrics: metrics.inference(mixed="http://10.0.0.1:8000", status=200),
-    "http": lambda metrics: metrics.http("POST", "/v1/chat/completions", 200, 0.25),
     "ttft": lambda metrics: metrics.ttft(0.25),
 }
 

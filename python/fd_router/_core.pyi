@@ -1,5 +1,5 @@
-"""The contract of the Rust extension: scheduling (`Request`, `Scheduler`, `Lease`), relay (`Relay`, `Exchange`) and the
-log's queue (`Journal`).
+"""The contract of the Rust extension: scheduling (`Request`, `Scheduler`, `Lease`), relay (`Relay`, `Exchange`) and
+log (`Journal`, `AccessLog`).
 
 Plain values cross this border: text as `str`, bytes as `bytes`, times in seconds. No call blocks on I/O. Every
 class is safe to use from any thread; `Relay.drain` and the futures belong to the thread of the event loop.
@@ -15,6 +15,8 @@ __all__ = [
     "GAP_BOUNDS",
     "HIT_BOUNDS",
     "POLICIES",
+    "QUANTILES",
+    "AccessLog",
     "BodyError",
     "DecisionStats",
     "End",
@@ -43,6 +45,9 @@ GAP_BOUNDS: Final[tuple[float, ...]]
 
 HIT_BOUNDS: Final[tuple[float, ...]]
 """Upper bounds of `DecisionStats.hit_buckets`, a ratio; one more bucket, +Inf, follows the last."""
+
+QUANTILES: Final[tuple[float, ...]]
+"""What the last item of a row of `AccessLog.snapshot` holds."""
 
 class BodyError(ValueError):
     """The body is not a JSON object; `str()` says what is wrong and at which byte."""
@@ -450,3 +455,27 @@ class Journal:
     @property
     def dropped(self) -> int:
         """Lines that were dropped since `open`."""
+
+@final
+class AccessLog:
+    """One line and one count for every HTTP request.
+
+    Methods and endpoints that were not named count as `other`, so the series are bounded. Quantiles are true ones, of
+    the latest 1,024 durations that are younger than ten minutes.
+    """
+
+    def __new__(cls, journal: Journal, methods: Sequence[str], endpoints: Sequence[str]) -> AccessLog: ...
+    def note(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        status: int,
+        seconds: float,
+        peer: str,
+        tags: str,
+    ) -> None:
+        """Log, at level info, `[METHOD] path?query HTTP/1.1 status duration peer`, and count."""
+
+    def snapshot(self) -> list[tuple[str, str, list[tuple[int, int]], float, list[float]]]:
+        """(method, endpoint, [(status, requests)], seconds in all, `QUANTILES` in seconds) of each series."""

@@ -28,6 +28,7 @@ from fd_router.types import ROLES
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from fd_router._core import AccessLog
     from fd_router.admission import Admission
     from fd_router.config import Config
     from fd_router.dispatch import Dispatch
@@ -67,6 +68,7 @@ class App:
         aborts: Aborts,
         log: Log,
         metrics: Metrics,
+        access: AccessLog,
     ) -> None:
         self._fleet = fleet
         self._admission = admission
@@ -77,6 +79,7 @@ class App:
         self._aborts = aborts
         self._log = log
         self._metrics = metrics
+        self._access = access
         self._body_limit = int(config.server.max_body_mb * MIB)
         self._max_in_flight = config.server.max_in_flight
         self._in_flight = 0
@@ -84,19 +87,19 @@ class App:
         self._scanner = ThreadPoolExecutor(1, "fd-router-scan")
         self._grace = Grace(WATCH_AFTER)
         self.draining = False
-        self._routes: dict[str, dict[str, Handler]] = {
-            CHAT: {"POST": self._complete},
-            COMPLETIONS: {"POST": self._complete},
-            "/v1/models": {"GET": self._list_models},
-            "/v1/abort_requests": {"POST": self._abort},
-            "/register": {"POST": self._register},
-            "/unregister": {"POST": self._unregister},
-            "/registered": {"GET": self._registered},
-            "/registered_number": {"GET": self._registered_number},
-            "/health_generate": {"GET": self._health_generate},
-            "/health": {"GET": self._health},
-            "/ready": {"GET": self._ready},
-            "/metrics": {"GET": self._render_metrics},
+        self._routes: dict[tuple[str, str], Handler] = {
+            ("POST", CHAT): self._complete,
+            ("POST", COMPLETIONS): self._complete,
+            ("GET", "/v1/models"): self._list_models,
+            ("POST", "/v1/abort_requests"): self._abort,
+            ("POST", "/register"): self._register,
+            ("POST", "/unregister"): self._unregister,
+            ("GET", "/registered"): self._registered,
+            ("GET", "/registered_number"): self._registered_number,
+            ("GET", "/health_generate"): self._health_generate,
+            ("GET", "/health"): self._health,
+            ("GET", "/ready"): self._ready,
+            ("GET", "/metrics"): self._render_metrics,
         }
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -104,7 +107,7 @@ class App:
         client = Client(scope, receive, send, self._grace)
         start = time.perf_counter()
         try:
-            await self._route(client)
+            await self._routes.get((client.method, client.path), self._elsewhere)(client)
         except ClientGoneError as error:
             client.status = error.status
             self._metrics.client_gone(error.phase)
@@ -117,19 +120,20 @@ class App:
             await self._crash(client, error)
         finally:
             client.answered()
-            seconds = time.perf_counter() - start
-            query = f"?{client.query.decode('latin-1')}" if client.query else ""
-            line = messages.access(client.method, client.path + query, client.status, seconds, client.peer)
-            self._log.info(line, client.tags)
-            self._metrics.http(client.method, client.path, client.status, seconds)
+            self._access.note(
+                client.method,
+                client.path,
+                client.query,
+                client.status,
+                time.perf_counter() - start,
+                client.peer,
+                client.tags,
+            )
 
-    async def _route(self, client: Client) -> None:
-        handler = self._routes.get(client.path, {}).get(client.method)
-        if handler is not None:
-            await handler(client)
-            return
+    async def _elsewhere(self, client: Client) -> None:
+        """A path that is not served: one with a slash too many is sent to the right one."""
         trimmed = client.path.rstrip("/")
-        if trimmed != client.path and client.method in self._routes.get(trimmed, {}):
+        if trimmed != client.path and (client.method, trimmed) in self._routes:
             location = trimmed.encode() + (b"?" + client.query if client.query else b"")
             await client.answer(301 if client.method == "GET" else 307, b"", [(b"location", location)])
             return
@@ -168,15 +172,15 @@ class App:
             if self._pairs is None:
                 await self._dispatch.serve(client, request)
             else:
-                assert client.request_id is not None
-                await self._pairs.serve(client, request, client.request_id)
+                await self._pairs.serve(client, request)
         finally:
             self._in_flight -= 1
 
     async def _read(self, client: Client) -> Request:
         """Read and scan the body; from here on the client's lines carry its ids."""
         trace_id = http_headers.trace_id(client.headers)
-        client.tags = tags(trace_id, None, None, None)
+        if trace_id is not None:
+            client.tags = tags(trace_id)
         try:
             body = await client.read_body(self._body_limit, BODY_TIMEOUT)
         except BadRequestError as error:

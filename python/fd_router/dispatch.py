@@ -36,7 +36,8 @@ class Dispatch:
     async def serve(self, client: Client, request: Request) -> None:
         """Answer the client. Raises `RouterError` for what the edge must answer."""
         start = time.perf_counter()
-        tokens = await self._selector.tokens(request, client.tags)
+        selector = self._selector
+        tokens = await selector.tokens(request, client.tags) if selector.tokenizes else None
         failed: list[str] = []
         for attempt in range(1, self._attempts + 1):
             booking = self._book(client, request, tokens, failed)

@@ -38,10 +38,16 @@ class Client:
     """
 
     __slots__ = (
+        "_body_secs",
+        "_expired",
         "_grace",
+        "_lasting",
+        "_listening",
         "_on_gone",
+        "_pending",
+        "_reading",
         "_receive",
-        "_watch",
+        "_timer",
         "extra",
         "gone",
         "headers",
@@ -70,11 +76,17 @@ class Client:
         self.extra: Headers = []
         self._receive = receive
         self._grace = grace
-        self._watch: Pending | None = None
+        self._pending: Pending | None = None
+        self._lasting = False
+        self._reading: Any = None
+        self._body_secs = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._expired = False
+        self._listening = False
         self._on_gone: Callable[[], None] | None = None
 
     async def read_body(self, limit: int, timeout: float) -> bytes:
-        """The whole body.
+        """The whole body; to be called once, before anything else is waited for.
 
         Raises `BodyTooLargeError` over `limit` bytes (at the announced length, before a byte is read),
         `RequestTimeoutError` when it is not complete after `timeout` seconds, `ClientGoneError`.
@@ -82,18 +94,26 @@ class Client:
         announced = http_headers.content_length(self.headers)
         if announced is not None and announced > limit:
             raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")
-        clock = _BodyClock(timeout, self._grace)
+        self._body_secs = timeout
+        self._pending = self._grace.add(self._outlasted)
         try:
-            return await self._collect(announced, limit, clock)
+            return await self._collect(announced, limit)
+        except asyncio.CancelledError:
+            if not self._expired:
+                raise
+            raise RequestTimeoutError(f"body not complete after {timeout:g} s") from None
         finally:
-            clock.stop()
+            self._reading = None
+            if self._timer is not None:
+                self._timer.cancel()
 
-    async def _collect(self, announced: int | None, limit: int, clock: _BodyClock) -> bytes:
+    async def _collect(self, announced: int | None, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
         # With a known length the end is known without asking the server for it once more.
         while announced is None or size < announced:
-            message = await clock.wait(self._receive())
+            self._reading = future_like(self._receive())
+            message = await self._reading
             if message["type"] != "http.request":
                 self.gone = True
                 raise ClientGoneError("body")
@@ -110,20 +130,32 @@ class Client:
         self._on_gone = on_gone
         if self.gone:
             on_gone()
-        elif self._watch is None:
-            self._watch = self._grace.add(self._wait_for_disconnect)
+        elif self._pending is None:
+            self._pending = self._grace.add(self._outlasted)
+        elif self._lasting and not self._listening:
+            self._listen()
 
-    def _wait_for_disconnect(self) -> None:
-        waiting: Any = self._receive()
-        if not hasattr(waiting, "add_done_callback"):
-            waiting = asyncio.ensure_future(waiting)
-        waiting.add_done_callback(self._received)
+    def _outlasted(self) -> None:
+        """The request is no short one."""
+        self._lasting = True
+        if self._reading is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._body_secs, self._expire)
+        elif self._on_gone is not None:
+            self._listen()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._reading.cancel()
+
+    def _listen(self) -> None:
+        self._listening = True
+        future_like(self._receive()).add_done_callback(self._received)
 
     def _received(self, waiting: asyncio.Future[Message]) -> None:
         if self._on_gone is None or waiting.cancelled():
             return
         if waiting.exception() is None and waiting.result()["type"] == "http.request":
-            self._wait_for_disconnect()
+            self._listen()
             return
         self.gone = True
         self._on_gone()
@@ -131,8 +163,8 @@ class Client:
     def answered(self) -> None:
         """The answer is complete: the client's leaving means nothing any more."""
         self._on_gone = None
-        if self._watch is not None:
-            self._watch.cancel()
+        if self._pending is not None:
+            self._pending.cancel()
 
     def start_message(self, status: int, headers: Headers) -> Message:
         """The message that begins an answer; whoever sends it has answered with `status`."""
@@ -157,38 +189,6 @@ class Client:
         self.answered()
 
 
-class _BodyClock:
-    """Limits the time in which a body must be complete. Costs a timer only where the body is slow."""
-
-    __slots__ = ("_expired", "_handle", "_limit", "_slow", "_waiting")
-
-    def __init__(self, limit: float, grace: Grace) -> None:
-        self._limit = limit
-        self._expired = False
-        self._handle: asyncio.TimerHandle | None = None
-        self._waiting: Any = None
-        self._slow = grace.add(self._start)
-
-    async def wait(self, message: Any) -> Message:
-        """The awaited message. Raises `RequestTimeoutError` when the time is over."""
-        self._waiting = message if hasattr(message, "cancel") else asyncio.ensure_future(message)
-        try:
-            result: Message = await self._waiting
-        except asyncio.CancelledError:
-            if not self._expired:
-                raise
-            raise RequestTimeoutError(f"body not complete after {self._limit:g} s") from None
-        return result
-
-    def stop(self) -> None:
-        """The body is there, or given up."""
-        self._slow.cancel()
-        if self._handle is not None:
-            self._handle.cancel()
-
-    def _start(self) -> None:
-        self._handle = asyncio.get_running_loop().call_later(self._limit, self._expire)
-
-    def _expire(self) -> None:
-        self._expired = True
-        self._waiting.cancel()
+def future_like(message: Any) -> Any:
+    """Something that can be cancelled and asked to call back."""
+    return message if hasattr(message, "add_done_callback") else asyncio.ensure_future(message)

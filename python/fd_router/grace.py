@@ -28,7 +28,7 @@ class Pending:
 
 
 class Grace:
-    """Calls back, in the running loop, about what is not over `delay` seconds after it was added.
+    """Calls back, in one event loop, about what is not over `delay` seconds after it was added.
 
     Holds an entry for everything added within the last `delay` seconds, over or not.
     """
@@ -37,11 +37,14 @@ class Grace:
         self._delay = delay
         self._queue: deque[tuple[float, Pending]] = deque()
         self._armed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, callback: Callable[[], None]) -> Pending:
         """Begin to wait."""
         pending = Pending(callback)
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:  # kept: asking for it is a system call
+            loop = self._loop = asyncio.get_running_loop()
         self._queue.append((loop.time() + self._delay, pending))
         if not self._armed:
             self._armed = True

@@ -33,14 +33,15 @@ def content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
     Raises `BadRequestError` for what is no length, and for lengths that differ (RFC 9112, 6.3: whoever guesses
     there can be made to see another request than the next server does).
     """
-    values = {
-        part.strip() for key, value in headers if key == b"content-length" for part in value.split(b",")
-    }
-    if not values:
+    found = [value for key, value in headers if key == b"content-length"]
+    if not found:
         return None
-    value = values.pop()
-    if values:
-        raise BadRequestError("conflicting Content-Length headers")
+    value = found[0].strip()
+    if len(found) > 1 or b"," in value:
+        values = {part.strip() for value in found for part in value.split(b",")}
+        value = values.pop()
+        if values:
+            raise BadRequestError("conflicting Content-Length headers")
     if not value.isdigit() or len(value) > _LENGTH_DIGITS:
         raise BadRequestError("Content-Length is not a number")
     return int(value)

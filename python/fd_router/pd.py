@@ -78,15 +78,16 @@ class PairDispatch:
         self._metrics = metrics
         self._expose = expose_worker_urls
 
-    async def serve(self, client: Client, request: Request, request_id: str) -> None:
-        """Answer the client. Raises `RouterError` for what the edge must answer."""
+    async def serve(self, client: Client, request: Request) -> None:
+        """Answer the client, whose `request_id` the pair shares. Raises `RouterError` for what the edge must answer."""
         start = time.perf_counter()
-        tokens = await self._selector.tokens(request, client.tags)
+        selector = self._selector
+        tokens = await selector.tokens(request, client.tags) if selector.tokenizes else None
         failed: list[str] = []
         for attempt in range(1, ATTEMPTS + 1):
             pair = self._book(client, request, tokens, failed)
             try:
-                await self._attempt(client, request, request_id, pair, start, final=attempt == ATTEMPTS)
+                await self._attempt(client, request, pair, start, final=attempt == ATTEMPTS)
             except LegError as lost:
                 if attempt == ATTEMPTS or lost.failure.refused:
                     await self._give_up(client, lost)
@@ -117,7 +118,7 @@ class PairDispatch:
         self._log.info(messages.after_decode(time.time()), client.tags)
         return Pair(prefill, decode)
 
-    def _body(self, request: Request, request_id: str, pair: Pair) -> bytes:
+    def _body(self, client: Client, request: Request, pair: Pair) -> bytes:
         """The client's bytes with the pair's members spliced in."""
         prefill = self._registry.get(pair.prefill.url)
         decode = self._registry.get(pair.decode.url)
@@ -127,13 +128,13 @@ class PairDispatch:
             raise PairBuildError(f"Failed to build disaggregate_info: {what}")
         members = [("disaggregate_info", orjson.dumps(disaggregate_info(prefill, decode)))]
         if request.request_id is None:
-            members.append(("request_id", orjson.dumps(request_id)))
+            members.append(("request_id", orjson.dumps(client.request_id)))
         return request.splice(members)
 
     async def _attempt(
-        self, client: Client, request: Request, request_id: str, pair: Pair, start: float, *, final: bool
+        self, client: Client, request: Request, pair: Pair, start: float, *, final: bool
     ) -> None:
-        body = self._body(request, request_id, pair)
+        body = self._body(client, request, pair)
         self._expose_urls(client, pair)
         decode = self._send(client, request, pair.decode.url, body)
         prefill = self._send(client, request, pair.prefill.url, body)

@@ -7,7 +7,7 @@ import gc
 import time
 from typing import TYPE_CHECKING
 
-from fd_router._core import Scheduler
+from fd_router._core import AccessLog, Scheduler
 from fd_router.admission import Admission
 from fd_router.app import App
 from fd_router.dispatch import Dispatch
@@ -16,7 +16,7 @@ from fd_router.fanout import Aborts, Models
 from fd_router.fleet import Fleet
 from fd_router.health import Prober
 from fd_router.logs import Log, messages
-from fd_router.metrics import Metrics
+from fd_router.metrics import ENDPOINTS, METHODS, Metrics
 from fd_router.monitor import Monitor
 from fd_router.pd import PairDispatch
 from fd_router.periodic import Periodic
@@ -54,7 +54,8 @@ class Service:
         self._scheduler = scheduler = _scheduler(config, policies, log)
         self._metrics = metrics = Metrics()
         self._upstream = upstream = Upstream(config)
-        metrics.bind(scheduler, upstream.relay, log)
+        access = AccessLog(log.journal, METHODS, ENDPOINTS)
+        metrics.bind(scheduler, access, upstream.relay, log)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
         self._prober = Prober(manager.health_check_endpoint, manager.health_check_timeout_secs)
@@ -89,6 +90,7 @@ class Service:
             aborts=Aborts(registry, self._api),
             log=log,
             metrics=metrics,
+            access=access,
         )
         self._rounds = self._background()
 

@@ -87,9 +87,20 @@ def test_policies_are_those_of_the_core() -> None:
 
 
 def test_endpoints_are_those_of_the_app() -> None:
-    parts = ("fleet", "admission", "monitor", "dispatch", "pairs", "models", "aborts", "log", "metrics")
+    parts = (
+        "fleet",
+        "admission",
+        "monitor",
+        "dispatch",
+        "pairs",
+        "models",
+        "aborts",
+        "log",
+        "metrics",
+        "access",
+    )
     app = App(Config(ServerConfig(port=1)), **dict.fromkeys(parts))  # type: ignore[arg-type]
-    routes = {(method, path) for path, methods in app._routes.items() for method in methods}
+    routes = set(app._routes)
     assert {(row[0], pages.code(row[1])[0]) for row in pages.rows(README, "Endpoints")} == routes
 
 

@@ -1,4 +1,4 @@
-"""How a line looks: ids, durations, timestamps, both layouts."""
+"""How a line looks: ids, timestamps, both layouts."""
 
 from __future__ import annotations
 
@@ -11,50 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fd_router._core import Journal
-from fd_router.logs import duration, tags, ts_ms
+from fd_router.logs import tags, ts_ms
 from fd_router.logs.line import LEVELS, MAX_TAG_CHARS, Second, describe_json, describe_text, escape
-from rig.log_grammar import DURATION, TAG, parse
+from rig.log_grammar import TAG, parse
 
 IDS = st.text(st.characters(codec=None), min_size=1, max_size=200)
 NOON = 1_772_366_400
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (1e-9, "1ns"),
-        (999e-9, "999ns"),
-        (0.0005, "500µs"),
-        (0.0000015, "1.5µs"),
-        (0.001, "1ms"),
-        (0.002798235, "2.798235ms"),
-        (0.1, "100ms"),
-        (0.999999999, "999.999999ms"),
-        (0.9999999996, "1s"),
-        (1.0, "1s"),
-        (1.234567, "1.234567s"),
-        (10.0, "10s"),
-        (59.5, "59.5s"),
-        (60.0, "1m0s"),
-        (90.0, "1m30s"),
-        (3600.0, "1h0m0s"),
-        (3661.25, "1h1m1.25s"),
-        (-0.25, "-250ms"),
-    ],
-)
-def test_duration_as_go_prints_it(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@given(st.integers(0, 10**14))
-def test_duration_reads_back(nanos: int) -> None:
-    text = duration(nanos / 1e9)
-    assert re.fullmatch(DURATION, text)
-    unit = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "µs": 10**3, "ns": 1}
-    pieces = re.findall(r"(\d+(?:\.\d+)?)(ns|µs|ms|h|m|s)", text)
-    # A float of seconds holds nanoseconds only so far.
-    assert sum(float(number) * unit[name] for number, name in pieces) == pytest.approx(nanos, rel=1e-9, abs=1)
 
 
 def test_ts_ms_is_local_time_with_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router._core import Journal, Request, Scheduler
+from fd_router._core import AccessLog, Journal, Request, Scheduler
 from fd_router.logs import messages, tags
 from fd_router.logs.line import LEVELS, describe_text, escape
 from fd_router.stats import stats_line
-from rig.log_grammar import TEMPLATES, GrammarError, check, parse
+from rig.log_grammar import TEMPLATES, GrammarError, Line, check, parse
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"
 SAMPLES: dict[str, object] = {
@@ -61,6 +61,19 @@ def line(level: str, message: str, ids: str = "") -> str:
     return describe_text(1_772_366_400)[2][LEVELS.index(level)] + ids + message
 
 
+def read(journal: Journal) -> list[Line]:
+    return [parse(text) for _ in range(len(journal)) for text in journal.take()[2].decode().splitlines()]
+
+
+def access(method: str, path: str, query: bytes, status: int, seconds: float, ip: str) -> str:
+    """The access line of a request."""
+    journal = Journal(level=1, json=False, errors_apart=False, describe=describe_text, escape=escape)
+    AccessLog(journal, [], []).note(method, path, query, status, seconds, ip, tags("t"))
+    (entry,) = read(journal)
+    assert (entry.level, entry.kind, entry.tags) == ("INFO", "access", {"trace_id": "t"})
+    return entry.message
+
+
 def told(role: str, times: int, level: int = 1) -> list[str]:
     """The messages of a scheduler with one worker that books a prompt `times` times, and gives each back."""
     journal = Journal(level=level, json=False, errors_apart=False, describe=describe_text, escape=escape)
@@ -69,10 +82,7 @@ def told(role: str, times: int, level: int = 1) -> list[str]:
     request = Request.scan(b'{"prompt": "%s"}' % (b"x" * 640), False)
     for _ in range(times):
         scheduler.select(role, request, tags=tags("t")).release()  # type: ignore[arg-type]
-    if level > 1:
-        assert len(journal) == 0
-        return []
-    lines = [parse(text) for text in journal.take()[2].decode().splitlines()]
+    lines = read(journal)
     assert all(entry.level == "INFO" and entry.tags == {"trace_id": "t"} for entry in lines)
     return [entry.message for entry in lines]
 
@@ -110,6 +120,7 @@ def test_every_template_has_a_message_but_the_scheduler_s_and_what_cannot_happen
     emitted |= {parse_any(text) for text in (messages.PARSED, messages.COMPLETED)}
     emitted |= {parse_any(text) for role in ("mixed", "prefill", "decode") for text in told(role, 2)}
     assert set(TEMPLATES) - emitted == {
+        "access",
         "stats",
         "imbalanced",
         "not tokenized",
@@ -176,7 +187,7 @@ TOOLS = [
     (STATS, rf"{URL}: running=(\d+)", (A, "2")),
     (STATS, r"cache_hit_rate=([\d.]+)%\s*\(hits=(\d+)/total=(\d+)\)", ("50.00", "1", "2")),
     (
-        sample(messages.access),
+        access("POST", "/v1/chat/completions", b"", 200, 0.002798235, "10.0.0.9"),
         r"\[(POST|GET)\]\s+(/\S*)\s+HTTP/\d\.\d\s+(\d{3})\s+(\S+)\s+(\d+\.\d+\.\d+\.\d+)",
         ("POST", "/v1/chat/completions", "200", "2.798235ms", "10.0.0.9"),
     ),
@@ -191,8 +202,10 @@ def test_upstream_s_tools_read_it(message: str, pattern: str, groups: tuple[str,
 
 
 def test_a_decoded_path_stays_one_word() -> None:
-    access = parse(line("INFO", messages.access("GET", "/a b\u00e9?x=1 2", 404, 0.5, "::1")))
-    assert access.parts["path"] == "/a%20b\u00e9?x=1%202"
+    assert (
+        access("GET", "/a b\u00e9", b"x=\xe9", 404, 0.5, "::1")
+        == "[GET] /a%20b\u00e9?x=\u00e9 HTTP/1.1 404 500ms ::1"
+    )
 
 
 def test_stats_line() -> None:

@@ -1,4 +1,4 @@
-"""The instruments: histograms and summaries against naive counts, bounds on series, forgotten workers."""
+"""The instruments: histograms against naive counts, bounds on series, forgotten workers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fd_router.metrics import Family, instruments
-from fd_router.metrics.instruments import WINDOW, WINDOW_SECS, Buckets, Summary, Tally, histogram
+from fd_router.metrics.instruments import Buckets, Tally, histogram
 from fd_router.metrics.text import number
 from fd_router.metrics.worker_tally import RETENTION_SECS, WorkerTally
 
 COUNTER = Family("c_total", "counter", ("worker", "code"), "", "help")
 HISTOGRAM = Family("h", "histogram", (), "", "help", bounds=(0.0, 0.5, 1.0))
-SUMMARY = Family("s", "summary", ("name",), "", "help")
 VALUES = st.lists(st.floats(0, 2))
 
 
@@ -46,41 +45,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
-def test_quantiles_are_values_of_the_right_rank(values: list[float]) -> None:
-    summary = Summary(SUMMARY)
-    for value in values:
-        summary.observe(value, "x")
-    by_quantile = {
-        sample.labels["quantile"]: sample.value
-        for sample in summary.collect().samples
-        if "quantile" in sample.labels
-    }
-    for quantile in (0.95, 0.99):
-        found = by_quantile[str(quantile)]
-        assert found in values
-        assert sum(value <= found for value in values) >= quantile * len(values)
-        assert sum(value < found for value in values) < quantile * len(values)
-
-
-def test_quantiles_forget_with_time_and_count_does_not() -> None:
-    clock = Clock()
-    summary = Summary(SUMMARY, clock)
-    summary.observe(5.0, "x")
-    clock.now += WINDOW_SECS + 1
-    assert [sample.value for sample in summary.collect().samples][2:] == [5.0, 1]
-    assert all(math.isnan(sample.value) for sample in summary.collect().samples[:2])
-    summary.observe(7.0, "x")
-    assert [sample.value for sample in summary.collect().samples] == [7.0, 7.0, 12.0, 2]
-
-
-def test_quantiles_look_at_the_latest_only() -> None:
-    summary = Summary(SUMMARY)
-    for value in [100.0] * WINDOW + [1.0] * WINDOW:
-        summary.observe(value, "x")
-    assert summary.collect().samples[0].value == 1.0
 
 
 def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,10 @@
 """The router's log: a surface that operators grep and feed to scripts, kept off the hot path.
 
-`Log` formats a line, queues it and returns; one thread writes. `messages` holds the text of every line.
+`Log` lays a line out, queues it and returns; one thread writes. `messages` holds the texts.
 """
 
 from fd_router.logs import messages
-from fd_router.logs.line import duration, tags, ts_ms
+from fd_router.logs.line import tags, ts_ms
 from fd_router.logs.log import Log
 
-__all__ = ["Log", "duration", "messages", "tags", "ts_ms"]
+__all__ = ["Log", "messages", "tags", "ts_ms"]

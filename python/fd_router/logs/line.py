@@ -83,46 +83,6 @@ def _escape_char(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
-_MINUTE_NS = 60 * 10**9
-
-
-def duration(seconds: float) -> str:
-    """A time span as Go prints it: `500µs`, `2.798235ms`, `1.234567s`, `1m30s`, `1h0m0s`."""
-    if (
-        0.001 <= seconds < 0.9999999995
-    ):  # most requests end in milliseconds; rounding must not carry into seconds
-        return f"{seconds * 1e3:.6f}".rstrip("0").rstrip(".") + "ms"
-    nanos = round(seconds * 1e9)
-    if nanos < 0:
-        return "-" + duration(-seconds)
-    if nanos < 10**9:
-        return _below_second(nanos)
-    minutes, rest = divmod(nanos, _MINUTE_NS)
-    text = _decimal(rest, 10**9) + "s"
-    if minutes:
-        hours, minutes = divmod(minutes, 60)
-        text = f"{minutes}m{text}"
-        if hours:
-            text = f"{hours}h{text}"
-    return text
-
-
-def _below_second(nanos: int) -> str:
-    if nanos == 0:
-        return "0s"
-    if nanos < 10**3:
-        return f"{nanos}ns"
-    if nanos < 10**6:
-        return _decimal(nanos, 10**3) + "µs"
-    return _decimal(nanos, 10**6) + "ms"
-
-
-def _decimal(value: int, unit: int) -> str:
-    whole, part = divmod(value, unit)
-    digits = f"{part:0{len(str(unit)) - 1}d}".rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)
-
-
 def ts_ms(now: float) -> str:
     """`now` (seconds since the epoch) as `YYYY-MM-DD HH:MM:SS.mmm` local time."""
     second = int(now)

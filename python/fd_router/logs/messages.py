@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fd_router.logs.line import duration, ts_ms
+from fd_router.logs.line import ts_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,13 +78,6 @@ def static_failed(index: int, error: object) -> str:
 
 
 # A request: edge
-
-
-def access(method: str, path: str, status: int, seconds: float, ip: str) -> str:
-    """INFO, one for each HTTP request; `path` with its query, a decoded one is made one word again."""
-    if " " in path:
-        path = path.replace(" ", "%20")
-    return f"[{method}] {path} HTTP/1.1 {status} {duration(seconds)} {ip}"
 
 
 def body_unread(error: object) -> str:

@@ -9,8 +9,13 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
 
 from fd_router.metrics import families
-from fd_router.metrics.instruments import OTHER, Buckets, Summary, Tally
-from fd_router.metrics.sources import RelayCollector, RouterCollector, SchedulerCollector
+from fd_router.metrics.instruments import Buckets, Tally
+from fd_router.metrics.sources import (
+    AccessCollector,
+    RelayCollector,
+    RouterCollector,
+    SchedulerCollector,
+)
 from fd_router.metrics.text import encode
 from fd_router.metrics.worker_tally import WorkerTally
 
@@ -19,26 +24,24 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from fd_router.metrics.sources import LogSource, RelaySource, SchedulerSource
+    from fd_router.metrics.sources import AccessSource, LogSource, RelaySource, SchedulerSource
 
-METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
-ENDPOINTS = frozenset(
-    {
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/models",
-        "/v1/abort_requests",
-        "/register",
-        "/unregister",
-        "/registered",
-        "/registered_number",
-        "/health_generate",
-        "/health",
-        "/ready",
-        "/metrics",
-    }
+METHODS = ("POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
+ENDPOINTS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/models",
+    "/v1/abort_requests",
+    "/register",
+    "/unregister",
+    "/registered",
+    "/registered_number",
+    "/health_generate",
+    "/health",
+    "/ready",
+    "/metrics",
 )
-"""Paths that are a label of their own; whatever else clients ask for is `other`."""
+"""Methods and paths that are labels of their own; whatever else clients ask for is `other`."""
 
 
 class Metrics:
@@ -50,10 +53,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self._inference = WorkerTally(families.INFERENCE_REQUESTS, workers=3)
-        self._http_requests = Tally(families.HTTP_REQUESTS)
-        self._http_duration = Summary(families.HTTP_DURATION)
         self._ttft = Buckets(families.TTFT)
+        self.ttft = self._ttft.observe
+        """Count a time to first byte, in seconds."""
         self._duration = Buckets(families.DURATION)
+        self.duration = self._duration.observe
+        """Count an inference request's whole time, in seconds."""
         self._upstream_errors = Tally(families.UPSTREAM_ERRORS)
         self._retries = Tally(families.RETRIES)
         self._pairs = Tally(families.PAIRS)
@@ -62,18 +67,18 @@ class Metrics:
         self._clients_gone = Tally(families.CLIENTS_GONE)
         self._rejected = Tally(families.REJECTED)
         self._scheduler = SchedulerCollector(self._inference)
+        self._access = AccessCollector()
         self._relay = RelayCollector()
         self._router = RouterCollector()
         self._registry = CollectorRegistry()
-        for collector in (self._scheduler, _Events(self._instruments()), self._relay, self._router):
+        events = _Events(self._instruments())
+        for collector in (self._scheduler, self._access, events, self._relay, self._router):
             self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         self._rendering = threading.Lock()
 
-    def _instruments(self) -> tuple[Tally | Buckets | Summary, ...]:
+    def _instruments(self) -> tuple[Tally | Buckets, ...]:
         return (
-            self._http_requests,
-            self._http_duration,
             self._ttft,
             self._duration,
             self._upstream_errors,
@@ -85,9 +90,12 @@ class Metrics:
             self._rejected,
         )
 
-    def bind(self, scheduler: SchedulerSource, relay: RelaySource, log: LogSource) -> None:
+    def bind(
+        self, scheduler: SchedulerSource, access: AccessSource, relay: RelaySource, log: LogSource
+    ) -> None:
         """Name the parts that are read when somebody asks; until then their families are absent or 0."""
         self._scheduler.source = scheduler
+        self._access.source = access
         self._relay.source = relay
         self._router.log = log
 
@@ -99,23 +107,6 @@ class Metrics:
     def inference(self, mixed: str = "", prefill: str = "", decode: str = "", status: int = 200) -> None:
         """Count a worker's answer (decode's in PD mode), with the workers' urls and the true status."""
         self._inference.add(mixed, prefill, decode, status)
-
-    def http(self, method: str, endpoint: str, status: int, seconds: float) -> None:
-        """Count an HTTP request; `endpoint` is its path."""
-        if endpoint not in ENDPOINTS:
-            endpoint = OTHER
-        if method not in METHODS:
-            method = OTHER
-        self._http_requests.add(method, endpoint, status)
-        self._http_duration.observe(seconds, method, endpoint)
-
-    def ttft(self, seconds: float) -> None:
-        """Count a time to first byte."""
-        self._ttft.observe(seconds)
-
-    def duration(self, seconds: float) -> None:
-        """Count an inference request's whole time."""
-        self._duration.observe(seconds)
 
     def upstream_error(self, kind: str) -> None:
         """Count a failed exchange, by `UpstreamError.kind`."""
@@ -149,7 +140,7 @@ class Metrics:
 class _Events(Collector):
     """The instruments that are fed by calls."""
 
-    def __init__(self, instruments: tuple[Tally | Buckets | Summary, ...]) -> None:
+    def __init__(self, instruments: tuple[Tally | Buckets, ...]) -> None:
         self._instruments = instruments
 
     def collect(self) -> Iterator[Metric]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from prometheus_client.registry import Collector
 
 from fd_router import __version__
-from fd_router._core import GAP_BOUNDS, HIT_BOUNDS
+from fd_router._core import GAP_BOUNDS, HIT_BOUNDS, QUANTILES
 from fd_router.metrics import families
-from fd_router.metrics.instruments import histogram, simple
+from fd_router.metrics.instruments import histogram, metric, simple
 from fd_router.types import ROLES
 
 if TYPE_CHECKING:
@@ -40,6 +40,13 @@ class SchedulerSource(Protocol):
 
     def sessions(self) -> tuple[int, int]:
         """Session stickiness: (hits, requests)."""
+
+
+class AccessSource(Protocol):
+    """What is read of `_core.AccessLog`."""
+
+    def snapshot(self) -> list[tuple[str, str, list[tuple[int, int]], float, list[float]]]:
+        """(method, endpoint, [(status, requests)], seconds, quantiles) of each series."""
 
 
 class RelaySource(Protocol):
@@ -100,6 +107,30 @@ def sessions(hits: int, total: int) -> Iterator[Metric]:
     """The two families of session stickiness."""
     yield one(families.CACHE_HITS, hits)
     yield one(families.CACHE_REQUESTS, total)
+
+
+class AccessCollector(Collector):
+    """HTTP requests."""
+
+    def __init__(self) -> None:
+        self.source: AccessSource | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One snapshot of what was asked and answered."""
+        series = self.source.snapshot() if self.source is not None else []
+        yield simple(
+            families.HTTP_REQUESTS,
+            [((row[0], row[1], status), count) for row in series for status, count in row[2]],
+        )
+        duration = families.HTTP_DURATION
+        found = metric(duration)
+        for method, endpoint, statuses, seconds, quantiles in series:
+            labels = {"method": method, "endpoint": endpoint}
+            for quantile, value in zip(QUANTILES, quantiles, strict=True):
+                found.add_sample(duration.name, {**labels, "quantile": str(quantile)}, value)
+            found.add_sample(f"{duration.name}_sum", labels, seconds)
+            found.add_sample(f"{duration.name}_count", labels, sum(count for _, count in statuses))
+        yield found
 
 
 class RelayCollector(Collector):

@@ -1,4 +1,4 @@
-//! Scheduling core: reads request bodies, counts load, remembers prefixes, applies policies.
+//! Scheduling core: reads request bodies, counts requests and load, remembers prefixes, applies policies.
 //!
 //! No `PyO3`, no I/O, no clock and no source of chance: time and seeds are arguments. Times are whole milliseconds
 //! on any clock that does not run backwards.
@@ -9,6 +9,7 @@
 //! - [`load`] counts what every worker has in hand; a [`load::Lease`] is one booked unit.
 //! - [`policy`] has one leaf file per policy.
 //! - [`scheduler`] ties them together: choosing and booking are one step.
+//! - [`stats`] and [`traffic`] count what is reported.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod policy;
 pub mod scan;
 pub mod scheduler;
 pub mod stats;
+pub mod traffic;
 pub mod tree;
 
 mod rng;

@@ -2,10 +2,12 @@
 //!
 //! No `PyO3`, no I/O and no clock: what a second looks like is an argument.
 //!
+//! - [`duration`] words time spans.
 //! - [`layout`] turns tags and a message into a line.
 //! - [`queue`] holds lines until they are taken.
 
 #![forbid(unsafe_code)]
 
+pub mod duration;
 pub mod layout;
 pub mod queue;

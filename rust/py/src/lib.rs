@@ -2,6 +2,7 @@
 //!
 //! The contract, with units and errors, is `python/fd_router/_core.pyi`; this crate only converts.
 
+mod access;
 mod journal;
 mod relay;
 mod request;
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     journal::register(module)?;
+    access::register(module)?;
     request::register(module)?;
     scheduler::register(module)?;
     relay::register(module)?;

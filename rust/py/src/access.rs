@@ -1,0 +1,96 @@
+//! Binding of the access log: one line and one count for every HTTP request.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fd_router_core::traffic::{QUANTILES, Series, Traffic};
+use fd_router_journal::duration::GoDuration;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::journal::{Journal, Level, Lines};
+
+/// What is told of every HTTP request.
+#[pyclass(frozen, module = "fd_router._core")]
+struct AccessLog {
+    lines: Arc<Lines>,
+    traffic: Traffic,
+    /// The zero of the counts' clock.
+    start: Instant,
+}
+
+impl AccessLog {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[pymethods]
+impl AccessLog {
+    #[new]
+    fn new(journal: &Bound<'_, Journal>, methods: Vec<String>, endpoints: Vec<String>) -> Self {
+        Self {
+            lines: Arc::clone(&journal.get().0),
+            traffic: Traffic::new(methods, endpoints),
+            start: Instant::now(),
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one request's facts, passed as they are"
+    )]
+    fn note(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        path: &str,
+        query: &[u8],
+        status: u16,
+        seconds: f64,
+        peer: &str,
+        tags: &str,
+    ) {
+        self.traffic.note(method, path, status, seconds, self.now());
+        if self.lines.shows(Level::Info) {
+            let target = target(path, query);
+            let duration = GoDuration::from_secs(seconds);
+            let message = format!("[{method}] {target} HTTP/1.1 {status} {duration} {peer}");
+            self.lines.put(py, Level::Info, tags, &message);
+        }
+    }
+
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let series = py.detach(|| self.traffic.snapshot(self.now()));
+        series
+            .into_iter()
+            .map(
+                |Series {
+                     method,
+                     endpoint,
+                     statuses,
+                     seconds,
+                     quantiles,
+                 }| {
+                    (method, endpoint, statuses, seconds, quantiles).into_pyobject(py)
+                },
+            )
+            .collect()
+    }
+}
+
+/// The path with its query; a space in a decoded path is encoded again, so that the target stays one word.
+fn target(path: &str, query: &[u8]) -> String {
+    let mut target = path.replace(' ', "%20");
+    if !query.is_empty() {
+        target.push('?');
+        target.extend(query.iter().copied().map(char::from));
+    }
+    target
+}
+
+/// Adds this part's class to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("QUANTILES", PyTuple::new(module.py(), QUANTILES)?)?;
+    module.add_class::<AccessLog>()
+}
