@@ -42,7 +42,11 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (built,) = folder.iterdir()
     with tarfile.open(built) as archive:
         archive.extractall(folder, filter="data")
-    return folder / f"fd_router-{__version__}"
+    unpacked = folder / f"fd_router-{__version__}"
+    # The archive's times are old: cargo would take what it built of an earlier state for this one.
+    for source in unpacked.rglob("*.rs"):
+        source.touch()
+    return unpacked
 
 
 def maturin(*arguments: str) -> None:
