@@ -100,16 +100,7 @@ class Admission:
 
     async def _passes_gate(self, url: str) -> bool:
         try:
-            return await asyncio.wait_for(self._probe(url), GATE_TIMEOUT)
+            verdict = self._prober.verdict(url, self._fleet.gate(url))
+            return await asyncio.wait_for(verdict, GATE_TIMEOUT)
         except asyncio.TimeoutError:
             return False
-
-    async def _probe(self, url: str) -> bool:
-        trial = self._fleet.gate(url)
-        while True:
-            probe = await self._prober.probe(url)
-            if probe.error is not None:
-                self._log.error(messages.probe_failed(probe.target, probe.error))
-            verdict = trial.record(probe.well, probe.seconds)
-            if verdict is not None:
-                return verdict

@@ -5,8 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import httpx
+
+from fd_router.logs import messages
+
+if TYPE_CHECKING:
+    from fd_router.health_state import Trial
+    from fd_router.logs import Log
+    from fd_router.metrics import Metrics
 
 CONCURRENCY = 128
 """Probes at once; more wait their turn, which does not count into their timeout."""
@@ -14,23 +22,23 @@ CONCURRENCY = 128
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The outcome of one probe of `target`, which took `seconds`.
+    """The outcome of one probe, which took `seconds`."""
 
-    `error` says why there was no answer; an answer with a status other than 200 has none.
-    """
-
-    target: str
     seconds: float
     well: bool
-    error: str | None = None
 
 
 class Prober:
-    """Asks `GET <url><endpoint>`; well means status 200 within the timeout, whole body included."""
+    """Asks `GET <url><endpoint>`; well means status 200 within the timeout, whole body included.
 
-    def __init__(self, endpoint: str, timeout_secs: float) -> None:
+    Every probe is counted, and one without an answer is logged.
+    """
+
+    def __init__(self, endpoint: str, timeout_secs: float, log: Log, metrics: Metrics) -> None:
         self._endpoint = endpoint
         self._timeout = timeout_secs
+        self._log = log
+        self._metrics = metrics
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._client = httpx.AsyncClient(
             timeout=None,  # one limit over the whole probe, below
@@ -39,13 +47,28 @@ class Prober:
             limits=httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=0),
         )
 
-    async def probe(self, url: str) -> Probe:
-        """Probe once, on a connection of its own: a kept one would say nothing of the listener."""
+    async def probe(self, url: str, *, quiet: bool = False) -> Probe:
+        """Probe once, on a connection of its own: a kept one would say nothing of the listener.
+
+        `quiet` keeps a failure out of the log.
+        """
         target = url + self._endpoint
         async with self._slots:
             start = time.monotonic()
             well, error = await self._ask(target)
-            return Probe(target, time.monotonic() - start, well, error)
+            seconds = time.monotonic() - start
+        self._metrics.probe(well)
+        if error is not None and not quiet:
+            self._log.error(messages.probe_failed(target, error))
+        return Probe(seconds, well)
+
+    async def verdict(self, url: str, trial: Trial, *, quiet: bool = False) -> bool:
+        """Probe until the trial has its verdict: whether the engine is well."""
+        while True:
+            probe = await self.probe(url, quiet=quiet)
+            verdict = trial.record(probe.well, probe.seconds)
+            if verdict is not None:
+                return verdict
 
     async def _ask(self, target: str) -> tuple[bool, str | None]:
         try:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from fd_router.health import Prober
     from fd_router.health_state import Trial
     from fd_router.logs import Log
-    from fd_router.metrics import Metrics
     from fd_router.types import Instance
 
 
@@ -29,14 +28,12 @@ class Monitor:
         scheduler: Scheduler,
         prober: Prober,
         log: Log,
-        metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         self._fleet = fleet
         self._scheduler = scheduler
         self._prober = prober
         self._log = log
-        self._metrics = metrics
         self._clock = clock
 
     async def round(self, late: float) -> None:
@@ -56,15 +53,8 @@ class Monitor:
 
     async def _verdict(self, url: str, trial: Trial) -> tuple[str, bool, bool]:
         served = url in self._fleet.registry
-        while True:
-            probe = await self._prober.probe(url)
-            self._metrics.probe(probe.well)
-            # A worker on probation fails each round; its loss has been logged, once.
-            if probe.error is not None and served:
-                self._log.error(messages.probe_failed(probe.target, probe.error))
-            healthy = trial.record(probe.well, probe.seconds)
-            if healthy is not None:
-                return url, served, healthy
+        # A worker on probation fails each round; its loss has been logged, once.
+        return url, served, await self._prober.verdict(url, trial, quiet=not served)
 
     async def report(self) -> None:
         """Probe every prefill and decode worker once and log what they say; nobody is removed."""
@@ -73,9 +63,6 @@ class Monitor:
 
     async def _report(self, instance: Instance) -> None:
         probe = await self._prober.probe(instance.url)
-        self._metrics.probe(probe.well)
-        if probe.error is not None:
-            self._log.error(messages.probe_failed(probe.target, probe.error))
         if probe.well:
             self._log.info(messages.server_healthy(instance.url))
         else:

@@ -58,7 +58,7 @@ class Service:
         metrics.bind(scheduler, access, upstream.relay, log)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
-        self._prober = Prober(manager.health_check_endpoint, manager.health_check_timeout_secs)
+        self._prober = Prober(manager.health_check_endpoint, manager.health_check_timeout_secs, log, metrics)
         self._api = EngineApi(manager.health_check_timeout_secs)
         self._tokenizer = (
             Tokenizer(settings.tokenizer_url, settings.tokenizer_timeout_secs)
@@ -72,9 +72,7 @@ class Service:
         )
         clock = time.monotonic
         fleet = Fleet(config, registry, log, metrics)
-        self._monitor = Monitor(
-            fleet, scheduler=scheduler, prober=self._prober, log=log, metrics=metrics, clock=clock
-        )
+        self._monitor = Monitor(fleet, scheduler=scheduler, prober=self._prober, log=log, clock=clock)
         self._admission = Admission(
             fleet, self._prober, self._remote_load, log, clock, splitwise=config.server.splitwise
         )
