@@ -284,6 +284,10 @@ class Head:
     def body(self) -> bytes | None:
         """The whole body when it ended within `collect_limit` and collection was asked for, else None: `forward` it."""
 
+    @property
+    def event_stream(self) -> bool:
+        """Whether the answer is made of server-sent events."""
+
 @final
 class End:
     """How a forwarded or discarded body went."""
@@ -296,7 +300,11 @@ class End:
 
 @final
 class Exchange:
-    """One request to a worker and its answer. Dropping it cancels what is under way."""
+    """One request to a worker and its answer.
+
+    `cancel` and dropping it end what is under way. Cancelling a future of it, as a cancelled `await` does, gives up
+    waiting and no more: the exchange goes on until it is cancelled or dropped.
+    """
 
     @property
     def head(self) -> Future[Head]:
@@ -306,12 +314,14 @@ class Exchange:
         self,
         send: _Send,
         on_first: Callable[[], None] | None = None,
-        start: MutableMapping[str, Any] | None = None,
+        head: Head | None = None,
+        extra: Headers | None = None,
     ) -> Future[End]:
         """Hand the body to ASGI's `send` as it arrives; call once, after the head.
 
-        `start`, an `http.response.start` message, goes out just before the first body message: until a byte of the
-        body is there the client has seen nothing, and the request may still be served elsewhere (see `started`).
+        With a `head` the answer begins with its status and headers and the `extra` ones. They go out just before the
+        first body message: until a byte of the body is there the client has seen nothing, and the request may still be
+        served elsewhere (see `started`).
         `on_first` is called once, in the loop's thread, when the first bytes are handed over (or at the end of an
         empty body). When the body is whole, the final `more_body: False` message is sent and the future resolves.
         When the upstream fails nothing more is sent and the future raises `UpstreamError`: the caller ends the answer.
@@ -320,6 +330,13 @@ class Exchange:
     @property
     def started(self) -> bool:
         """Whether `forward` has sent anything to the client."""
+
+    def answer(self, send: _Send, head: Head, extra: Headers | None = None) -> Awaitable[object] | None:
+        """Hand a collected answer, with `extra` headers, to ASGI's `send`.
+
+        Returns what is to be awaited, or None when the server took all of it at once. Raises `RuntimeError` for a
+        `head` without a body, and whatever `send` raises.
+        """
 
     def discard(self, on_first: Callable[[], None] | None = None) -> Future[End]:
         """Read the body to its end and drop it."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fd_router.downstream import Client
     from fd_router.logs import Log
     from fd_router.metrics import Metrics
-    from fd_router.types import Headers
 
 
 class Delivery:
@@ -41,30 +40,30 @@ class Delivery:
         without an end, for which the server cuts the connection as the request's coroutine returns. Raises
         `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
         """
-        headers = head.headers + client.extra if client.extra else head.headers
+        client.status = head.status
         if head.body is not None:
             if on_first is not None:
                 on_first()
-            await client.answer(head.status, head.body, headers)
-            return True
-        try:
-            await exchange.forward(client.send, on_first, client.start_message(head.status, headers))
-        except UpstreamError as error:
-            await self._broken(client, exchange, headers, error)
-            return False
+            pending = exchange.answer(client.send, head, client.extra)
+            if pending is not None:
+                await pending
+        else:
+            try:
+                await exchange.forward(client.send, on_first, head, client.extra)
+            except UpstreamError as error:
+                await self._broken(client, exchange, head, error)
+                return False
         client.answered()
         return True
 
-    async def _broken(
-        self, client: Client, exchange: Exchange, headers: Headers, error: UpstreamError
-    ) -> None:
+    async def _broken(self, client: Client, exchange: Exchange, head: Head, error: UpstreamError) -> None:
         if client.gone:
             raise ClientGoneError("answer" if exchange.started else "waiting") from error
         if not exchange.started:
             raise error
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.scanner_error(error), client.tags)
-        if is_event_stream(headers):
+        if head.event_stream:
             await client.finish(frame_boundary(exchange.tail) + error_event(error))
 
 
@@ -83,11 +82,6 @@ class FirstByte:
         self._metrics.ttft(time.perf_counter() - self._start)
         if self._action is not None:
             self._action()
-
-
-def is_event_stream(headers: Headers) -> bool:
-    """Whether the answer is made of server-sent events."""
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
 
 
 def frame_boundary(tail: bytes) -> bytes:

@@ -152,7 +152,7 @@ impl Relay {
             },
             link,
         );
-        Exchange::new(py, exchange, head)
+        Ok(Exchange::new(exchange, head))
     }
 
     /// The counters.

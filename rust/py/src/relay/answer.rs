@@ -1,8 +1,9 @@
 //! What the futures of an exchange resolve to.
 
 use fd_router_relay::Head as UpstreamHead;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 /// The head of an upstream answer.
 #[pyclass(frozen, module = "fd_router._core")]
@@ -18,6 +19,28 @@ impl Head {
             .take()
             .map(|body| PyBytes::new(py, &body).unbind());
         Self { head, body }
+    }
+
+    /// The message that begins an answer with this head and `extra` headers.
+    pub(super) fn start_message<'py>(
+        &self,
+        py: Python<'py>,
+        extra: Option<&Bound<'py, PyList>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let headers = self.headers(py)?;
+        for pair in extra.into_iter().flatten() {
+            headers.append(pair)?;
+        }
+        let message = PyDict::new(py);
+        message.set_item(intern!(py, "type"), intern!(py, "http.response.start"))?;
+        message.set_item(intern!(py, "status"), self.status())?;
+        message.set_item(intern!(py, "headers"), headers)?;
+        Ok(message)
+    }
+
+    /// The collected body.
+    pub(super) fn whole<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyBytes>> {
+        self.body.as_ref().map(|body| body.bind(py))
     }
 }
 
@@ -44,6 +67,27 @@ impl Head {
     fn body(&self, py: Python<'_>) -> Option<Py<PyBytes>> {
         self.body.as_ref().map(|body| body.clone_ref(py))
     }
+
+    /// Whether the answer is made of server-sent events.
+    #[getter]
+    fn event_stream(&self) -> bool {
+        self.head.headers().any(|(name, value)| {
+            name == "content-type" && value.as_bytes().starts_with(b"text/event-stream")
+        })
+    }
+}
+
+/// A message that hands over bytes of a body.
+pub(super) fn body_message<'py>(
+    body: &Bound<'py, PyBytes>,
+    more_body: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = body.py();
+    let message = PyDict::new(py);
+    message.set_item(intern!(py, "type"), intern!(py, "http.response.body"))?;
+    message.set_item(intern!(py, "body"), body)?;
+    message.set_item(intern!(py, "more_body"), more_body)?;
+    Ok(message)
 }
 
 /// How a forwarded or discarded body went.

@@ -1,4 +1,4 @@
-//! The relay's dealings with asyncio: futures made, resolved and watched.
+//! The relay's dealings with asyncio: futures made and resolved, messages sent and waited for.
 
 use std::sync::OnceLock;
 
@@ -34,11 +34,16 @@ impl Border {
         self.create_future.call0(py)
     }
 
-    /// What to wait for after a call of `send`: None when it is done, else something with `add_done_callback`.
-    pub(super) fn pending<'py>(
+    /// Calls ASGI's `send`. Returns what to wait for: None when it is done, else something with `add_done_callback`.
+    pub(super) fn send<'py>(
         &self,
-        sent: Bound<'py, PyAny>,
+        send: &Bound<'py, PyAny>,
+        message: Bound<'py, PyDict>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        send.call1((message,)).and_then(|sent| self.pending(sent))
+    }
+
+    fn pending<'py>(&self, sent: Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = sent.py();
         let class = sent.get_type();
         if self
@@ -68,12 +73,16 @@ impl Border {
 /// Gives a future its result. One that is done, because it was cancelled, stays as it is.
 pub(super) fn resolve(future: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
-    if future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        return Ok(());
+    match future.call_method1(intern!(py, "set_result"), (value,)) {
+        Err(_) if is_done(future)? => Ok(()),
+        set => set.map(drop),
     }
+}
+
+fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
     future
-        .call_method1(intern!(py, "set_result"), (value,))
-        .map(drop)
+        .call_method0(intern!(future.py(), "done"))?
+        .is_truthy()
 }
 
 /// Gives a future the exception of a failure.
@@ -84,7 +93,7 @@ pub(super) fn reject(future: &Bound<'_, PyAny>, failure: &Failure) -> PyResult<(
 /// Gives a future an exception.
 pub(super) fn raise(future: &Bound<'_, PyAny>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
-    if future.call_method0(intern!(py, "done"))?.is_truthy()? {
+    if is_done(future)? {
         return Ok(());
     }
     if exception.is_instance_of::<CancelledError>() {

@@ -1,4 +1,4 @@
-//! The handle that Python holds of an exchange, and the callbacks that refer to it.
+//! The handle that Python holds of an exchange, and the callback that refers to it.
 
 use std::sync::Arc;
 
@@ -6,9 +6,10 @@ use fd_router_relay::Exchange as Upstream;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 
-use super::link::Link;
+use super::answer::{Head, body_message};
+use super::link::{Link, Start};
 use super::pump;
 
 /// One request to a worker and its answer. Dropping it cancels what is under way.
@@ -19,37 +20,21 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(
-        py: Python<'_>,
-        upstream: Arc<Upstream<Link>>,
-        head: Py<PyAny>,
-    ) -> PyResult<Self> {
-        let watch = Py::new(py, Watch(Arc::clone(&upstream)))?;
-        head.call_method1(py, intern!(py, "add_done_callback"), (watch.clone_ref(py),))?;
-        upstream.side.set_watch(watch);
-        Ok(Self { upstream, head })
+    pub(super) fn new(upstream: Arc<Upstream<Link>>, head: Py<PyAny>) -> Self {
+        Self { upstream, head }
     }
 
     fn attach(
         &self,
         py: Python<'_>,
         send: Option<Py<PyAny>>,
-        start: Option<Py<PyAny>>,
+        start: Option<Start>,
         on_first: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let link = &self.upstream.side;
         let end = link.border.create_future(py)?;
-        let Some(watch) = link.watch(py) else {
-            return Err(PyRuntimeError::new_err(
-                "the exchange has no body left: it was collected, or has failed",
-            ));
-        };
-        end.call_method1(py, intern!(py, "add_done_callback"), (watch,))?;
-        if !link.attach(send, start, on_first, end.clone_ref(py)) {
-            return Err(PyRuntimeError::new_err(
-                "forward or discard was called before",
-            ));
-        }
+        link.attach(send, start, on_first, end.clone_ref(py))
+            .map_err(PyRuntimeError::new_err)?;
         pump::pump(py, &self.upstream);
         Ok(end)
     }
@@ -64,15 +49,37 @@ impl Exchange {
     }
 
     /// Hand the body to ASGI's `send` as it arrives; call once, after the head.
-    #[pyo3(signature = (send, on_first = None, start = None))]
+    #[pyo3(signature = (send, on_first = None, head = None, extra = None))]
     fn forward(
         &self,
         py: Python<'_>,
         send: Py<PyAny>,
         on_first: Option<Py<PyAny>>,
-        start: Option<Py<PyAny>>,
+        head: Option<Py<Head>>,
+        extra: Option<Py<PyList>>,
     ) -> PyResult<Py<PyAny>> {
+        let start = head.map(|head| Start { head, extra });
         self.attach(py, Some(send), start, on_first)
+    }
+
+    /// Hand a collected answer to ASGI's `send`.
+    #[pyo3(signature = (send, head, extra = None))]
+    fn answer<'py>(
+        &self,
+        send: &Bound<'py, PyAny>,
+        head: &Bound<'py, Head>,
+        extra: Option<&Bound<'py, PyList>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = send.py();
+        let head = head.get();
+        let Some(body) = head.whole(py) else {
+            return Err(PyRuntimeError::new_err(
+                "the answer was not collected: forward it",
+            ));
+        };
+        let border = &self.upstream.side.border;
+        border.send(send, head.start_message(py, extra)?)?;
+        border.send(send, body_message(body, false)?)
     }
 
     /// Whether `forward` has sent anything to the client.
@@ -102,24 +109,6 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.upstream.cancel();
-        self.upstream.side.forget();
-    }
-}
-
-/// Done callback of an exchange's futures: one that was cancelled ends the exchange.
-#[pyclass(frozen, module = "fd_router._core")]
-pub(super) struct Watch(Arc<Upstream<Link>>);
-
-#[pymethods]
-impl Watch {
-    fn __call__(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
-        if future
-            .call_method0(intern!(future.py(), "cancelled"))?
-            .is_truthy()?
-        {
-            self.0.cancel();
-        }
-        Ok(())
     }
 }
 

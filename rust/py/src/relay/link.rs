@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fd_router_relay::{Bytes, Exchange as Upstream, Failure};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
+use super::answer::Head;
 use super::border::Border;
-use super::exchange::Watch;
 
 /// Bytes in one call of `send`. granian keeps four of them for a client that does not read, and one pending.
 pub(super) const SEND_LIMIT: usize = 32 * 1024;
@@ -24,11 +25,11 @@ pub(super) struct Link {
 struct State {
     /// The future of the head, until it is resolved.
     head: Option<Py<PyAny>>,
-    /// Cancels the exchange when a future of it is cancelled. Refers to the exchange: dropped when nothing waits.
-    watch: Option<Py<Watch>>,
     /// Keeps the request's bytes until the head is there, so that Python memory is given back by this thread.
     body: Option<Bytes>,
     sink: Option<Sink>,
+    /// No body can be handed over any more.
+    over: bool,
     tail: Tail,
     bytes: u64,
     /// Something was sent to the receiver.
@@ -39,14 +40,21 @@ struct State {
 struct Sink {
     /// ASGI's `send`; None discards.
     send: Option<Py<PyAny>>,
-    /// The message that begins the answer, until the first bytes go out.
-    start: Option<Py<PyAny>>,
+    /// What begins the answer, until the first bytes go out.
+    start: Option<Start>,
     on_first: Option<Py<PyAny>>,
     end: Py<PyAny>,
     /// A `send` is under way: nothing more is handed over.
     busy: bool,
     /// How the body ended, once all of it was handed over.
     outcome: Option<Result<(), Failure>>,
+}
+
+/// What the message is made of that begins an answer.
+pub(super) struct Start {
+    pub(super) head: Py<Head>,
+    /// Headers that go out with those of the head.
+    pub(super) extra: Option<Py<PyList>>,
 }
 
 /// The last bytes that were handed over.
@@ -80,7 +88,7 @@ impl Tail {
 pub(super) struct Turn {
     pub(super) send: Option<Py<PyAny>>,
     /// To be sent before the bytes, as these are the first.
-    pub(super) start: Option<Py<PyAny>>,
+    pub(super) start: Option<Start>,
     /// To be called, as these are the first bytes.
     pub(super) on_first: Option<Py<PyAny>>,
     pub(super) bytes: Vec<u8>,
@@ -90,7 +98,6 @@ pub(super) struct Turn {
 /// A body that is through.
 pub(super) struct Settled {
     pub(super) end: Py<PyAny>,
-    pub(super) watch: Option<Py<Watch>>,
     pub(super) outcome: Result<(), Failure>,
     pub(super) bytes: u64,
 }
@@ -108,36 +115,35 @@ impl Link {
         }
     }
 
-    pub(super) fn set_watch(&self, watch: Py<Watch>) {
-        self.state().watch = Some(watch);
-    }
-
-    pub(super) fn watch(&self, py: Python<'_>) -> Option<Py<Watch>> {
-        self.state().watch.as_ref().map(|watch| watch.clone_ref(py))
-    }
-
     /// Whether the head's future waits.
     pub(super) fn wants_head(&self) -> bool {
         self.state().head.is_some()
     }
 
-    /// Takes the head's future, with what was kept for the time until now.
-    pub(super) fn take_head(&self) -> (Option<Py<PyAny>>, Option<Bytes>) {
+    /// Takes the head's future, with what was kept for the time until now; `over` tells that no body follows.
+    pub(super) fn take_head(&self, over: bool) -> (Option<Py<PyAny>>, Option<Bytes>) {
         let mut state = self.state();
+        // A receiver that is attached already waits for the end.
+        state.over |= over && state.sink.is_none();
         (state.head.take(), state.body.take())
     }
 
-    /// Attaches the receiver of the body; false if there is one.
+    /// Attaches the receiver of the body, or says why there is nothing to receive.
     pub(super) fn attach(
         &self,
         send: Option<Py<PyAny>>,
-        start: Option<Py<PyAny>>,
+        start: Option<Start>,
         on_first: Option<Py<PyAny>>,
         end: Py<PyAny>,
-    ) -> bool {
+    ) -> Result<(), &'static str> {
         let mut state = self.state();
+        if state.over {
+            return Err(
+                "the exchange has no body left: it was collected, handed over, or has failed",
+            );
+        }
         if state.sink.is_some() {
-            return false;
+            return Err("forward or discard was called before");
         }
         state.sink = Some(Sink {
             send,
@@ -147,7 +153,7 @@ impl Link {
             busy: false,
             outcome: None,
         });
-        true
+        Ok(())
     }
 
     /// Starts a turn if there is anything to hand over and the receiver is free.
@@ -201,18 +207,6 @@ impl Link {
         self.state().settle(outcome)
     }
 
-    /// Drops what nobody waits for any more.
-    pub(super) fn forget(&self) {
-        let watch = {
-            let mut state = self.state();
-            if state.head.is_some() || state.sink.is_some() {
-                return;
-            }
-            state.watch.take()
-        };
-        drop(watch);
-    }
-
     /// Whether the receiver of `forward` was sent anything.
     pub(super) fn started(&self) -> bool {
         self.state().started
@@ -230,9 +224,9 @@ impl Link {
 impl State {
     fn settle(&mut self, outcome: Result<(), Failure>) -> Option<Settled> {
         let sink = self.sink.take()?;
+        self.over = true;
         Some(Settled {
             end: sink.end,
-            watch: self.watch.take(),
             outcome,
             bytes: self.bytes,
         })

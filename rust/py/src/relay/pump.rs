@@ -8,9 +8,9 @@ use std::sync::Arc;
 use fd_router_relay::{Exchange as Upstream, Failure};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyBytes;
 
-use super::answer::{End, Head};
+use super::answer::{End, Head, body_message};
 use super::border::{raise, reject, resolve};
 use super::exchange::Resume;
 use super::link::{Link, SEND_LIMIT, Settled, Turn};
@@ -50,26 +50,14 @@ fn deliver_head(
     outcome: Result<fd_router_relay::Head, Failure>,
 ) -> PyResult<()> {
     let link = &exchange.side;
-    let (future, _request) = link.take_head();
+    let over = outcome.as_ref().map_or(true, |head| head.body.is_some());
+    let (future, _request) = link.take_head(over);
     let Some(future) = future else { return Ok(()) };
     let future = future.into_bound(py);
     match outcome {
-        Ok(head) => {
-            let whole = head.body.is_some();
-            if let Some(watch) = link.watch(py) {
-                future.call_method1(intern!(py, "remove_done_callback"), (watch,))?;
-            }
-            resolve(&future, Bound::new(py, Head::new(py, head))?.as_any())?;
-            if whole {
-                link.forget();
-            }
-        }
-        Err(failure) => {
-            reject(&future, &failure)?;
-            link.forget();
-        }
+        Ok(head) => resolve(&future, Bound::new(py, Head::new(py, head))?.as_any()),
+        Err(failure) => reject(&future, &failure),
     }
-    Ok(())
 }
 
 fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyResult<()> {
@@ -84,20 +72,16 @@ fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyRe
     let whole = matches!(outcome, Some(Ok(())));
     if let (Some(send), Some(start)) = (&send, start) {
         // Not waited for: a server that takes its time takes its messages in order all the same.
-        if let Err(error) = send
-            .bind(py)
-            .call1((start,))
-            .and_then(|sent| link.border.pending(sent))
-        {
+        let extra = start.extra.as_ref().map(|extra| extra.bind(py));
+        let message = start.head.get().start_message(py, extra);
+        if let Err(error) = message.and_then(|message| link.border.send(send.bind(py), message)) {
             return fail(py, exchange, error);
         }
     }
     let sent = match send {
         Some(send) if whole || !bytes.is_empty() => {
-            let message = message(py, &bytes, !whole)?;
-            send.bind(py)
-                .call1((message,))
-                .and_then(|sent| link.border.pending(sent))
+            let message = body_message(&PyBytes::new(py, &bytes), !whole)?;
+            link.border.send(send.bind(py), message)
         }
         _ => Ok(None),
     };
@@ -140,7 +124,6 @@ fn finish(
 ) -> PyResult<()> {
     let Some(Settled {
         end,
-        watch,
         outcome,
         bytes,
     }) = settled
@@ -150,31 +133,11 @@ fn finish(
     let end = end.into_bound(py);
     match outcome {
         Ok(()) => {
-            if let Some(watch) = watch {
-                end.call_method1(intern!(py, "remove_done_callback"), (watch,))?;
-            }
-            resolve(
-                &end,
-                Bound::new(
-                    py,
-                    End {
-                        bytes,
-                        chunks: exchange.chunks(),
-                    },
-                )?
-                .as_any(),
-            )
+            let chunks = exchange.chunks();
+            resolve(&end, Bound::new(py, End { bytes, chunks })?.as_any())
         }
         Err(failure) => reject(&end, &failure),
     }
-}
-
-fn message<'py>(py: Python<'py>, body: &[u8], more_body: bool) -> PyResult<Bound<'py, PyDict>> {
-    let message = PyDict::new(py);
-    message.set_item(intern!(py, "type"), intern!(py, "http.response.body"))?;
-    message.set_item(intern!(py, "body"), PyBytes::new(py, body))?;
-    message.set_item(intern!(py, "more_body"), more_body)?;
-    Ok(message)
 }
 
 /// An error with no place to go.
