@@ -408,6 +408,9 @@ class Relay:
     ) -> Exchange:
         """Start an exchange with `url`. Hop-by-hop `headers`, `host`, `content-length` and `expect` are dropped.
 
+        The request goes out at the end of the loop's turn, with the others of that turn: one system call for all. For
+        that `send` is to be called in the loop's thread.
+
         `collect` holds an answer back until it is whole, up to `collect_limit`, so that head and body cross once.
         Raises `ValueError` for a url or header that HTTP cannot carry.
         """

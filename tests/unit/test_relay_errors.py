@@ -133,6 +133,7 @@ def test_a_worker_that_answers_before_it_has_read_the_request(raw_worker):
 
     async def run(relay):
         exchange = relay.send(url, [], b"x" * 20_000_000)
+        await asyncio.sleep(0)
         connection, _ = listener.accept()
         # The head: an answer to a connection that nothing was asked on yet is no answer.
         assert connection.recv(16).startswith(b"POST / ")

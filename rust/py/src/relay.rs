@@ -43,8 +43,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// The upstream leg: a pool of connections on its own threads, and one queue of completions.
 #[pyclass(frozen, module = "fd_router._core")]
 struct Relay {
-    upstream: fd_router_relay::Relay<Link>,
+    upstream: Arc<fd_router_relay::Relay<Link>>,
     border: Arc<Border>,
+    call_soon: Py<PyAny>,
+    flush: Py<Flush>,
     /// Kept between calls of `drain` for its capacity.
     batch: Mutex<Vec<Arc<Upstream<Link>>>>,
 }
@@ -97,7 +99,10 @@ impl Relay {
         let upstream = fd_router_relay::Relay::new(config).map_err(|error| {
             PyOSError::new_err(format!("relay: cannot start its threads: {error}"))
         })?;
+        let upstream = Arc::new(upstream);
         Ok(Self {
+            call_soon: r#loop.getattr("call_soon")?.unbind(),
+            flush: Py::new(r#loop.py(), Flush(Arc::clone(&upstream)))?,
             upstream,
             border: Arc::new(Border::new(r#loop)?),
             batch: Mutex::default(),
@@ -142,7 +147,7 @@ impl Relay {
         let body = Bytes::from_owner(PyBackedBytes::from(body));
         let head = self.border.create_future(py)?;
         let link = Link::new(Arc::clone(&self.border), head.clone_ref(py), body.clone());
-        let exchange = self.upstream.start(
+        let (exchange, first) = self.upstream.gather(
             Order {
                 method,
                 target,
@@ -152,7 +157,12 @@ impl Relay {
             },
             link,
         );
-        Ok(Exchange::new(exchange, head))
+        let exchange = Exchange::new(exchange, head);
+        if first {
+            // What else the loop's turn has to send goes with it.
+            self.call_soon.call1(py, (&self.flush,))?;
+        }
+        Ok(exchange)
     }
 
     /// The counters.
@@ -169,6 +179,17 @@ impl Relay {
         for exchange in batch {
             pump::pump(py, &exchange);
         }
+    }
+}
+
+/// Callback that ends a turn of the loop: sends what was gathered.
+#[pyclass(frozen, module = "fd_router._core")]
+struct Flush(Arc<fd_router_relay::Relay<Link>>);
+
+#[pymethods]
+impl Flush {
+    fn __call__(&self) {
+        self.0.flush();
     }
 }
 

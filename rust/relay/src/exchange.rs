@@ -148,8 +148,12 @@ impl<S> Exchange<S> {
         self.queued.store(false, Ordering::SeqCst);
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state().end.is_some()
+    }
+
     pub(crate) fn set_task(&self, task: AbortHandle) {
-        if self.state().end.is_some() {
+        if self.has_ended() {
             task.abort();
         }
         let _ = self.task.set(task);

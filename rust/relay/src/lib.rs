@@ -17,6 +17,7 @@ mod error;
 mod exchange;
 mod headers;
 mod io;
+mod orders;
 mod pool;
 mod queue;
 mod quiet;

@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::Config;
-use crate::error::{Failure, Kind};
 use crate::exchange::Exchange;
 use crate::headers::RequestHeaders;
+use crate::orders::{Job, Orders};
 use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::request::Outgoing;
 use crate::stats::{Snapshot, Stats};
-use crate::stream::{Guard, run};
+use crate::stream::Guard;
 use crate::target::{Target, UrlError};
 use crate::tls::Tls;
 
@@ -55,7 +55,7 @@ pub struct Order {
 pub struct Relay<S> {
     core: Arc<Core>,
     queue: Arc<Queue<Arc<Exchange<S>>>>,
-    handle: Handle,
+    orders: Orders<S>,
     running: Mutex<Option<Running>>,
 }
 
@@ -70,7 +70,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
     pub fn new(config: Config) -> io::Result<Self> {
         let queue: Arc<Queue<Arc<Exchange<S>>>> = Arc::new(Queue::new()?);
         let runtime = runtime(config.threads, Arc::clone(&queue))?;
-        let handle = runtime.handle().clone();
+        let orders = Orders::new(runtime.handle().clone());
         let core = Arc::new(Core {
             pool: Pool::new(config.max_idle_per_worker, config.keep_alive),
             tls: Tls::default(),
@@ -90,7 +90,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
         Ok(Self {
             core,
             queue,
-            handle,
+            orders,
             running: Mutex::new(Some(Running { thread, stop })),
         })
     }
@@ -105,29 +105,35 @@ impl<S: Send + Sync + 'static> Relay<S> {
         self.core.pool.target(url)
     }
 
-    /// Starts an exchange. It ends in every case; after [`Relay::close`] at once.
+    /// Starts an exchange at once. It ends in every case; after [`Relay::close`] without being sent.
     pub fn start(&self, order: Order, side: S) -> Arc<Exchange<S>> {
+        let (exchange, _) = self.gather(order, side);
+        self.flush();
+        exchange
+    }
+
+    /// Like [`Relay::start`], but may wait for [`Relay::flush`], which must follow if the second value is true.
+    pub fn gather(&self, order: Order, side: S) -> (Arc<Exchange<S>>, bool) {
         let exchange = Exchange::new(side, Arc::clone(&self.queue));
-        if self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
-        {
-            exchange.finish(Err(Failure::new(Kind::Closed, "the relay was shut down")));
-            self.queue.announce();
-            return exchange;
-        }
-        let guard = Guard::new(Arc::clone(&exchange), Arc::clone(&self.core));
         let outgoing = Outgoing {
             method: order.method,
             target: order.target,
             headers: order.headers.finish(),
             body: order.body,
         };
-        let task = self.handle.spawn(run(guard, outgoing, order.collect));
-        exchange.set_task(task.abort_handle());
-        exchange
+        let first = self.orders.push(Job {
+            exchange: Arc::clone(&exchange),
+            guard: Guard::new(Arc::clone(&exchange), Arc::clone(&self.core)),
+            outgoing,
+            collect: order.collect,
+        });
+        self.queue.announce();
+        (exchange, first)
+    }
+
+    /// Sends what was gathered.
+    pub fn flush(&self) {
+        self.orders.flush();
     }
 
     /// Moves up to `limit` exchanges with news to `batch`; the descriptor stays readable while more wait.
@@ -151,6 +157,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.orders.close();
         if let Some(Running { thread, stop }) = running {
             let _ = stop.send(());
             // A panic of that thread was reported when it happened.

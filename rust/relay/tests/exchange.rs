@@ -275,3 +275,42 @@ fn an_idle_limit_counts_from_the_last_chunk() {
     let (bytes, end) = body(&relay, &exchange);
     assert_eq!((bytes.len(), end.unwrap_err().kind), (5, Kind::IdleTimeout));
 }
+
+#[test]
+fn gathered_orders_go_when_they_are_flushed_or_many() {
+    let url = echo_worker(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let relay = Relay::new(Config::default()).unwrap();
+    let gather = || relay.gather(order(&relay, &url, true), ());
+    for count in [1, 2, 15, 16, 17, 40] {
+        let gathered: Vec<_> = (0..count).map(|_| gather()).collect();
+        let firsts: Vec<_> = (0..count).filter(|number| gathered[*number].1).collect();
+        assert_eq!(firsts, (0..count).step_by(16).collect::<Vec<_>>());
+        if count % 16 != 0 {
+            relay.flush();
+        }
+        for (exchange, _) in gathered {
+            assert_eq!(head(&relay, &exchange).unwrap().body.unwrap(), "ok");
+        }
+    }
+    assert_eq!(relay.stats().active, 0);
+}
+
+#[test]
+fn a_gathered_order_that_is_cancelled_or_closed_is_not_sent() {
+    let (hits, hit) = channel();
+    let url = worker(move |_| hits.send(()).unwrap());
+    let relay = Relay::new(Config::default()).unwrap();
+    let (cancelled, _) = relay.gather(order(&relay, &url, true), ());
+    cancelled.cancel();
+    relay.flush();
+    assert_eq!(head(&relay, &cancelled).unwrap_err().kind, Kind::Cancelled);
+    wait(|| relay.stats().active == 0);
+    let (closed, first) = relay.gather(order(&relay, &url, true), ());
+    assert!(first);
+    relay.close();
+    relay.flush();
+    let failure = head(&relay, &closed).unwrap_err();
+    assert_eq!((failure.kind, failure.sent), (Kind::Closed, false));
+    assert_eq!(relay.stats().active, 0);
+    assert!(hit.try_recv().is_err());
+}
