@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fd_router.config import Config, Notice
     from fd_router.downstream import Receive, Send
 
-HEAD_LIMIT = 65_536
+HEAD_LIMIT = 131_072
 """Bytes of a request's head, and of what the server buffers for a client that reads slowly."""
 HEAD_TIMEOUT_MS = 30_000
 """Milliseconds in which a client must have sent its head; also how long an idle connection is kept."""

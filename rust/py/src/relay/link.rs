@@ -12,8 +12,9 @@ use pyo3::types::PyList;
 use super::answer::Head;
 use super::border::Border;
 
-/// Bytes in one call of `send`. granian keeps four of them for a client that does not read, and one pending.
-pub(super) const SEND_LIMIT: usize = 32 * 1024;
+/// Bytes in one call of `send`. granian keeps four of them for a client that does not read, one is pending and one in
+/// the server's write buffer.
+pub(super) const SEND_LIMIT: usize = 64 * 1024;
 
 /// What the relay keeps with each exchange for us.
 pub(super) struct Link {
