@@ -32,9 +32,13 @@ class Delivery:
         client: Client,
         exchange: Exchange,
         head: Head,
-        on_first: Callable[[], None] | None = None,
+        start: float,
+        on_first: Callable[[], object] | None = None,
     ) -> bool:
         """Send the head, the client's `extra` headers and the body on, unchanged. Returns whether all of it went out.
+
+        The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is called with the first
+        byte of an answer that was not collected.
 
         When the worker fails in the middle, an event stream is ended with an error event; any other answer is left
         without an end, for which the server cuts the connection as the request's coroutine returns. Raises
@@ -42,14 +46,14 @@ class Delivery:
         """
         client.status = head.status
         if head.body is not None:
-            if on_first is not None:
-                on_first()
+            self._metrics.ttft(time.perf_counter() - start)
             pending = exchange.answer(client.send, head, client.extra)
             if pending is not None:
                 await pending
         else:
+            first = FirstByte(start, self._metrics, on_first)
             try:
-                await exchange.forward(client.send, on_first, head, client.extra)
+                await exchange.forward(client.send, first, head, client.extra)
             except UpstreamError as error:
                 await self._broken(client, exchange, head, error)
                 return False

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fd_router._core import UpstreamError
-from fd_router.delivery import Delivery, FirstByte
+from fd_router.delivery import Delivery
 from fd_router.errors import BadGatewayError, ClientGoneError, NoWorkerError
 from fd_router.logs import messages
 from fd_router.upstream import retryable
@@ -68,8 +68,8 @@ class Dispatch:
             client.watch(exchange.cancel)
             head = await exchange.head
             self._metrics.inference(mixed=booking.url, status=head.status)
-            first = FirstByte(start, self._metrics, booking.release_tokens if request.stream else None)
-            whole = await self._delivery.deliver(client, exchange, head, first)
+            release = booking.release_tokens if request.stream else None
+            whole = await self._delivery.deliver(client, exchange, head, start, release)
         finally:
             exchange.cancel()
         if whole:

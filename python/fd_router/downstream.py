@@ -37,29 +37,19 @@ class Client:
     go out with its answer, an error's too. `request_id` is set in PD mode.
     """
 
-    __slots__ = (
-        "_body_secs",
-        "_expired",
-        "_grace",
-        "_lasting",
-        "_listening",
-        "_on_gone",
-        "_pending",
-        "_reading",
-        "_receive",
-        "_timer",
-        "extra",
-        "gone",
-        "headers",
-        "method",
-        "path",
-        "peer",
-        "query",
-        "request_id",
-        "send",
-        "status",
-        "tags",
-    )
+    # Defaults stand at the class: most requests need few of them, and all requests are made here.
+    request_id: str | None = None
+    status = 0
+    gone = False
+    tags = ""
+    _pending: Pending | None = None
+    _lasting = False
+    _reading: Any = None
+    _body_secs = 0.0
+    _timer: asyncio.TimerHandle | None = None
+    _expired = False
+    _listening = False
+    _on_gone: Callable[[], None] | None = None
 
     def __init__(self, scope: dict[str, Any], receive: Receive, send: Send, grace: Grace) -> None:
         """`grace` waits for `WATCH_AFTER` seconds, in the loop that serves the request."""
@@ -69,21 +59,9 @@ class Client:
         self.headers: Headers = scope["headers"]
         self.peer = http_headers.client_ip(scope.get("client"))
         self.send = send
-        self.status = 0
-        self.gone = False
-        self.tags = ""
-        self.request_id: str | None = None
         self.extra: Headers = []
         self._receive = receive
         self._grace = grace
-        self._pending: Pending | None = None
-        self._lasting = False
-        self._reading: Any = None
-        self._body_secs = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._expired = False
-        self._listening = False
-        self._on_gone: Callable[[], None] | None = None
 
     async def read_body(self, limit: int, timeout: float) -> bytes:
         """The whole body; to be called once, before anything else is waited for.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from fd_router._core import UpstreamError
-from fd_router.delivery import Delivery, FirstByte
+from fd_router.delivery import Delivery
 from fd_router.disagg import disaggregate_info
 from fd_router.errors import BadGatewayError, ClientGoneError, NoPairError, PairBuildError
 from fd_router.logs import messages
@@ -180,7 +180,7 @@ class PairDispatch:
         self._metrics.inference(prefill=pair.prefill.url, decode=pair.decode.url, status=head.status)
         if head.status >= 500 and not final:
             raise LegError("decode", pair.decode.url, LegFailure(head.status, [], b""))
-        if not await self._delivery.deliver(client, exchange, head, FirstByte(start, self._metrics)):
+        if not await self._delivery.deliver(client, exchange, head, start):
             return "decode_cut"
         if head.status >= 400:
             return "decode_failed" if head.status >= 500 else "decode_refused"
