@@ -74,8 +74,22 @@ class Client:
             raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")
         self._body_secs = timeout
         self._pending = self._grace.add(self._outlasted)
+        pieces: list[bytes] = []
+        size = 0
         try:
-            return await self._collect(announced, limit)
+            # With a known length the end is known without asking the server for it once more.
+            while announced is None or size < announced:
+                self._reading = future_like(self._receive())
+                message = await self._reading
+                if message["type"] != "http.request":
+                    self.gone = True
+                    raise ClientGoneError("body")
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > limit:
+                    raise BodyTooLargeError(f"body of more than {limit} bytes, which is the limit")
+                if not message.get("more_body", False):
+                    break
         except asyncio.CancelledError:
             if not self._expired:
                 raise
@@ -84,23 +98,6 @@ class Client:
             self._reading = None
             if self._timer is not None:
                 self._timer.cancel()
-
-    async def _collect(self, announced: int | None, limit: int) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        # With a known length the end is known without asking the server for it once more.
-        while announced is None or size < announced:
-            self._reading = future_like(self._receive())
-            message = await self._reading
-            if message["type"] != "http.request":
-                self.gone = True
-                raise ClientGoneError("body")
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > limit:
-                raise BodyTooLargeError(f"body of more than {limit} bytes, which is the limit")
-            if not message.get("more_body", False):
-                break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def watch(self, on_gone: Callable[[], None]) -> None:

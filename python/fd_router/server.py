@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from fd_router.config import Config, Notice
     from fd_router.downstream import Receive, Send
 
-HEAD_LIMIT = 131_072
-"""Bytes of a request's head, and of what the server buffers for a client that reads slowly."""
+HEAD_LIMIT = 262_144
+"""Bytes of a request's head, of a piece of its body, and of what the server gathers for one write.
+
+Each piece of a long body costs a hand-over through three threads, so it is large; a connection may hold as much.
+"""
 HEAD_TIMEOUT_MS = 30_000
 """Milliseconds in which a client must have sent its head; also how long an idle connection is kept."""
 BACKLOG = 4_096

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fd_router.server import HEAD_LIMIT
 from rig import RawClient, reply, sse_head, wait_for
 from rig.memory import peak_rss, rss, worker_pid
 from rig.router import chat_body
@@ -34,10 +35,13 @@ ANSWER = 32 * MIB
 """Far more than the kernel's own buffers take."""
 READ_AHEAD = 64 * KIB + 64 * KIB
 """What the relay holds of one stream: up to `buffer_limit`, and then one more read."""
-FRAMES = 4 + 1 + 1
-"""granian queues 4, one more waits for room there, one is in the server's write buffer."""
-STREAM_BOUND = READ_AHEAD + 64 * KIB + FRAMES * READ_AHEAD
-"""Bytes a slow client may cost: what the relay holds, hyper's read buffer, and frames as large as the former."""
+FRAMES = (4 + 1 + 1) * 64 * KIB
+"""granian queues 4 pieces of an answer, one more waits for room there, one is on its way to the write buffer."""
+WRITE_BUFFER = HEAD_LIMIT
+"""What the server gathers for one write."""
+STREAM_BOUND = 1.15 * (READ_AHEAD + 64 * KIB + FRAMES + WRITE_BUFFER)
+"""Bytes a slow client may cost: what the relay holds, hyper's read buffer, frames and write buffer; 957 KiB with what
+an allocator adds."""
 
 PHASES = {
     "waiting": {"stream": False, "cut": "before-head"},
