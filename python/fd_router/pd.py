@@ -106,16 +106,16 @@ class PairDispatch:
         """Both or none."""
         if not (self._selector.count("prefill") and self._selector.count("decode")):
             raise NoPairError("No available prefill/decode workers")
-        self._log.info(messages.before_prefill(time.time()), client.tags)
+        self._log.stamped(messages.BEFORE_PREFILL, client.tags)
         prefill = self._selector.book("prefill", request, client.tags, tokens=tokens, exclude=exclude)
         try:
-            self._log.info(messages.before_decode(time.time()), client.tags)
+            self._log.stamped(messages.BEFORE_DECODE, client.tags)
             decode = self._selector.book("decode", request, client.tags, tokens=tokens, exclude=exclude)
         except BaseException:
             self._log.info(messages.decode_selection_failed(prefill.url), client.tags)
             prefill.release()
             raise
-        self._log.info(messages.after_decode(time.time()), client.tags)
+        self._log.stamped(messages.AFTER_DECODE, client.tags)
         return Pair(prefill, decode)
 
     def _body(self, client: Client, request: Request, pair: Pair) -> bytes:

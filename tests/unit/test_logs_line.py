@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,18 +12,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fd_router._core import Journal
-from fd_router.logs import tags, ts_ms
+from fd_router.logs import tags
 from fd_router.logs.line import LEVELS, MAX_TAG_CHARS, Second, describe_json, describe_text, escape
 from rig.log_grammar import TAG, parse
 
 IDS = st.text(st.characters(codec=None), min_size=1, max_size=200)
 NOON = 1_772_366_400
+STAMP = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(NOON))
 
 
-def test_ts_ms_is_local_time_with_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.007", ts_ms(NOON + 0.0071))
-    assert ts_ms(NOON + 0.999999).endswith(".999")
-    assert ts_ms(NOON + 1.0)[:-4] != ts_ms(NOON + 0.0)[:-4]
+def test_a_stamped_message_ends_in_local_time_with_milliseconds() -> None:
+    for fraction, text in ((0.0071, "007"), (0.999999, "999"), (0.0, "000")):
+        line = written("text", "before", "", now=NOON + fraction, stamped=True)
+        assert line == f"{describe_text(NOON)[2][1]}before. ts_ms={STAMP}.{text}"
 
 
 def test_tags_stand_in_order_and_only_where_known() -> None:
@@ -67,7 +69,7 @@ def test_escaped_text_is_one_line_of_utf8(text: str) -> None:
 @pytest.mark.parametrize("describe", [describe_text, describe_json])
 def test_a_second_has_a_day_a_time_and_a_prefix_for_each_level(describe: Callable[[int], Second]) -> None:
     day, stamp, prefixes = describe(NOON)
-    assert stamp == ts_ms(NOON)[:-4]
+    assert stamp == STAMP
     assert day == stamp[:10]
     assert [level for level, prefix in zip(LEVELS, prefixes, strict=True) if level in prefix] == list(LEVELS)
 
@@ -77,8 +79,8 @@ def test_text_prefixes() -> None:
     assert re.fullmatch(r"\[WARN\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d logger\.go:\d+: ", prefix)
 
 
-def written(text: str, message: str, tags: str) -> str:
-    """The one line that a journal makes of a message at level error."""
+def written(text: str, message: str, tags: str, now: float = NOON, *, stamped: bool = False) -> str:
+    """The one line that a journal makes of a message at level error, or of a stamped one."""
     describe = describe_json if text == "json" else describe_text
     journal = Journal(
         level=0,
@@ -86,11 +88,11 @@ def written(text: str, message: str, tags: str) -> str:
         errors_apart=False,
         describe=describe,
         escape=escape,
-        clock=lambda: float(NOON),
+        clock=lambda: now,
     )
-    journal.error(message, tags)
+    (journal.stamped if stamped else journal.error)(message, tags)
     day, _, data, lines = journal.take()
-    assert (day, lines) == (ts_ms(NOON)[:10], 1)
+    assert (day, lines) == (STAMP[:10], 1)
     line = data.decode("utf-8")
     assert line.endswith("\n")
     return line[:-1]

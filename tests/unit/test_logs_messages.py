@@ -115,9 +115,13 @@ def test_constant_messages(message: str) -> None:
     assert parse(line("INFO", message)).message == message
 
 
+STAMPED = (messages.BEFORE_PREFILL, messages.BEFORE_DECODE, messages.AFTER_DECODE)
+
+
 def test_every_template_has_a_message_but_the_scheduler_s_and_what_cannot_happen() -> None:
     emitted = {parse_any(sample(function)) for function in FUNCTIONS}
     emitted |= {parse_any(text) for text in (messages.PARSED, messages.COMPLETED)}
+    emitted |= {parse_any(f"{text}. ts_ms=2026-03-01 12:00:00.000") for text in STAMPED}
     emitted |= {parse_any(text) for role in ("mixed", "prefill", "decode") for text in told(role, 2)}
     assert set(TEMPLATES) - emitted == {
         "access",

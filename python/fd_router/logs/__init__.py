@@ -4,7 +4,7 @@
 """
 
 from fd_router.logs import messages
-from fd_router.logs.line import tags, ts_ms
+from fd_router.logs.line import tags
 from fd_router.logs.log import Log
 
-__all__ = ["Log", "messages", "tags", "ts_ms"]
+__all__ = ["Log", "messages", "tags"]

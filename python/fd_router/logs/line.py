@@ -81,9 +81,3 @@ def _escape_char(char: str) -> str:
     if char in "[\\]":
         return f"\\x{ord(char):02x}"
     return char.encode("unicode_escape").decode("ascii")
-
-
-def ts_ms(now: float) -> str:
-    """`now` (seconds since the epoch) as `YYYY-MM-DD HH:MM:SS.mmm` local time."""
-    second = int(now)
-    return f"{_stamp(second)}.{int((now - second) * 1000):03d}"

@@ -67,6 +67,7 @@ class Log:
             journal.warn,
             journal.error,
         )
+        self.stamped = journal.stamped
         self._writer = Writer(journal, sink)
 
     @property

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fd_router.logs.line import ts_ms
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -28,6 +26,10 @@ TOPICS = {
 
 PARSED = "Parsing completed; starting worker selection."
 COMPLETED = "Request completed successfully."
+BEFORE_PREFILL = "before SelectWorker prefill"
+BEFORE_DECODE = "before SelectWorker decode, after prefill"
+AFTER_DECODE = "after SelectWorker decode, before return"
+"""In PD mode, each with the time in milliseconds (`Log.stamped`)."""
 
 # Start and registration
 
@@ -101,21 +103,6 @@ def panic(error: object) -> str:
 
 
 # A request: selection
-
-
-def before_prefill(now: float) -> str:
-    """INFO, PD mode."""
-    return f"before SelectWorker prefill. ts_ms={ts_ms(now)}"
-
-
-def before_decode(now: float) -> str:
-    """INFO, PD mode."""
-    return f"before SelectWorker decode, after prefill. ts_ms={ts_ms(now)}"
-
-
-def after_decode(now: float) -> str:
-    """INFO, PD mode."""
-    return f"after SelectWorker decode, before return. ts_ms={ts_ms(now)}"
 
 
 def decode_selection_failed(prefill_url: str) -> str:

@@ -223,6 +223,11 @@ impl Journal {
     }
 
     #[pyo3(signature = (message, tags = ""))]
+    fn stamped(&self, py: Python<'_>, message: &str, tags: &str) {
+        self.0.put_stamped(py, Level::Info, tags, message);
+    }
+
+    #[pyo3(signature = (message, tags = ""))]
     fn warn(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
         self.write(Level::Warn, message, tags)
     }
