@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import orjson
 
 if TYPE_CHECKING:
     from fd_router.types import Instance
+
+
+@lru_cache(maxsize=4096)
+def encoded_info(prefill: Instance, decode: Instance) -> bytes:
+    """`disaggregate_info` as JSON. Kept: the same pairs serve again and again."""
+    return orjson.dumps(disaggregate_info(prefill, decode))
 
 
 def disaggregate_info(prefill: Instance, decode: Instance) -> dict[str, object]:

@@ -10,7 +10,7 @@ import orjson
 
 from fd_router._core import UpstreamError
 from fd_router.delivery import Delivery
-from fd_router.disagg import disaggregate_info
+from fd_router.disagg import encoded_info
 from fd_router.errors import BadGatewayError, ClientGoneError, NoPairError, PairBuildError
 from fd_router.logs import messages
 from fd_router.prefill_leg import LegFailure, PrefillLeg
@@ -126,7 +126,7 @@ class PairDispatch:
             what = f"worker instance not found for prefill={pair.prefill.url}, decode={pair.decode.url}"
             self._log.error(messages.disaggregate_failed(what))
             raise PairBuildError(f"Failed to build disaggregate_info: {what}")
-        members = [("disaggregate_info", orjson.dumps(disaggregate_info(prefill, decode)))]
+        members = [("disaggregate_info", encoded_info(prefill, decode))]
         if request.request_id is None:
             members.append(("request_id", orjson.dumps(client.request_id)))
         return request.splice(members)

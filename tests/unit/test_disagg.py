@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from fd_router.disagg import disaggregate_info, tp_size
+from fd_router.disagg import disaggregate_info, encoded_info, tp_size
 from fd_router.types import Instance
 
 KEYS = [
@@ -99,3 +102,10 @@ def test_lists_that_were_sent_empty_stay_lists() -> None:
 def test_addresses_carry_no_brackets() -> None:
     info = disaggregate_info(worker(host="[::1]"), worker("decode", host="[::1]"))
     assert (info["prefill_ip"], info["decode_ip"], info["transfer_protocol"]) == ("::1", "::1", "ipc")
+
+
+def test_what_is_kept_of_a_pair_changes_with_its_workers() -> None:
+    prefill = Instance(role="prefill", host="10.0.0.1", port=8000)
+    decode = Instance(role="decode", host="10.0.0.2", port=8000)
+    for moved in (decode, replace(decode, rdma_ports=("7",)), replace(decode, host="10.0.0.3"), decode):
+        assert json.loads(encoded_info(prefill, moved)) == disaggregate_info(prefill, moved)
