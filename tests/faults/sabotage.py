@@ -32,7 +32,9 @@ def break_selection() -> None:
 def break_delivery() -> None:
     deliver = delivery.Delivery.deliver
 
-    async def sabotaged(self: Any, client: Any, exchange: Any, head: Any, on_first: Any = None) -> bool:
+    async def sabotaged(
+        self: Any, client: Any, exchange: Any, head: Any, start: float, on_first: Any = None
+    ) -> bool:
         asked = dict(head.headers).get(b"x-sabotage")
         if asked == b"before":
             raise RuntimeError("sabotage")
@@ -42,7 +44,7 @@ def break_delivery() -> None:
         def first() -> None:
             raise RuntimeError("sabotage")
 
-        whole = await deliver(self, client, exchange, head, first if asked == b"first" else on_first)
+        whole = await deliver(self, client, exchange, head, start, first if asked == b"first" else on_first)
         if asked == b"after":
             raise RuntimeError("sabotage")
         return whole
