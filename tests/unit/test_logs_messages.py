@@ -22,10 +22,7 @@ SAMPLES: dict[str, object] = {
     "error": 'dial tcp 10.0.0.1:8000: "connection refused"',
     "path": "/v1/chat/completions",
     "index": 3,
-    "method": "POST",
-    "status": 200,
     "seconds": 0.002798235,
-    "ip": "10.0.0.9",
     "role": "prefill",
     "old": "prefill",
     "new": "decode",
@@ -34,7 +31,6 @@ SAMPLES: dict[str, object] = {
     "failed_url": A,
     "count": 3,
     "tokens": 10,
-    "now": 1_772_366_400.5,
     "attempt": 1,
     "attempts": 3,
     "stream": True,
@@ -45,10 +41,7 @@ SAMPLES: dict[str, object] = {
     "blocks": 5,
     "nodes": 7,
     "what": "left while it waited for an answer",
-    "reason": "5 answers of status 500 in a row",
     "text": "scheduler.polcy: unknown key",
-    "requests": 12,
-    "limit_secs": 30.0,
 }
 FUNCTIONS = [
     value
