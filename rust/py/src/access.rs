@@ -1,13 +1,13 @@
 //! Binding of the access log: one line and one count for every HTTP request.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use fd_router_core::traffic::{QUANTILES, Series, Traffic};
 use fd_router_journal::duration::GoDuration;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::clock::Clock;
 use crate::journal::{Journal, Level, Lines};
 
 /// What is told of every HTTP request.
@@ -15,14 +15,7 @@ use crate::journal::{Journal, Level, Lines};
 struct AccessLog {
     lines: Arc<Lines>,
     traffic: Traffic,
-    /// The zero of the counts' clock.
-    start: Instant,
-}
-
-impl AccessLog {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
+    clock: Clock,
 }
 
 #[pymethods]
@@ -32,7 +25,7 @@ impl AccessLog {
         Self {
             lines: Arc::clone(&journal.get().0),
             traffic: Traffic::new(methods, endpoints),
-            start: Instant::now(),
+            clock: Clock::start(),
         }
     }
 
@@ -51,7 +44,8 @@ impl AccessLog {
         peer: &str,
         tags: &str,
     ) {
-        self.traffic.note(method, path, status, seconds, self.now());
+        self.traffic
+            .note(method, path, status, seconds, self.clock.now());
         if self.lines.shows(Level::Info) {
             let target = target(path, query);
             let duration = GoDuration::from_secs(seconds);
@@ -61,7 +55,7 @@ impl AccessLog {
     }
 
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let series = py.detach(|| self.traffic.snapshot(self.now()));
+        let series = py.detach(|| self.traffic.snapshot(self.clock.now()));
         series
             .into_iter()
             .map(

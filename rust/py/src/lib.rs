@@ -3,6 +3,7 @@
 //! The contract, with units and errors, is `python/fd_router/_core.pyi`; this crate only converts.
 
 mod access;
+mod clock;
 mod journal;
 mod relay;
 mod request;

@@ -5,7 +5,6 @@ mod lease;
 mod stats;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use fd_router_core::ids::Role;
 use fd_router_core::policy::Policy;
@@ -16,6 +15,7 @@ use pyo3::exceptions::{PyLookupError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyTuple};
 
+use crate::clock::Clock;
 use crate::journal::{Journal, Lines};
 use crate::request::Request;
 
@@ -34,16 +34,9 @@ create_exception!(
 #[pyclass(frozen, module = "fd_router._core")]
 struct Scheduler {
     core: Core,
-    /// The zero of the core's clock.
-    start: Instant,
+    clock: Clock,
     /// Where decisions are told of.
     lines: Option<Arc<Lines>>,
-}
-
-impl Scheduler {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
 }
 
 #[pymethods]
@@ -98,7 +91,7 @@ impl Scheduler {
         let config = arguments.check().map_err(PyValueError::new_err)?;
         Ok(Self {
             core: Core::new(&config),
-            start: Instant::now(),
+            clock: Clock::start(),
             lines: journal.map(|journal| Arc::clone(&journal.get().0)),
         })
     }
@@ -134,7 +127,7 @@ impl Scheduler {
         let options = Options { tokens, exclude };
         let select = || {
             self.core
-                .select(role, &request.scanned, &options, self.now())
+                .select(role, &request.scanned, &options, self.clock.now())
         };
         let decision = if request.is_long() {
             py.detach(select)
@@ -149,7 +142,7 @@ impl Scheduler {
     }
 
     fn observe(&self, url: &str, running: f64, waiting: f64) {
-        self.core.observe(url, running, waiting, self.now());
+        self.core.observe(url, running, waiting, self.clock.now());
     }
 
     fn loads(&self) -> Vec<(String, &'static str, u64, u64)> {
@@ -172,15 +165,15 @@ impl Scheduler {
     }
 
     fn expire(&self) -> u64 {
-        self.core.expire(self.now())
+        self.core.expire(self.clock.now())
     }
 
     fn tree(&self) -> TreeStats {
-        TreeStats(self.core.tree())
+        self.core.tree().into()
     }
 
     fn decisions(&self) -> DecisionStats {
-        DecisionStats(self.core.decisions())
+        self.core.decisions().into()
     }
 
     fn sessions(&self) -> (u64, u64) {

@@ -1,62 +1,47 @@
-//! Bindings of the scheduler's snapshots.
+//! The scheduler's snapshots as Python sees them.
 
 use fd_router_core::stats;
 use pyo3::prelude::*;
 
 /// A snapshot of the prefix tree.
-#[pyclass(frozen, module = "fd_router._core")]
-pub(super) struct TreeStats(pub(super) stats::TreeStats);
+#[pyclass(frozen, get_all, module = "fd_router._core")]
+pub(super) struct TreeStats {
+    blocks: u64,
+    nodes: u64,
+    bytes: u64,
+    evicted: u64,
+    expired: u64,
+}
 
-#[pymethods]
-impl TreeStats {
-    #[getter]
-    const fn blocks(&self) -> u64 {
-        self.0.blocks
-    }
-
-    #[getter]
-    const fn nodes(&self) -> u64 {
-        self.0.nodes
-    }
-
-    #[getter]
-    const fn bytes(&self) -> u64 {
-        self.0.bytes
-    }
-
-    #[getter]
-    const fn evicted(&self) -> u64 {
-        self.0.evicted
-    }
-
-    #[getter]
-    const fn expired(&self) -> u64 {
-        self.0.expired
+impl From<stats::TreeStats> for TreeStats {
+    fn from(stats: stats::TreeStats) -> Self {
+        Self {
+            blocks: stats.blocks,
+            nodes: stats.nodes,
+            bytes: stats.bytes,
+            evicted: stats.evicted,
+            expired: stats.expired,
+        }
     }
 }
 
 /// A snapshot of what was decided.
-#[pyclass(frozen, module = "fd_router._core")]
-pub(super) struct DecisionStats(pub(super) stats::DecisionStats);
+#[pyclass(frozen, get_all, module = "fd_router._core")]
+pub(super) struct DecisionStats {
+    outcomes: Vec<(&'static str, &'static str, u64)>,
+    hit_buckets: Vec<u64>,
+    hit_sum: f64,
+}
 
-#[pymethods]
-impl DecisionStats {
-    #[getter]
-    fn outcomes(&self) -> Vec<(&'static str, &'static str, u64)> {
-        self.0
-            .outcomes
-            .iter()
-            .map(|&(policy, outcome, count)| (policy.name(), outcome.name(), count))
-            .collect()
-    }
-
-    #[getter]
-    fn hit_buckets(&self) -> Vec<u64> {
-        self.0.hit_buckets.clone()
-    }
-
-    #[getter]
-    const fn hit_sum(&self) -> f64 {
-        self.0.hit_sum
+impl From<stats::DecisionStats> for DecisionStats {
+    fn from(stats: stats::DecisionStats) -> Self {
+        let outcomes = stats.outcomes.into_iter();
+        Self {
+            outcomes: outcomes
+                .map(|(policy, outcome, count)| (policy.name(), outcome.name(), count))
+                .collect(),
+            hit_buckets: stats.hit_buckets,
+            hit_sum: stats.hit_sum,
+        }
     }
 }
