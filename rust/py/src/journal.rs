@@ -55,52 +55,49 @@ impl Lines {
 
     /// Queues a line if its level is shown. Never fails: what Python code raises is reported and the line is lost.
     pub(crate) fn put(&self, py: Python<'_>, level: Level, tags: &str, message: &str) {
-        if self.shows(level)
-            && let Err(error) = self
-                .now(py)
-                .and_then(|now| self.put_at(py, now, level, tags, message))
-        {
-            error.write_unraisable(py, None);
-        }
+        self.write(py, level, tags, |_, _| Cow::Borrowed(message));
     }
 
     /// Queues a message that ends in `. ts_ms=YYYY-MM-DD HH:MM:SS.mmm`, local time.
     pub(crate) fn put_stamped(&self, py: Python<'_>, level: Level, tags: &str, message: &str) {
-        let write = || {
+        self.write(py, level, tags, |second, millis| {
+            Cow::Owned(format!("{message}. ts_ms={}.{millis:03}", second.stamp))
+        });
+    }
+
+    /// `word` makes the message from the second, and the milliseconds in it.
+    fn write<'a>(
+        &self,
+        py: Python<'_>,
+        level: Level,
+        tags: &str,
+        word: impl FnOnce(&Second, u16) -> Cow<'a, str>,
+    ) {
+        let enqueue = || {
             let now = self.now(py)?;
-            let millis = (now.fract() * 1e3) as u16;
             let second = self.second(py, now)?;
-            let message = format!("{message}. ts_ms={}.{millis:03}", second.stamp);
-            self.put_at(py, now, level, tags, &message)
+            let message = word(&second, (now.fract() * 1e3) as u16);
+            let message = self.printable(py, &message)?;
+            self.queue.put(&second.day, level == Level::Error, |line| {
+                self.layout
+                    .append(line, &second.prefixes[level as usize], tags, &message);
+            });
+            self.rouse(py)
         };
         if self.shows(level)
-            && let Err(error) = write()
+            && let Err(error) = enqueue()
         {
             error.write_unraisable(py, None);
         }
     }
 
-    fn put_at(
-        &self,
-        py: Python<'_>,
-        now: f64,
-        level: Level,
-        tags: &str,
-        message: &str,
-    ) -> PyResult<()> {
-        let second = self.second(py, now)?;
-        let message = self.printable(py, message)?;
-        self.queue.put(&second.day, level == Level::Error, |line| {
-            self.layout
-                .append(line, &second.prefixes[level as usize], tags, &message);
-        });
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            let wake = self.wake.lock().as_ref().map(|wake| wake.clone_ref(py));
-            if let Some(wake) = wake {
-                wake.call0(py)?;
-            }
+    /// Wakes the writer if it sleeps.
+    fn rouse(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.asleep.swap(false, Ordering::SeqCst) {
+            return Ok(());
         }
-        Ok(())
+        let wake = self.wake.lock().as_ref().map(|wake| wake.clone_ref(py));
+        wake.map_or(Ok(()), |wake| wake.call0(py).map(drop))
     }
 
     /// JSON escapes by itself.
