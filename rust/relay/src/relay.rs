@@ -127,7 +127,6 @@ impl<S: Send + Sync + 'static> Relay<S> {
             outgoing,
             collect: order.collect,
         });
-        self.queue.announce();
         (exchange, first)
     }
 
