@@ -36,8 +36,7 @@ class Dispatch:
     async def serve(self, client: Client, request: Request) -> None:
         """Answer the client. Raises `RouterError` for what the edge must answer."""
         start = time.perf_counter()
-        selector = self._selector
-        tokens = await selector.tokens(request, client.tags) if selector.tokenizes else None
+        tokens = await self._selector.tokens(request, client.tags)
         failed: list[str] = []
         for attempt in range(1, self._attempts + 1):
             booking = self._book(client, request, tokens, failed)

@@ -81,8 +81,7 @@ class PairDispatch:
     async def serve(self, client: Client, request: Request) -> None:
         """Answer the client, whose `request_id` the pair shares. Raises `RouterError` for what the edge must answer."""
         start = time.perf_counter()
-        selector = self._selector
-        tokens = await selector.tokens(request, client.tags) if selector.tokenizes else None
+        tokens = await self._selector.tokens(request, client.tags)
         failed: list[str] = []
         for attempt in range(1, ATTEMPTS + 1):
             pair = self._book(client, request, tokens, failed)

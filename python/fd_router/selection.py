@@ -32,8 +32,6 @@ class Selector:
         self._scheduler = scheduler
         # Without a policy that looks at prefixes nobody would read the tokens.
         self._tokenizer = tokenizer if TOKENIZED_POLICIES & set(policies.values()) else None
-        self.tokenizes = self._tokenizer is not None
-        """Whether `tokens` has anybody to ask."""
         self._log = log
 
     def count(self, role: Role) -> int:

@@ -60,9 +60,9 @@ class Sink(Protocol):
 class Streams:
     """ERROR lines to standard error, all others to standard output."""
 
-    def __init__(self, stdout: int = 1, stderr: int = 2) -> None:
-        self._stdout = Outlet(stdout)
-        self._stderr = Outlet(stderr)
+    def __init__(self) -> None:
+        self._stdout = Outlet(1)
+        self._stderr = Outlet(2)
 
     def write(self, _day: str, errors: bool, data: bytes, lines: int) -> tuple[int, OSError | None]:
         """Split by level."""

@@ -29,14 +29,13 @@ class Writer:
 
     _wake: threading.Event
     _thread: threading.Thread
-    _closing: bool
 
     def __init__(self, journal: Journal, sink: Sink) -> None:
         self._journal = journal
         self._sink = sink
         self._failed = 0
         self._failing = False
-        self._closed = False
+        self._closing = False
         self._start()
         mine = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _restart(mine()))
@@ -49,9 +48,8 @@ class Writer:
 
     def close(self, timeout_secs: float = 5.0) -> None:
         """Empty the queue within `timeout_secs`; what is left, and what comes later, is lost. Idempotent."""
-        if self._closed:
+        if self._closing:
             return
-        self._closed = True
         atexit.unregister(self.close)
         self._closing = True
         self._wake.set()
@@ -59,7 +57,6 @@ class Writer:
         self._journal.close()
 
     def _start(self) -> None:
-        self._closing = False
         self._wake = threading.Event()
         self._journal.open(self._wake.set)
         self._thread = threading.Thread(target=self._run, name="fd-router-log", daemon=True)
@@ -108,7 +105,7 @@ class Writer:
 
 def _restart(writer: Writer | None) -> None:
     """After a fork: threads stay behind in the parent, which also writes what was queued there."""
-    if writer is not None and not writer._closed:
+    if writer is not None and not writer._closing:
         writer._start()
 
 
