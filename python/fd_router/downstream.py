@@ -1,8 +1,8 @@
 """The client's side of a request: an ASGI connection as the use cases see it.
 
-A client's leaving is watched in every phase of a request, but only from `WATCH_AFTER` seconds on: asking the server
-wakes two of its threads, which costs more than a short request itself. granian's awaitables are future-like, so the
-watch is a callback instead of a task; other ASGI servers hand out coroutines, which become tasks.
+A client's leaving is watched in every phase of a request, but only once it has lasted for `WATCH_AFTER` seconds: asking
+the server wakes two of its threads, which costs more than a short request itself. granian's awaitables are future-like,
+so the watch is a callback instead of a task; other ASGI servers hand out coroutines, which become tasks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from fd_router.grace import Grace, Pending
+    from fd_router.grace import Grace
     from fd_router.types import Headers
 
     Message = MutableMapping[str, Any]
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
 
 WATCH_AFTER = 0.1
-"""Seconds for which a request is not watched, nor its body timed: what is answered by then needs neither."""
+"""Seconds, at most twice as many, for which a request is not watched, nor its body timed: what is answered by then
+needs neither."""
 JSON = b"application/json; charset=utf-8"
 
 
@@ -42,7 +43,7 @@ class Client:
     status = 0
     gone = False
     tags = ""
-    _pending: Pending | None = None
+    _pending = False
     _lasting = False
     _reading: Any = None
     _body_secs = 0.0
@@ -52,7 +53,7 @@ class Client:
     _on_gone: Callable[[], None] | None = None
 
     def __init__(self, scope: dict[str, Any], receive: Receive, send: Send, grace: Grace) -> None:
-        """`grace` waits for `WATCH_AFTER` seconds, in the loop that serves the request."""
+        """`grace` has a delay of `WATCH_AFTER` seconds, in the loop that serves the request."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
@@ -73,7 +74,7 @@ class Client:
         if announced is not None and announced > limit:
             raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")
         self._body_secs = timeout
-        self._pending = self._grace.add(self._outlasted)
+        self._wait()
         pieces: list[bytes] = []
         size = 0
         try:
@@ -105,12 +106,16 @@ class Client:
         self._on_gone = on_gone
         if self.gone:
             on_gone()
-        elif self._pending is None:
-            self._pending = self._grace.add(self._outlasted)
+        elif not self._pending:
+            self._wait()
         elif self._lasting and not self._listening:
             self._listen()
 
-    def _outlasted(self) -> None:
+    def _wait(self) -> None:
+        self._pending = True
+        self._grace.add(self)
+
+    def outlasted(self) -> None:
         """The request is no short one."""
         self._lasting = True
         if self._reading is not None:
@@ -138,8 +143,8 @@ class Client:
     def answered(self) -> None:
         """The answer is complete: the client's leaving means nothing any more."""
         self._on_gone = None
-        if self._pending is not None:
-            self._pending.cancel()
+        if self._pending:
+            self._grace.discard(self)
 
     def start_message(self, status: int, headers: Headers) -> Message:
         """The message that begins an answer; whoever sends it has answered with `status`."""

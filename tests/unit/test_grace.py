@@ -1,4 +1,4 @@
-"""Grace: callbacks about what is not over in time, none about the rest."""
+"""Grace: notice of what is not over in time, none of the rest."""
 
 from __future__ import annotations
 
@@ -9,47 +9,71 @@ from fd_router.grace import Grace
 DELAY = 0.02
 
 
-def test_calls_back_only_about_what_is_not_over() -> None:
+class Item:
+    """Remembers when it was told, and how often."""
+
+    def __init__(self) -> None:
+        self.told: list[float] = []
+        self.once = asyncio.Event()
+
+    def outlasted(self) -> None:
+        self.told.append(asyncio.get_running_loop().time())
+        self.once.set()
+
+
+def test_tells_only_what_is_not_over_and_once() -> None:
     async def scene() -> list[int]:
         grace = Grace(DELAY)
-        called: list[int] = []
-        last = asyncio.Event()
-        pending = [grace.add(lambda number=number: called.append(number)) for number in range(6)]  # type: ignore[misc]
-        for entry in pending[::2]:
-            entry.cancel()
-        grace.add(last.set)
-        await asyncio.wait_for(last.wait(), 10)
-        return called
+        items = [Item() for _ in range(6)]
+        for item in items:
+            grace.add(item)
+        for item in items[::2]:
+            grace.discard(item)
+        await asyncio.wait_for(items[-1].once.wait(), 10)
+        later = Item()
+        grace.add(later)
+        await asyncio.wait_for(later.once.wait(), 10)
+        return [len(item.told) for item in items]
 
-    assert asyncio.run(scene()) == [1, 3, 5]
+    assert asyncio.run(scene()) == [0, 1, 0, 1, 0, 1]
+
+
+def test_what_ends_when_it_is_old_is_not_told() -> None:
+    async def scene() -> list[float]:
+        grace = Grace(DELAY)
+        item, after = Item(), Item()
+        grace.add(item)
+        grace._turn()
+        grace.discard(item)
+        grace.add(after)
+        await asyncio.wait_for(after.once.wait(), 10)
+        return item.told
+
+    assert asyncio.run(scene()) == []
 
 
 def test_never_before_the_delay() -> None:
     async def scene() -> float:
-        loop = asyncio.get_running_loop()
         grace = Grace(DELAY)
-        first, second = asyncio.Event(), asyncio.Event()
-        grace.add(first.set)
-        halfway = asyncio.Event()
-        Grace(DELAY / 2).add(halfway.set)
-        await asyncio.wait_for(halfway.wait(), 10)
-        start = loop.time()
-        grace.add(second.set)
-        await asyncio.wait_for(second.wait(), 10)
-        return loop.time() - start
+        early, late, halfway = Item(), Item(), Item()
+        grace.add(early)
+        Grace(DELAY / 4).add(halfway)
+        await asyncio.wait_for(halfway.once.wait(), 10)
+        start = asyncio.get_running_loop().time()
+        grace.add(late)
+        await asyncio.wait_for(late.once.wait(), 10)
+        return late.told[0] - start
 
     assert asyncio.run(scene()) >= DELAY * 0.99
 
 
-def test_starts_anew_after_a_pause() -> None:
+def test_starts_anew_after_a_pause_and_rests_when_nothing_is_left() -> None:
     async def scene() -> int:
         grace = Grace(DELAY)
-        count = 0
         for _ in range(3):
-            done = asyncio.Event()
-            grace.add(done.set)
-            await asyncio.wait_for(done.wait(), 10)
-            count += 1
-        return count
+            item = Item()
+            grace.add(item)
+            await asyncio.wait_for(item.once.wait(), 10)
+        return grace._turning + len(grace._young) + len(grace._old)
 
-    assert asyncio.run(scene()) == 3
+    assert asyncio.run(scene()) == 0
