@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from typing import TYPE_CHECKING
 
+from fd_router import memory
 from fd_router._core import AccessLog, Scheduler
 from fd_router.admission import Admission
 from fd_router.app import App
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from fd_router.config import Config, Notice
     from fd_router.types import Role
 
-GC_YOUNG = 20_000
-"""New container objects after which the garbage collector looks at them."""
 EXPIRE_INTERVAL = 1.0
 """Seconds between two rounds of ageing the prefix tree."""
 EXPIRE_STEPS = 100
@@ -136,12 +134,7 @@ class Service:
         for periodic in self._rounds:
             periodic.start()
         self.log.info(messages.starting(self._config.server.port))
-        # What lives now lives for good: full collections need not walk it again and again.
-        gc.collect()
-        gc.freeze()
-        # A request makes some hundred short-lived objects and no cycles: with the default of 700 the young
-        # generation would be searched every few requests, for nothing.
-        gc.set_threshold(GC_YOUNG, 20, 20)
+        memory.settle()
 
     async def stop(self) -> None:
         """End the background, the exchanges under way and, last, the log."""

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "python" / "fd_router"
 LEVELS = [
     {"errors", "types"},
     {"config", "registration", "disagg", "headers", "engine_metrics", "health_state"},
-    {"registry", "metrics", "logs", "periodic", "grace"},
+    {"registry", "metrics", "logs", "periodic", "grace", "memory"},
     {"upstream", "downstream", "tokenizer", "health", "remote_load", "engine_api"},
     {"selection", "delivery", "fleet"},
     {"prefill_leg"},
