@@ -9,13 +9,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 const TEXT_SEED: u64 = 0x6664_7465_7874_0001;
 const TOKEN_SEED: u64 = 0x6664_746F_6B65_0001;
 
-/// The chain of `text`, whose blocks are runs of `block_size` Unicode code points.
+/// The chain of `text`, which is UTF-8, with runs of `block_size` Unicode code points as blocks.
 ///
 /// A rest shorter than a block has no hash. `block_size` is at least 1.
-pub fn of_text(text: &str, block_size: usize) -> Vec<u64> {
+pub fn of_text(text: &[u8], block_size: usize) -> Vec<u64> {
     let mut hashes = Vec::with_capacity(text.len() / block_size);
     let mut previous = TEXT_SEED;
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some(size) = run_bytes(rest, block_size) {
         let (block, after) = rest.split_at(size);
         previous = xxh3_64_with_seed(block, previous);
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn the_chain_is_the_same_on_every_machine() {
         assert_eq!(
-            of_text("abcdefgh", 4),
+            of_text(b"abcdefgh", 4),
             [14_766_543_338_228_643_748, 6_737_726_933_115_671_108]
         );
         assert_eq!(of_tokens(&[1, 2, 3, 4, 5], 4), [17_860_870_157_412_503_389]);
@@ -97,29 +97,29 @@ mod tests {
     #[test]
     fn blocks_are_code_points_not_bytes() {
         let text = "aé漢😀".repeat(5);
-        assert_eq!(of_text(&text, 4).len(), 5);
-        assert_eq!(of_text(&text, 20).len(), 1);
-        assert_eq!(of_text(&text, 21).len(), 0);
+        assert_eq!(of_text(text.as_bytes(), 4).len(), 5);
+        assert_eq!(of_text(text.as_bytes(), 20).len(), 1);
+        assert_eq!(of_text(text.as_bytes(), 21).len(), 0);
     }
 
     #[test]
     fn only_whole_blocks_count() {
-        assert!(of_text("abc", 4).is_empty());
+        assert!(of_text(b"abc", 4).is_empty());
         assert!(of_tokens(&[], 4).is_empty());
-        assert_eq!(of_text("abcdefg", 4), of_text("abcd", 4));
+        assert_eq!(of_text(b"abcdefg", 4), of_text(b"abcd", 4));
     }
 
     #[test]
     fn a_hash_covers_everything_before_it() {
-        let one = of_text("aaaabbbb", 4);
-        let two = of_text("ccccbbbb", 4);
+        let one = of_text(b"aaaabbbb", 4);
+        let two = of_text(b"ccccbbbb", 4);
         assert_ne!(one[1], two[1]);
-        assert_ne!(of_text("bbbb", 4)[0], one[1]);
+        assert_ne!(of_text(b"bbbb", 4)[0], one[1]);
     }
 
     #[test]
     fn characters_and_tokens_never_meet() {
         let token = i64::from_le_bytes(*b"abcdefgh");
-        assert_ne!(of_text("abcdefgh", 8), of_tokens(&[token], 1));
+        assert_ne!(of_text(b"abcdefgh", 8), of_tokens(&[token], 1));
     }
 }

@@ -4,6 +4,7 @@ use fd_router_core::scan::{Body, Members, Prompt};
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 /// Bytes of body from which on the GIL is released: below it the hand-over costs more than it frees.
@@ -19,14 +20,13 @@ create_exception!(
 /// A scanned request body.
 #[pyclass(frozen, module = "fd_router._core")]
 pub(crate) struct Request {
-    bytes: Py<PyBytes>,
-    pub(crate) scanned: Body,
+    pub(crate) scanned: Body<PyBackedBytes>,
 }
 
 impl Request {
     /// Whether work over the whole prompt should release the GIL.
-    pub(crate) const fn is_long(&self) -> bool {
-        self.scanned.text.len() > LONG
+    pub(crate) fn is_long(&self) -> bool {
+        self.scanned.text().len() > LONG
     }
 }
 
@@ -39,57 +39,57 @@ impl Request {
         } else {
             Prompt::Plain
         };
-        let bytes = body.as_bytes();
+        let py = body.py();
+        let bytes = PyBackedBytes::from(body);
         let scanned = if bytes.len() > LONG {
-            body.py().detach(|| Body::scan(bytes, prompt))
+            py.detach(|| Body::scan(bytes, prompt))
         } else {
             Body::scan(bytes, prompt)
         };
-        let scanned = scanned.map_err(|error| BodyError::new_err(error.to_string()))?;
-        Ok(Self {
-            bytes: body.unbind(),
-            scanned,
-        })
+        scanned
+            .map(|scanned| Self { scanned })
+            .map_err(|error| BodyError::new_err(error.to_string()))
     }
 
     #[getter]
-    fn body(&self, py: Python<'_>) -> Py<PyBytes> {
-        self.bytes.clone_ref(py)
+    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(self.scanned.bytes().into_pyobject(py)?)
     }
 
     #[getter]
     const fn stream(&self) -> bool {
-        self.scanned.stream
+        self.scanned.stream()
     }
 
     #[getter]
     fn request_id(&self) -> Option<&str> {
-        self.scanned.request_id.as_deref()
+        self.scanned.request_id()
     }
 
     #[getter]
     fn session_id(&self) -> Option<&str> {
-        self.scanned.session_id.as_deref()
+        self.scanned.session_id()
     }
 
     #[getter]
     fn req_id(&self) -> Option<&str> {
-        self.scanned.req_id.as_deref()
+        self.scanned.req_id()
     }
 
     #[getter]
     fn model(&self) -> Option<&str> {
-        self.scanned.model.as_deref()
+        self.scanned.model()
     }
 
     #[getter]
-    fn text(&self) -> &str {
-        &self.scanned.text
+    fn text(&self) -> PyResult<&str> {
+        str::from_utf8(self.scanned.text())
+            .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     #[getter]
     const fn chars(&self) -> usize {
-        self.scanned.chars
+        self.scanned.chars()
     }
 
     #[getter]
@@ -119,10 +119,7 @@ impl Request {
             };
             *place = Some(value.as_bytes());
         }
-        Ok(PyBytes::new(
-            py,
-            &self.scanned.splice(self.bytes.as_bytes(py), &wanted),
-        ))
+        Ok(PyBytes::new(py, &self.scanned.splice(&wanted)))
     }
 }
 

@@ -1,64 +1,104 @@
 //! The top-level members that the router reads.
 
-use super::reader::{Reader, Result, Value};
-use super::string::Raw;
-use super::{Body, Prompt, prompt};
+use std::borrow::Cow;
 
+use super::reader::{Reader, Result, Value};
+use super::splice::Layout;
+use super::string::Raw;
+use super::text::Text;
+use super::{Prompt, prompt};
+
+/// What was found in a body; see the methods of [`super::Body`].
+#[derive(Debug)]
 pub(super) struct Fields {
-    prompt: Prompt,
-    body: Body,
-    /// `session_id` of `extra_body`, which counts only where the top level has none.
-    extra_session_id: Option<String>,
+    pub(super) stream: bool,
+    pub(super) request_id: Option<String>,
+    pub(super) session_id: Option<String>,
+    pub(super) req_id: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) text: Text,
+    pub(super) chars: usize,
+    pub(super) layout: Layout,
 }
 
-impl Fields {
+/// Takes the members as they come; a later one replaces an equal one before it.
+pub(super) struct Finder<'a> {
+    prompt: Prompt,
+    stream: bool,
+    request_id: Option<String>,
+    session_id: Option<String>,
+    /// `session_id` of `extra_body`, which counts only where the top level has none.
+    extra_session_id: Option<String>,
+    req_id: Option<String>,
+    model: Option<String>,
+    text: Cow<'a, str>,
+    layout: Layout,
+}
+
+impl<'a> Finder<'a> {
     pub(super) fn new(prompt: Prompt) -> Self {
         Self {
             prompt,
-            body: Body::default(),
+            stream: false,
+            request_id: None,
+            session_id: None,
             extra_session_id: None,
+            req_id: None,
+            model: None,
+            text: Cow::Borrowed(""),
+            layout: Layout::default(),
         }
     }
 
     /// Takes one member; `reader` stands after its colon.
-    pub(super) fn member(&mut self, reader: &mut Reader<'_>, key: &Raw<'_>) -> Result<()> {
+    pub(super) fn member(&mut self, reader: &mut Reader<'a>, key: &Raw<'_>) -> Result<()> {
         reader.peek()?;
         let start = reader.position();
-        let body = &mut self.body;
-        body.layout.members += 1;
+        let layout = &mut self.layout;
+        layout.members += 1;
         match (&*key.unescaped(), self.prompt) {
-            ("stream", _) => body.stream = matches!(reader.value()?, Value::True),
-            ("model", _) => body.model = text_of(reader.value()?),
-            ("req_id", _) => body.req_id = text_of(reader.value()?),
-            ("session_id", _) => body.session_id = text_of(reader.value()?),
+            ("stream", _) => self.stream = matches!(reader.value()?, Value::True),
+            ("model", _) => self.model = text_of(reader.value()?),
+            ("req_id", _) => self.req_id = text_of(reader.value()?),
+            ("session_id", _) => self.session_id = text_of(reader.value()?),
             ("extra_body", _) => self.extra_session_id = extra_session(reader)?,
             ("request_id", _) => {
-                body.request_id = match reader.value()? {
+                self.request_id = match reader.value()? {
                     Value::Number(literal) => Some(literal.to_owned()),
                     other => text_of(other),
                 };
-                body.layout.request_ids.push(start..reader.position());
+                layout.request_ids.push(start..reader.position());
             }
             ("disaggregate_info", _) => {
                 reader.value()?;
-                body.layout
-                    .disaggregate_infos
-                    .push(start..reader.position());
+                layout.disaggregate_infos.push(start..reader.position());
             }
-            ("messages", Prompt::Messages) => prompt::messages(reader, &mut body.text)?,
-            ("prompt", Prompt::Plain) => prompt::plain(reader, &mut body.text)?,
+            ("messages", Prompt::Messages) => prompt::messages(reader, &mut self.text)?,
+            ("prompt", Prompt::Plain) => prompt::plain(reader, &mut self.text)?,
             _ => drop(reader.value()?),
         }
         Ok(())
     }
 
-    /// The body, whose closing brace stands at `close`.
-    pub(super) fn finish(mut self, close: usize) -> Body {
-        let session = self.body.session_id.take().filter(|id| !id.is_empty());
-        self.body.session_id = session.or(self.extra_session_id.filter(|id| !id.is_empty()));
-        self.body.chars = self.body.text.chars().count();
-        self.body.layout.close = close;
-        self.body
+    /// What was found in `body`, whose closing brace stands at `close`.
+    pub(super) fn finish(self, body: &str, close: usize) -> Fields {
+        let filled = |id: &String| !id.is_empty();
+        Fields {
+            stream: self.stream,
+            request_id: self.request_id,
+            session_id: self
+                .session_id
+                .filter(filled)
+                .or(self.extra_session_id.filter(filled)),
+            req_id: self.req_id,
+            model: self.model,
+            chars: self.text.chars().count(),
+            text: Text::new(self.text, body),
+            layout: Layout {
+                close,
+                ..self.layout
+            },
+        }
     }
 }
 

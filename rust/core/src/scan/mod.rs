@@ -1,7 +1,8 @@
 //! The scan of a request body: one pass that checks the JSON and picks out the few keys the router reads.
 //!
-//! Nothing is built but those values: other members are checked and skipped where they stand, and only the prompt's
-//! text is unescaped. The bytes go to the engine as they came; [`Body::splice`] replaces single values in them.
+//! Nothing is built but those values: other members are checked and skipped where they stand, and the prompt's text is
+//! copied only where it has escapes or several pieces. The bytes go to the engine as they came; [`Body::splice`]
+//! replaces single values in them.
 //!
 //! Accepted is what RFC 8259 calls a JSON text whose value is an object, in UTF-8 without a byte order mark, nested
 //! at most [`DEPTH_LIMIT`] deep. Where the RFC leaves a choice, this is the one made:
@@ -15,10 +16,10 @@ mod prompt;
 mod reader;
 mod splice;
 mod string;
+mod text;
 
-use self::fields::Fields;
+use self::fields::{Fields, Finder};
 use self::reader::Reader;
-use self::splice::Layout;
 
 pub use self::error::BodyError;
 pub use self::splice::Members;
@@ -35,51 +36,83 @@ pub enum Prompt {
     Plain,
 }
 
-/// What the router reads of a request body.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Body {
-    /// Whether the top-level `stream` is the literal `true`.
-    pub stream: bool,
-    /// Top-level `request_id`: a string's text or a number's literal.
-    pub request_id: Option<String>,
-    /// Top-level non-empty string `session_id`, else the same of `extra_body`.
-    pub session_id: Option<String>,
-    /// Top-level string `req_id`.
-    pub req_id: Option<String>,
-    /// Top-level string `model`.
-    pub model: Option<String>,
-    /// The prompt's text: trimmed pieces joined by one space.
-    pub text: String,
-    /// Unicode code points in `text`.
-    pub chars: usize,
-    layout: Layout,
+/// A request body, and what the router reads of it. `B` holds its bytes.
+#[derive(Debug)]
+pub struct Body<B> {
+    bytes: B,
+    fields: Fields,
 }
 
-impl Body {
+impl<B: AsRef<[u8]>> Body<B> {
     /// Reads a request body.
-    pub fn scan(bytes: &[u8], prompt: Prompt) -> Result<Self, BodyError> {
-        let text = simdutf8::compat::from_utf8(bytes)
-            .map_err(|error| BodyError::utf8(error.valid_up_to()))?;
-        let mut reader = Reader::new(text);
-        let mut fields = Fields::new(prompt);
-        reader.body(|reader, key| fields.member(reader, &key))?;
-        let close = reader.position() - 1;
-        reader.end()?;
-        Ok(fields.finish(close))
+    pub fn scan(bytes: B, prompt: Prompt) -> Result<Self, BodyError> {
+        let fields = find(bytes.as_ref(), prompt)?;
+        Ok(Self { bytes, fields })
+    }
+
+    /// The bytes as they came.
+    pub const fn bytes(&self) -> &B {
+        &self.bytes
+    }
+
+    /// Whether the top-level `stream` is the literal `true`.
+    pub const fn stream(&self) -> bool {
+        self.fields.stream
+    }
+
+    /// Top-level `request_id`: a string's text or a number's literal.
+    pub fn request_id(&self) -> Option<&str> {
+        self.fields.request_id.as_deref()
+    }
+
+    /// Top-level non-empty string `session_id`, else the same of `extra_body`.
+    pub fn session_id(&self) -> Option<&str> {
+        self.fields.session_id.as_deref()
+    }
+
+    /// Top-level string `req_id`.
+    pub fn req_id(&self) -> Option<&str> {
+        self.fields.req_id.as_deref()
+    }
+
+    /// Top-level string `model`.
+    pub fn model(&self) -> Option<&str> {
+        self.fields.model.as_deref()
+    }
+
+    /// The prompt's text in UTF-8: trimmed pieces joined by one space.
+    pub fn text(&self) -> &[u8] {
+        self.fields.text.bytes(self.bytes.as_ref())
+    }
+
+    /// Unicode code points in the text.
+    pub const fn chars(&self) -> usize {
+        self.fields.chars
     }
 
     /// Tokens that the prompt is booked with: 2 for each code point, as upstream (the Go router) estimates.
     pub const fn token_estimate(&self) -> u64 {
-        2 * self.chars as u64
+        2 * self.fields.chars as u64
     }
 
-    /// `bytes`, which must be those given to [`Body::scan`], with the given members set; every other byte unchanged.
+    /// The body with the given members set; every other byte unchanged.
     ///
     /// A present key has its value replaced where it stands, at each occurrence; an absent one is added before the
     /// closing brace.
-    pub fn splice(&self, bytes: &[u8], members: &Members<'_>) -> Vec<u8> {
-        self.layout.splice(bytes, members)
+    pub fn splice(&self, members: &Members<'_>) -> Vec<u8> {
+        self.fields.layout.splice(self.bytes.as_ref(), members)
     }
+}
+
+fn find(bytes: &[u8], prompt: Prompt) -> Result<Fields, BodyError> {
+    let text =
+        simdutf8::compat::from_utf8(bytes).map_err(|error| BodyError::utf8(error.valid_up_to()))?;
+    let mut reader = Reader::new(text);
+    let mut finder = Finder::new(prompt);
+    reader.body(|reader, key| finder.member(reader, &key))?;
+    let close = reader.position() - 1;
+    reader.end()?;
+    Ok(finder.finish(text, close))
 }
 
 #[cfg(test)]

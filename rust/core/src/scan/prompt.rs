@@ -1,12 +1,15 @@
 //! The prompt's text, as upstream (the Go router) sees it: pieces trimmed of Unicode white space, empty ones skipped,
 //! joined by one space. Roles, tool calls and images do not count.
 
+use std::borrow::Cow;
+
 use super::reader::{Reader, Result, Value};
 use super::string::Raw;
+use super::text::truncate;
 
 /// The value of `messages`: `content` of each element, a string or a list with items of type `text`.
-pub(super) fn messages(reader: &mut Reader<'_>, out: &mut String) -> Result<()> {
-    out.clear();
+pub(super) fn messages<'a>(reader: &mut Reader<'a>, out: &mut Cow<'a, str>) -> Result<()> {
+    *out = Cow::Borrowed("");
     each_element(reader, |reader| {
         if reader.peek()? != b'{' {
             return reader.value().map(drop);
@@ -16,22 +19,22 @@ pub(super) fn messages(reader: &mut Reader<'_>, out: &mut String) -> Result<()> 
             if key.unescaped() != "content" {
                 return reader.value().map(drop);
             }
-            out.truncate(before);
+            truncate(out, before);
             content(reader, out)
         })
     })
 }
 
 /// The value of `prompt`: a string, or a list of which the strings count.
-pub(super) fn plain(reader: &mut Reader<'_>, out: &mut String) -> Result<()> {
-    out.clear();
+pub(super) fn plain<'a>(reader: &mut Reader<'a>, out: &mut Cow<'a, str>) -> Result<()> {
+    *out = Cow::Borrowed("");
     string_or_list(reader, out, |reader, out| {
         push_if_string(reader.value()?, out);
         Ok(())
     })
 }
 
-fn content(reader: &mut Reader<'_>, out: &mut String) -> Result<()> {
+fn content<'a>(reader: &mut Reader<'a>, out: &mut Cow<'a, str>) -> Result<()> {
     string_or_list(reader, out, |reader, out| {
         if let Some(text) = text_item(reader)? {
             push_piece(text, out);
@@ -43,8 +46,8 @@ fn content(reader: &mut Reader<'_>, out: &mut String) -> Result<()> {
 /// A string is one piece; of a list, `element` passes each element; anything else has no text.
 fn string_or_list<'a>(
     reader: &mut Reader<'a>,
-    out: &mut String,
-    mut element: impl FnMut(&mut Reader<'a>, &mut String) -> Result<()>,
+    out: &mut Cow<'a, str>,
+    mut element: impl FnMut(&mut Reader<'a>, &mut Cow<'a, str>) -> Result<()>,
 ) -> Result<()> {
     if reader.peek()? == b'[' {
         return reader.array(|reader| element(reader, out));
@@ -84,13 +87,18 @@ fn text_item<'a>(reader: &mut Reader<'a>) -> Result<Option<Raw<'a>>> {
     Ok(text.filter(|_| is_text))
 }
 
-fn push_if_string(value: Value<'_>, out: &mut String) {
+fn push_if_string<'a>(value: Value<'a>, out: &mut Cow<'a, str>) {
     if let Value::String(raw) = value {
         push_piece(raw, out);
     }
 }
 
-fn push_piece(raw: Raw<'_>, out: &mut String) {
+fn push_piece<'a>(raw: Raw<'a>, out: &mut Cow<'a, str>) {
+    if out.is_empty() && !raw.escaped {
+        *out = Cow::Borrowed(raw.text.trim());
+        return;
+    }
+    let out = out.to_mut();
     let before = out.len();
     if before > 0 {
         out.push(' ');

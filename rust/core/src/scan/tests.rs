@@ -1,11 +1,15 @@
 use super::*;
 
-fn chat(body: &str) -> Body {
+fn chat(body: &str) -> Body<&[u8]> {
     Body::scan(body.as_bytes(), Prompt::Messages).unwrap()
 }
 
-fn plain(body: &str) -> Body {
+fn plain(body: &str) -> Body<&[u8]> {
     Body::scan(body.as_bytes(), Prompt::Plain).unwrap()
+}
+
+fn text<'a>(body: &'a Body<&[u8]>) -> &'a str {
+    str::from_utf8(body.text()).unwrap()
 }
 
 fn refused(body: impl AsRef<[u8]>) -> String {
@@ -20,16 +24,34 @@ fn chat_text_joins_trimmed_pieces() {
         r#"{"messages":[{"role":"user","content":"  hello\n"},{"content":[{"type":"text","text":"hi"},
         {"type":"image_url","text":"no"},{"type":"text","text":" "}]},{"content":null},7,{"content":"how are you"}]}"#,
     );
-    assert_eq!(body.text, "hello hi how are you");
+    assert_eq!(text(&body), "hello hi how are you");
     assert_eq!(body.token_estimate(), 40);
 }
 
 #[test]
+fn text_is_copied_only_where_it_must_be() {
+    let lies_within = |json: &str| {
+        let body = chat(json);
+        json.as_bytes()
+            .as_ptr_range()
+            .contains(&body.text().as_ptr())
+    };
+    assert!(lies_within(r#"{"messages":[{"content":" hello  "}]}"#));
+    assert!(lies_within(
+        r#"{"messages":[{"content":" "},{"content":"a","content":"b"},{"content":"\n"}],"messages":[{"content":"c"}]}"#
+    ));
+    assert!(!lies_within(r#"{"messages":[{"content":"a\u0062"}]}"#));
+    assert!(!lies_within(
+        r#"{"messages":[{"content":"a"},{"content":"b"}]}"#
+    ));
+}
+
+#[test]
 fn completion_text_takes_strings_only() {
-    assert_eq!(plain(r#"{"prompt":["","hello",""]}"#).text, "hello");
-    assert_eq!(plain(r#"{"prompt":" a "}"#).text, "a");
-    assert_eq!(plain(r#"{"prompt":[1,2,3]}"#).text, "");
-    assert_eq!(plain(r#"{"messages":[{"content":"x"}]}"#).text, "");
+    assert_eq!(text(&plain(r#"{"prompt":["","hello",""]}"#)), "hello");
+    assert_eq!(text(&plain(r#"{"prompt":" a "}"#)), "a");
+    assert_eq!(text(&plain(r#"{"prompt":[1,2,3]}"#)), "");
+    assert_eq!(text(&plain(r#"{"messages":[{"content":"x"}]}"#)), "");
 }
 
 #[test]
@@ -38,33 +60,28 @@ fn the_last_of_equal_keys_wins() {
         r#"{"stream":true,"stream":1,"messages":[{"content":"a"}],
         "messages":[{"content":"b","content":"c"},{"content":"d","content":5}]}"#,
     );
-    assert!(!body.stream);
-    assert_eq!(body.text, "c");
+    assert!(!body.stream());
+    assert_eq!(text(&body), "c");
 }
 
 #[test]
 fn escapes_in_keys_and_values_are_read() {
     let body = chat(r#"{"\u0073tream":true,"request_id":"a\u00e9\ud83d\ude00\ud800x\\\/"}"#);
-    assert!(body.stream);
-    assert_eq!(body.request_id.as_deref(), Some("aé😀\u{FFFD}x\\/"));
+    assert!(body.stream());
+    assert_eq!(body.request_id(), Some("aé😀\u{FFFD}x\\/"));
 }
 
 #[test]
 fn ids_have_their_types() {
+    assert_eq!(chat(r#"{"request_id":123}"#).request_id(), Some("123"));
+    assert_eq!(chat(r#"{"request_id":null}"#).request_id(), None);
     assert_eq!(
-        chat(r#"{"request_id":123}"#).request_id.as_deref(),
-        Some("123")
-    );
-    assert_eq!(chat(r#"{"request_id":null}"#).request_id, None);
-    assert_eq!(
-        chat(r#"{"session_id":"","extra_body":{"session_id":"x"}}"#)
-            .session_id
-            .as_deref(),
+        chat(r#"{"session_id":"","extra_body":{"session_id":"x"}}"#).session_id(),
         Some("x")
     );
-    assert_eq!(chat(r#"{"session_id":5}"#).session_id, None);
+    assert_eq!(chat(r#"{"session_id":5}"#).session_id(), None);
     assert_eq!(
-        chat(r#"{"extra_body":{"session_id":"x"},"extra_body":[]}"#).session_id,
+        chat(r#"{"extra_body":{"session_id":"x"},"extra_body":[]}"#).session_id(),
         None
     );
 }
@@ -112,8 +129,7 @@ fn splice_replaces_and_adds() {
         request_id: Some(b"\"r\""),
         disaggregate_info: Some(b"{}"),
     };
-    let splice =
-        |text: &str| String::from_utf8(chat(text).splice(text.as_bytes(), &members)).unwrap();
+    let splice = |text: &str| String::from_utf8(chat(text).splice(&members)).unwrap();
     assert_eq!(splice("{}"), r#"{"request_id":"r","disaggregate_info":{}}"#);
     assert_eq!(
         splice(r#"{"a": 9007199254740993 } "#),

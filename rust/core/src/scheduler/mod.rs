@@ -95,10 +95,10 @@ impl Scheduler {
     }
 
     /// Chooses a worker by the role's policy and books it.
-    pub fn select(
+    pub fn select<B: AsRef<[u8]>>(
         &self,
         role: Role,
-        body: &Body,
+        body: &Body<B>,
         options: &Options,
         now: u64,
     ) -> Result<Decision, SelectError> {
@@ -131,7 +131,7 @@ impl Scheduler {
                 chosen,
                 role,
                 prefix.as_deref().unwrap_or_default(),
-                body.session_id.as_deref(),
+                body.session_id(),
                 now,
             );
         }
@@ -192,10 +192,10 @@ impl Scheduler {
     }
 
     /// Block hashes of the prompt; None for one without text.
-    fn prefix(&self, body: &Body, tokens: Option<&[i64]>) -> Option<Vec<u64>> {
-        (body.chars > 0).then(|| match tokens {
+    fn prefix<B: AsRef<[u8]>>(&self, body: &Body<B>, tokens: Option<&[i64]>) -> Option<Vec<u64>> {
+        (body.chars() > 0).then(|| match tokens {
             Some(tokens) => hash::of_tokens(tokens, self.block_size),
-            None => hash::of_text(&body.text, self.block_size),
+            None => hash::of_text(body.text(), self.block_size),
         })
     }
 

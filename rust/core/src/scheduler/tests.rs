@@ -37,8 +37,8 @@ fn fleet(policy: Policy, count: u8) -> Scheduler {
     scheduler
 }
 
-fn prompt(text: &str) -> Body {
-    Body::scan(format!("{{\"prompt\":{text:?}}}").as_bytes(), Prompt::Plain).unwrap()
+fn prompt(text: &str) -> Body<String> {
+    Body::scan(format!("{{\"prompt\":{text:?}}}"), Prompt::Plain).unwrap()
 }
 
 fn select(scheduler: &Scheduler, text: &str) -> Decision {

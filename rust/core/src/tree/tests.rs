@@ -197,14 +197,14 @@ proptest! {
 fn every_worker_gets_its_own_longest_match() {
     let mut tree = Tree::new(MIN_CAPACITY, IDLE);
     let fleet = Fleet::join(&mut tree, 2);
-    tree.record(&hash::of_text("ABCD", 1), fleet.0[0], 0);
-    tree.record(&hash::of_text("ABX", 1), fleet.0[1], 0);
+    tree.record(&hash::of_text(b"ABCD", 1), fleet.0[0], 0);
+    tree.record(&hash::of_text(b"ABX", 1), fleet.0[1], 0);
     assert_eq!(
-        fleet.matched(&tree, &hash::of_text("ABY", 1), 0),
+        fleet.matched(&tree, &hash::of_text(b"ABY", 1), 0),
         vec![2, 2]
     );
     assert_eq!(
-        fleet.matched(&tree, &hash::of_text("ABCD", 1), 0),
+        fleet.matched(&tree, &hash::of_text(b"ABCD", 1), 0),
         vec![4, 2]
     );
 }
@@ -213,12 +213,12 @@ fn every_worker_gets_its_own_longest_match() {
 fn a_split_keeps_every_holder() {
     let mut tree = Tree::new(MIN_CAPACITY, IDLE);
     let fleet = Fleet::join(&mut tree, 3);
-    tree.record(&hash::of_text("ABCDEF", 1), fleet.0[0], 0);
-    tree.record(&hash::of_text("ABCDEF", 1), fleet.0[1], 0);
-    tree.record(&hash::of_text("ABX", 1), fleet.0[2], 0);
+    tree.record(&hash::of_text(b"ABCDEF", 1), fleet.0[0], 0);
+    tree.record(&hash::of_text(b"ABCDEF", 1), fleet.0[1], 0);
+    tree.record(&hash::of_text(b"ABX", 1), fleet.0[2], 0);
     assert_eq!(tree.node_count(), 3);
     assert_eq!(
-        fleet.matched(&tree, &hash::of_text("ABCDEF", 1), 0),
+        fleet.matched(&tree, &hash::of_text(b"ABCDEF", 1), 0),
         vec![6, 6, 2]
     );
 }
@@ -229,7 +229,7 @@ fn a_slot_is_reused_only_after_a_sweep() {
     let slots: Vec<Slot> = (0..Slot::LIMIT).map_while(|_| tree.assign()).collect();
     assert_eq!(slots.len(), Slot::LIMIT);
     assert_eq!(tree.assign(), None);
-    let hashes = hash::of_text("ABCD", 1);
+    let hashes = hash::of_text(b"ABCD", 1);
     tree.record(&hashes, slots[7], 0);
     tree.retire(slots[7]);
     assert_eq!(tree.assign(), None);

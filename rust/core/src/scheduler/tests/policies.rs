@@ -248,7 +248,7 @@ fn sessions_count_scored_requests_only() {
     let scheduler = fleet(Policy::CacheAware, 2);
     let body = |text: &str| {
         Body::scan(
-            format!("{{\"prompt\":{text:?},\"session_id\":\"s\"}}").as_bytes(),
+            format!("{{\"prompt\":{text:?},\"session_id\":\"s\"}}"),
             Prompt::Plain,
         )
         .unwrap()
