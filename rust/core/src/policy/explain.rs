@@ -1,6 +1,5 @@
 //! The sentence that upstream (the Go router) logs about a cache-aware decision, word for word.
 
-use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
 use super::rule::{Candidate, Fallback, Verdict};
@@ -18,37 +17,38 @@ pub struct Explanation {
 impl Explanation {
     /// The log message without its time stamp; None where there is nothing to tell.
     pub fn text(&self) -> Option<String> {
-        let text = match &self.verdict {
+        // Room for two entries of each candidate.
+        let mut text = String::with_capacity(128 + 64 * self.candidates.len());
+        text.push_str("cache-aware prefill: final strategy: ");
+        match &self.verdict {
             Verdict::Plain => return None,
             Verdict::FellBack(fallback) => {
-                let loads = match fallback {
-                    Fallback::Imbalanced(loads) => format!(", loads={}", self.loads(loads)),
-                    Fallback::EmptyPrompt => String::new(),
-                };
-                format!(
-                    "final strategy: process_tokens, reason: {}{loads}",
-                    fallback.reason()
-                )
+                text.push_str("process_tokens, reason: ");
+                text.push_str(fallback.reason());
+                if let Fallback::Imbalanced(loads) = fallback {
+                    text.push_str(", loads=");
+                    self.push_loads(&mut text, loads);
+                }
             }
-            Verdict::Scored { loads, hits, .. } => format!(
-                "final strategy: cache_aware_scoring, selected={}, loads={}, hitRatios={}",
-                self.url(self.index),
-                self.loads(loads),
-                GoMap(|| hits
-                    .iter()
-                    .map(|&(index, percent)| (self.url(index as usize), percent))),
-            ),
-        };
-        Some(format!("cache-aware prefill: {text}"))
+            Verdict::Scored { loads, hits, .. } => {
+                text.push_str("cache_aware_scoring, selected=");
+                text.push_str(self.url(self.index));
+                text.push_str(", loads=");
+                self.push_loads(&mut text, loads);
+                text.push_str(", hitRatios=");
+                let hits = hits.iter();
+                push_map(
+                    &mut text,
+                    hits.map(|&(index, percent)| (self.url(index as usize), percent.into())),
+                );
+            }
+        }
+        Some(text)
     }
 
-    fn loads(&self, loads: &[u64]) -> impl Display {
-        GoMap(|| {
-            loads
-                .iter()
-                .enumerate()
-                .map(|(index, load)| (self.url(index), load))
-        })
+    fn push_loads(&self, text: &mut String, loads: &[u64]) {
+        let loads = loads.iter().enumerate();
+        push_map(text, loads.map(|(index, &load)| (self.url(index), load)));
     }
 
     fn url(&self, index: usize) -> &str {
@@ -56,24 +56,16 @@ impl Explanation {
     }
 }
 
-/// Pairs, sorted by key, as Go prints a map: `map[a:1 b:2]`.
-struct GoMap<F>(F);
-
-impl<F, I, K, V> Display for GoMap<F>
-where
-    F: Fn() -> I,
-    I: Iterator<Item = (K, V)>,
-    K: Display,
-    V: Display,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("map[")?;
-        for (place, (key, value)) in (self.0)().enumerate() {
-            if place > 0 {
-                f.write_char(' ')?;
-            }
-            write!(f, "{key}:{value}")?;
+/// Appends pairs, sorted by key, as Go prints a map: `map[a:1 b:2]`.
+fn push_map<'a>(text: &mut String, pairs: impl Iterator<Item = (&'a str, u64)>) {
+    text.push_str("map[");
+    for (place, (key, value)) in pairs.enumerate() {
+        if place > 0 {
+            text.push(' ');
         }
-        f.write_char(']')
+        text.push_str(key);
+        text.push(':');
+        text.push_str(itoa::Buffer::new().format(value));
     }
+    text.push(']');
 }
