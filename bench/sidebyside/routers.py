@@ -112,17 +112,34 @@ class PlainProxy:
 
     def start(self, place: Place) -> Start:
         programs = environment("granian-httpx", "granian>=2.8,<3", "httpx>=0.28,<1", "uvloop>=0.23,<1")
-        command = [
-            str(programs / "granian"),
-            *("--interface", "asgi", "--loop", "uvloop", "--workers", "1"),
-            *("--host", "127.0.0.1", "--port", str(place.port)),
-            *("--backlog", "4096", "--backpressure", "4096"),
-            *("--log-level", "warning"),
-            "httpx_proxy:app",
-        ]
         versions = f"{version_of(programs, 'granian')}+{version_of(programs, 'httpx')}"
-        env = {"PYTHONPATH": str(Path(__file__).parent), "BENCH_ENGINES": ",".join(place.urls)}
-        return Start(command, versions, env)
+        return granian(programs, "httpx_proxy:app", versions, place)
+
+
+@dataclass(frozen=True)
+class BareRelay:
+    """fd-router's relay behind granian, without a router in between: what no router of this shape can undercut."""
+
+    name: str = "granian+relay"
+    pd: bool = False
+
+    def start(self, place: Place) -> Start:
+        programs = Path(sys.executable).parent
+        return granian(programs, "relay_proxy:app", own_version(), place)
+
+
+def granian(programs: Path, app: str, version: str, place: Place) -> Start:
+    """One of the proxies beside this file, served by granian."""
+    command = [
+        str(programs / "granian"),
+        *("--interface", "asgi", "--loop", "uvloop", "--workers", "1"),
+        *("--host", "127.0.0.1", "--port", str(place.port)),
+        *("--backlog", "4096", "--backpressure", "4096"),
+        *("--log-level", "warning"),
+        app,
+    ]
+    env = {"PYTHONPATH": str(Path(__file__).parent), "BENCH_ENGINES": ",".join(place.urls)}
+    return Start(command, version, env)
 
 
 @dataclass(frozen=True)
@@ -141,8 +158,12 @@ class Ours:
         register.write_text(register_text(place))
         config = place.folder / "config.yaml"
         config.write_text(OURS.format(splitwise=str(self.pd).lower(), register=register.name))
-        version = run([sys.executable, "-c", "import fd_router._core as c; print(c.__version__)"]).strip()
-        return Start([program, "--port", str(place.port), "--config_path", config.name], version)
+        return Start([program, "--port", str(place.port), "--config_path", config.name], own_version())
+
+
+def own_version() -> str:
+    """fd-router's version in the environment that runs the benchmark."""
+    return run([sys.executable, "-c", "import fd_router._core as c; print(c.__version__)"]).strip()
 
 
 OURS = """\
@@ -186,6 +207,7 @@ ROUTERS: tuple[Router, ...] = (
     Packaged("vllm-router", "vllm-router==0.1.17", ("vllm-router",), "warning"),
     Nginx(),
     PlainProxy(),
+    BareRelay(),
     Ours(OURS_PD_NAME, pd=True),
 )
 

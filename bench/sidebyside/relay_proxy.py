@@ -1,0 +1,58 @@
+"""The relay behind granian, round robin over `BENCH_ENGINES`: nothing is decided, logged or counted.
+
+Bodies are scanned, as a stream is answered in another way than a short answer. No router of this shape can cost less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fd_router._core import Relay, Request
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+engines = itertools.cycle(os.environ["BENCH_ENGINES"].split(","))
+relays: list[Relay] = []
+
+
+async def app(scope: Message, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    pieces = []
+    more = True
+    while more:
+        message = await receive()
+        pieces.append(message["body"])
+        more = message["more_body"]
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    request = Request.scan(body, chat=True)
+    url = next(engines) + scope["path"]
+    exchange = relays[0].send(url, scope["headers"], body, collect=not request.stream)
+    try:
+        head = await exchange.head
+        if head.body is None:
+            await exchange.forward(send, None, head)
+        elif (pending := exchange.answer(send, head)) is not None:
+            await pending
+    finally:
+        exchange.cancel()
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    await receive()
+    loop = asyncio.get_running_loop()
+    relay = Relay(loop)
+    loop.add_reader(relay.fileno(), relay.drain)
+    relays.append(relay)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    loop.remove_reader(relay.fileno())
+    relay.close()
+    await send({"type": "lifespan.shutdown.complete"})
