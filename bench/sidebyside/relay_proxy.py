@@ -1,6 +1,7 @@
 """The relay behind granian, round robin over `BENCH_ENGINES`: nothing is decided, logged or counted.
 
-Bodies are scanned, as a stream is answered in another way than a short answer. No router of this shape can cost less.
+Bodies are scanned, as a stream is answered in another way than a short answer. A router of this shape hardly can
+cost less.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from fd_router import memory
 from fd_router._core import Relay, Request
 
 Message = MutableMapping[str, Any]
@@ -51,6 +53,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
     relay = Relay(loop)
     loop.add_reader(relay.fileno(), relay.drain)
     relays.append(relay)
+    memory.settle()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     loop.remove_reader(relay.fileno())

@@ -118,7 +118,7 @@ class PlainProxy:
 
 @dataclass(frozen=True)
 class BareRelay:
-    """fd-router's relay behind granian, without a router in between: what no router of this shape can undercut."""
+    """fd-router's relay behind granian, without a router in between: what a router of this shape hardly undercuts."""
 
     name: str = "granian+relay"
     pd: bool = False
