@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
 
 WATCH_AFTER = 0.1
-"""Seconds, at most twice as many, for which a request is not watched, nor its body timed: what is answered by then
+"""Seconds, up to twice as many, for which a request is not watched, nor its body timed: what is answered by then
 needs neither."""
 JSON = b"application/json; charset=utf-8"
 

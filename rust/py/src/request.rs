@@ -5,7 +5,7 @@ use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 
 /// Bytes of body from which on the GIL is released: below it the hand-over costs more than it frees.
 const LONG: usize = 256 * 1024;
@@ -82,9 +82,8 @@ impl Request {
     }
 
     #[getter]
-    fn text(&self) -> PyResult<&str> {
-        str::from_utf8(self.scanned.text())
-            .map_err(|error| PyValueError::new_err(error.to_string()))
+    fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        PyString::from_bytes(py, self.scanned.text())
     }
 
     #[getter]

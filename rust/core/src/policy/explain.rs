@@ -17,36 +17,45 @@ pub struct Explanation {
 impl Explanation {
     /// The log message without its time stamp; None where there is nothing to tell.
     pub fn text(&self) -> Option<String> {
+        match &self.verdict {
+            Verdict::Plain => None,
+            Verdict::FellBack(fallback) => Some(self.fell_back(fallback)),
+            Verdict::Scored { loads, hits, .. } => Some(self.scored(loads, hits)),
+        }
+    }
+
+    fn fell_back(&self, fallback: &Fallback) -> String {
+        let mut text = self.begin("process_tokens, reason: ");
+        text.push_str(fallback.reason());
+        if let Fallback::Imbalanced(loads) = fallback {
+            self.push_loads(&mut text, loads);
+        }
+        text
+    }
+
+    fn scored(&self, loads: &[u64], hits: &[(u32, u8)]) -> String {
+        let mut text = self.begin("cache_aware_scoring, selected=");
+        text.push_str(self.url(self.index));
+        self.push_loads(&mut text, loads);
+        text.push_str(", hitRatios=");
+        let hits = hits.iter();
+        push_map(
+            &mut text,
+            hits.map(|&(index, percent)| (self.url(index as usize), percent.into())),
+        );
+        text
+    }
+
+    fn begin(&self, strategy: &str) -> String {
         // Room for two entries of each candidate.
         let mut text = String::with_capacity(128 + 64 * self.candidates.len());
         text.push_str("cache-aware prefill: final strategy: ");
-        match &self.verdict {
-            Verdict::Plain => return None,
-            Verdict::FellBack(fallback) => {
-                text.push_str("process_tokens, reason: ");
-                text.push_str(fallback.reason());
-                if let Fallback::Imbalanced(loads) = fallback {
-                    text.push_str(", loads=");
-                    self.push_loads(&mut text, loads);
-                }
-            }
-            Verdict::Scored { loads, hits, .. } => {
-                text.push_str("cache_aware_scoring, selected=");
-                text.push_str(self.url(self.index));
-                text.push_str(", loads=");
-                self.push_loads(&mut text, loads);
-                text.push_str(", hitRatios=");
-                let hits = hits.iter();
-                push_map(
-                    &mut text,
-                    hits.map(|&(index, percent)| (self.url(index as usize), percent.into())),
-                );
-            }
-        }
-        Some(text)
+        text.push_str(strategy);
+        text
     }
 
     fn push_loads(&self, text: &mut String, loads: &[u64]) {
+        text.push_str(", loads=");
         let loads = loads.iter().enumerate();
         push_map(text, loads.map(|(index, &load)| (self.url(index), load)));
     }

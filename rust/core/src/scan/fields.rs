@@ -9,7 +9,7 @@ use super::text::Text;
 use super::{Prompt, prompt};
 
 /// What was found in a body; see the methods of [`super::Body`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) stream: bool,
     pub(super) request_id: Option<String>,
@@ -24,29 +24,20 @@ pub(super) struct Fields {
 /// Takes the members as they come; a later one replaces an equal one before it.
 pub(super) struct Finder<'a> {
     prompt: Prompt,
-    stream: bool,
-    request_id: Option<String>,
-    session_id: Option<String>,
+    /// All but the prompt's text, which is known at the end.
+    fields: Fields,
+    text: Cow<'a, str>,
     /// `session_id` of `extra_body`, which counts only where the top level has none.
     extra_session_id: Option<String>,
-    req_id: Option<String>,
-    model: Option<String>,
-    text: Cow<'a, str>,
-    layout: Layout,
 }
 
 impl<'a> Finder<'a> {
     pub(super) fn new(prompt: Prompt) -> Self {
         Self {
             prompt,
-            stream: false,
-            request_id: None,
-            session_id: None,
-            extra_session_id: None,
-            req_id: None,
-            model: None,
+            fields: Fields::default(),
             text: Cow::Borrowed(""),
-            layout: Layout::default(),
+            extra_session_id: None,
         }
     }
 
@@ -54,24 +45,27 @@ impl<'a> Finder<'a> {
     pub(super) fn member(&mut self, reader: &mut Reader<'a>, key: &Raw<'_>) -> Result<()> {
         reader.peek()?;
         let start = reader.position();
-        let layout = &mut self.layout;
-        layout.members += 1;
+        let fields = &mut self.fields;
+        fields.layout.members += 1;
         match (&*key.unescaped(), self.prompt) {
-            ("stream", _) => self.stream = matches!(reader.value()?, Value::True),
-            ("model", _) => self.model = text_of(reader.value()?),
-            ("req_id", _) => self.req_id = text_of(reader.value()?),
-            ("session_id", _) => self.session_id = text_of(reader.value()?),
+            ("stream", _) => fields.stream = matches!(reader.value()?, Value::True),
+            ("model", _) => fields.model = text_of(reader.value()?),
+            ("req_id", _) => fields.req_id = text_of(reader.value()?),
+            ("session_id", _) => fields.session_id = text_of(reader.value()?),
             ("extra_body", _) => self.extra_session_id = extra_session(reader)?,
             ("request_id", _) => {
-                self.request_id = match reader.value()? {
+                fields.request_id = match reader.value()? {
                     Value::Number(literal) => Some(literal.to_owned()),
                     other => text_of(other),
                 };
-                layout.request_ids.push(start..reader.position());
+                fields.layout.request_ids.push(start..reader.position());
             }
             ("disaggregate_info", _) => {
                 reader.value()?;
-                layout.disaggregate_infos.push(start..reader.position());
+                fields
+                    .layout
+                    .disaggregate_infos
+                    .push(start..reader.position());
             }
             ("messages", Prompt::Messages) => prompt::messages(reader, &mut self.text)?,
             ("prompt", Prompt::Plain) => prompt::plain(reader, &mut self.text)?,
@@ -83,22 +77,15 @@ impl<'a> Finder<'a> {
     /// What was found in `body`, whose closing brace stands at `close`.
     pub(super) fn finish(self, body: &str, close: usize) -> Fields {
         let filled = |id: &String| !id.is_empty();
-        Fields {
-            stream: self.stream,
-            request_id: self.request_id,
-            session_id: self
-                .session_id
-                .filter(filled)
-                .or(self.extra_session_id.filter(filled)),
-            req_id: self.req_id,
-            model: self.model,
-            chars: self.text.chars().count(),
-            text: Text::new(self.text, body),
-            layout: Layout {
-                close,
-                ..self.layout
-            },
-        }
+        let mut fields = self.fields;
+        fields.session_id = fields
+            .session_id
+            .filter(filled)
+            .or(self.extra_session_id.filter(filled));
+        fields.chars = self.text.chars().count();
+        fields.text = Text::new(self.text, body);
+        fields.layout.close = close;
+        fields
     }
 }
 

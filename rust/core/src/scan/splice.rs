@@ -12,7 +12,7 @@ pub struct Members<'a> {
 }
 
 /// Where things stand in a scanned body, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Layout {
     /// Values of every top-level `request_id`, in order.
     pub(super) request_ids: Vec<Range<usize>>,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// Text of a body, to be read together with the body's bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Text {
     /// These bytes of the body.
     Within(Range<usize>),
@@ -16,7 +16,7 @@ impl Text {
     /// Keeps `text`, which lies in `body` where it is borrowed.
     pub(super) fn new(text: Cow<'_, str>, body: &str) -> Self {
         match text {
-            Cow::Borrowed("") => Self::Within(0..0),
+            Cow::Borrowed("") => Self::default(),
             Cow::Borrowed(text) => {
                 let start = text.as_ptr().addr() - body.as_ptr().addr();
                 Self::Within(start..start + text.len())
@@ -31,6 +31,13 @@ impl Text {
             Self::Within(range) => &body[range.clone()],
             Self::Joined(text) => text.as_bytes(),
         }
+    }
+}
+
+impl Default for Text {
+    /// No text.
+    fn default() -> Self {
+        Self::Within(0..0)
     }
 }
 
