@@ -16,7 +16,7 @@ usage: bash build.sh [VERB]
   test     lint, Rust tests, Python tests, end-to-end tests                 [pytest arguments]
   bench    time the benchmarks                                              [--compare REV] [pytest arguments]
            or `bench peers ...`: other routers side by side, see bench/README.md
-  lint     formatting, clippy, ruff, mypy, stubtest
+  lint     formatting, clippy, ruff, import-linter, mypy, stubtest
   fmt      format all code
 TEXT
 }
@@ -112,9 +112,10 @@ lint() {
     say 'lint: cargo fmt, clippy'
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-    say 'lint: ruff, mypy, stubtest'
+    say 'lint: ruff, import-linter, mypy, stubtest'
     ruff check .
     ruff format --check .
+    quietly lint-imports
     mypy
     (cd python && python -m mypy.stubtest fd_router._core)
 }

@@ -14,8 +14,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fd_router._core import AccessLog, Lease, Request, Scheduler
-from fd_router.logs import Log, messages, tags
-from fd_router.metrics import ENDPOINTS, METHODS
+from fd_router.edge.routes import ENDPOINTS, METHODS
+from fd_router.observe.logs import Log, messages, tags
 
 URL = "http://10.0.0.1:8000"
 REQUESTS = 200

@@ -11,8 +11,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fd_router._core import GAP_BOUNDS, HIT_BOUNDS, AccessLog
-from fd_router.logs import Log
-from fd_router.metrics import ENDPOINTS, METHODS, Metrics
+from fd_router.edge.routes import ENDPOINTS, METHODS
+from fd_router.observe.logs import Log
+from fd_router.observe.metrics import Metrics
 
 
 class Fleet:

@@ -12,8 +12,8 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from fd_router import memory
 from fd_router._core import Relay, Request
+from fd_router.runtime import memory
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from pages import PAGES, fill
 
-from fd_router import config, errors, metrics
+from fd_router import config, errors
 from fd_router.cli.flags import MEANINGS, Options
-from fd_router.logs.messages import TOPICS
+from fd_router.observe import metrics
+from fd_router.observe.logs.messages import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

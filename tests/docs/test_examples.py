@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fd_router.config import Config, ServerConfig, example_yaml, load_config, load_register_file
-from fd_router.registration import instance_from_mapping
-from fd_router.registration.fields import Fields
+from fd_router.fleet.registration import instance_from_mapping
+from fd_router.fleet.registration.fields import Fields
 
 EXAMPLES = Path(__file__).parents[2] / "config"
 

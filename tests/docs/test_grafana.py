@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fd_router.metrics import FAMILIES, Family
+from fd_router.observe.metrics import FAMILIES, Family
 
 DASHBOARD = Path(__file__).parents[2] / "config" / "grafana" / "fd-router.json"
 SCRAPED = {"job", "instance"}

@@ -12,13 +12,13 @@ import pytest
 import tables
 
 from fd_router import _core
-from fd_router.app import App
 from fd_router.cli import flags
 from fd_router.config import SECTIONS, Config, ServerConfig, load_config, load_register_file
 from fd_router.config.schema import settings_of
-from fd_router.metrics import FAMILIES
-from fd_router.metrics.families import UPSTREAM_ERRORS
-from fd_router.registration import instance_from_mapping
+from fd_router.edge.app import App
+from fd_router.fleet.registration import instance_from_mapping
+from fd_router.observe.metrics import FAMILIES
+from fd_router.observe.metrics.families import UPSTREAM_ERRORS
 from rig import log_grammar
 
 if TYPE_CHECKING:

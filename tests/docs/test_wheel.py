@@ -112,7 +112,9 @@ def test_wheel_installs_and_runs_where_there_is_no_rust(wheel: Path, tmp_path: P
     version = run(str(programs / "fd-router"), "--version")
     assert version.splitlines()[0] == "golang-router"
     assert f"version:   {__version__}" in version
-    place = run(str(programs / "python"), "-c", "import fd_router.server as here; print(here.__file__)")
+    place = run(
+        str(programs / "python"), "-c", "import fd_router.process.server as here; print(here.__file__)"
+    )
     assert Path(place).is_relative_to(tmp_path)
 
 

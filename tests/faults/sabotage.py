@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fd_router import delivery, fanout, selection
-from fd_router.registry import Registry
+from fd_router.fleet import fanout
+from fd_router.fleet.registry import Registry
+from fd_router.routing import delivery, selection
 
 
 class Panic(BaseException):

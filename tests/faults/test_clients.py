@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fd_router.server import HEAD_LIMIT
+from fd_router.process.server import HEAD_LIMIT
 from rig import RawClient, reply, sse_head, wait_for
 from rig.memory import peak_rss, rss, worker_pid
 from rig.router import chat_body

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fd_router._core import QUANTILES, AccessLog
-from fd_router.logs import Log
+from fd_router.observe.logs import Log
 
 METHODS = ["GET", "POST"]
 PATHS = ["/a", "/b"]

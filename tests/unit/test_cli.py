@@ -24,9 +24,9 @@ Call = tuple[Config, list[Notice]]
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Stands in for the server; holds what it was started with."""
     calls: list[Call] = []
-    server = ModuleType("fd_router.server")
+    server = ModuleType("fd_router.process.server")
     server.run = lambda config, notices: calls.append((config, notices))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "fd_router.server", server)
+    monkeypatch.setitem(sys.modules, "fd_router.process.server", server)
     return calls
 
 
@@ -137,7 +137,7 @@ def test_case_9_server_that_does_not_start(run, monkeypatch: pytest.MonkeyPatch,
     def fail(config: Config, notices: list[Notice]) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["fd_router.server"], "run", fail)
+    monkeypatch.setattr(sys.modules["fd_router.process.server"], "run", fail)
     code, _, err = run("--port", "1")
     assert code == 1
     assert re.fullmatch(STAMP + "Failed to start server: listen tcp :1: in use\n", err)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fd_router.downstream import Client
+from fd_router.downstream.client import Client
 from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutError
-from fd_router.grace import Grace
+from fd_router.runtime.overdue import OverdueWatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +31,7 @@ class Scene:
         self.messages = list(messages)
         headers = [] if length is None else [(b"content-length", b"%d" % length)]
         scope = {"method": "POST", "path": "/", "query_string": b"", "headers": headers, "client": None}
-        self.client = Client(scope, self._receive, self._send, Grace(0.01))
+        self.client = Client(scope, self._receive, self._send, OverdueWatch(0.01))
 
     async def _receive(self) -> dict[str, Any]:
         if not self.messages:
@@ -114,7 +114,7 @@ def test_after_the_answer_nobody_is_told() -> None:
         told: list[str] = []
         answered, watched = Scene(GONE).client, Scene(GONE).client
         answered.watch(lambda: told.append("answered"))
-        answered.answered()
+        answered.settle()
         done = asyncio.Event()
         watched.watch(lambda: (told.append("watched"), done.set()))  # type: ignore[func-returns-value]
         await done.wait()

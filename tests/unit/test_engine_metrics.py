@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router.engine_metrics import RUNNING, WAITING, EngineMetrics, parse_engine_metrics
+from fd_router.fleet.engine_metrics import RUNNING, WAITING, EngineMetrics, parse_engine_metrics
 
 
 def page(running: str, waiting: str = "0") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fd_router import headers
+from fd_router.downstream import headers
 from fd_router.errors import BadRequestError
 
 

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fd_router._core import Journal
-from fd_router.logs import tags
-from fd_router.logs.line import LEVELS, MAX_TAG_CHARS, Second, describe_json, describe_text, escape
+from fd_router.observe.logs import tags
+from fd_router.observe.logs.line import LEVELS, MAX_TAG_CHARS, Second, describe_json, describe_text, escape
 from rig.log_grammar import TAG, parse
 
 IDS = st.text(st.characters(codec=None), min_size=1, max_size=200)

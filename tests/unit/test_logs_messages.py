@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fd_router._core import AccessLog, Journal, Request, Scheduler
-from fd_router.logs import messages, tags
-from fd_router.logs.line import LEVELS, describe_text, escape
-from fd_router.stats import stats_line
+from fd_router.observe.logs import messages, tags
+from fd_router.observe.logs.line import LEVELS, describe_text, escape
+from fd_router.observe.stats_line import stats_line
 from rig.log_grammar import TEMPLATES, GrammarError, Line, check, parse
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router.logs import Log
-from fd_router.logs.line import describe_text
-from fd_router.logs.retention import clean, doomed
-from fd_router.logs.rotation import GRACE_SECS, DatedFiles
+from fd_router.observe.logs import Log
+from fd_router.observe.logs.line import describe_text
+from fd_router.observe.logs.retention import clean, doomed
+from fd_router.observe.logs.rotation import GRACE_SECS, DatedFiles
 from rig.wait import wait_for
 
 DAY_1 = time.mktime((2026, 2, 28, 23, 59, 50, 0, 0, -1))

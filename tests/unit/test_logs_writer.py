@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from fd_router._core import Journal
-from fd_router.logs import Log, tags
-from fd_router.logs.line import escape
-from fd_router.logs.sink import Outlet
-from fd_router.logs.writer import Writer
+from fd_router.observe.logs import Log, tags
+from fd_router.observe.logs.line import escape
+from fd_router.observe.logs.sink import Outlet
+from fd_router.observe.logs.writer import Writer
 from rig.log_grammar import check
 from rig.wait import wait_for
 
@@ -280,7 +280,7 @@ def test_json_lines(capfd: pytest.CaptureFixture[str]) -> None:
 # Threads and fork in one process make newer Pythons warn, so this runs in its own.
 FORKING = """
 import os
-from fd_router.logs import Log
+from fd_router.observe.logs import Log
 log = Log("info")
 log.info("parent before")
 pid = os.fork()
@@ -307,6 +307,6 @@ def test_a_forked_child_has_a_log_of_its_own() -> None:
 
 
 def test_what_is_queued_at_exit_is_written() -> None:
-    code = 'from fd_router.logs import Log; log = Log("info"); [log.info("x") for _ in range(5000)]'
+    code = 'from fd_router.observe.logs import Log; log = Log("info"); [log.info("x") for _ in range(5000)]'
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.count("\n") == 5000

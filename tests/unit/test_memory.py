@@ -14,7 +14,7 @@ ROUNDS = 100
 
 CHURN = f"""
 import resource, sys, threading
-from fd_router import memory
+from fd_router.runtime import memory
 
 if sys.argv[1] == "settled":
     memory.settle()

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import fd_router
 from fd_router import errors
 from fd_router._core import GAP_BOUNDS, HIT_BOUNDS
-from fd_router.metrics import CONTENT_TYPE, FAMILIES, Metrics, markdown_table
-from fd_router.metrics.families import UPSTREAM_ERRORS
+from fd_router.observe.metrics import CONTENT_TYPE, FAMILIES, Metrics, markdown_table
+from fd_router.observe.metrics.families import UPSTREAM_ERRORS
 from rig.exposition import Metrics as Scrape
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"

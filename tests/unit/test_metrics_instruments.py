@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router.metrics import Family, instruments
-from fd_router.metrics.instruments import Buckets, Tally, histogram
-from fd_router.metrics.text import number
-from fd_router.metrics.worker_tally import RETENTION_SECS, WorkerTally
+from fd_router.observe.metrics import Family, instruments
+from fd_router.observe.metrics.instruments import Buckets, Tally, histogram
+from fd_router.observe.metrics.text import number
+from fd_router.observe.metrics.worker_tally import RETENTION_SECS, WorkerTally
 
 COUNTER = Family("c_total", "counter", ("worker", "code"), "", "help")
 HISTOGRAM = Family("h", "histogram", (), "", "help", bounds=(0.0, 0.5, 1.0))

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from fd_router.config import load_register_file
 from fd_router.errors import ConfigError, RegistrationError
-from fd_router.registration import (
+from fd_router.fleet.registration import (
     MAX_BODY_BYTES,
     instance_from_mapping,
     parse_instance,
     to_item,
     unregister_url,
 )
-from fd_router.registration.fields import Fields
+from fd_router.fleet.registration.fields import Fields
 from fd_router.types import Instance
 
 BAD_JSON = "Invalid InstanceInfo JSON format: "

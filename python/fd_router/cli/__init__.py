@@ -41,7 +41,7 @@ def _load(options: Options) -> tuple[Config, list[Notice]]:
 
 def _serve(config: Config, notices: list[Notice]) -> None:
     # Imported late: the other flags answer without loading a server.
-    from fd_router.server import run  # noqa: PLC0415
+    from fd_router.process.server import run  # noqa: PLC0415
 
     try:
         run(config, notices)

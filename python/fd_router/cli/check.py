@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fd_router.config import load_register_file
 from fd_router.errors import ConfigError, RegistrationError
-from fd_router.registration import instance_from_mapping
+from fd_router.fleet.registration import instance_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,174 @@
+"""The client's side of a request: an ASGI connection as the use cases see it.
+
+A client's leaving is watched in every phase of a request, but only once it has lasted for `WATCH_AFTER` seconds: asking
+the server wakes two of its threads, which costs more than a short request itself. granian's awaitables are future-like,
+so the watch is a callback instead of a task; other ASGI servers hand out coroutines, which become tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from fd_router.downstream import headers as http_headers
+from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from fd_router.runtime.overdue import OverdueWatch
+    from fd_router.types import Headers
+
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+WATCH_AFTER = 0.1
+"""Seconds, up to twice as many, for which a request is not watched, nor its body timed: what is answered by then
+needs neither."""
+JSON = b"application/json; charset=utf-8"
+
+
+class Client:
+    """One request of one client.
+
+    `status` is what it was answered (0 before that); `tags` stand before its log lines; `extra` are headers that
+    go out with its answer, an error's too. `request_id` is set in PD mode.
+    """
+
+    # Defaults stand at the class: most requests need few of them, and all requests are made here.
+    request_id: str | None = None
+    status = 0
+    gone = False
+    tags = ""
+    _pending = False
+    _lasting = False
+    _reading: Any = None
+    _body_secs = 0.0
+    _timer: asyncio.TimerHandle | None = None
+    _expired = False
+    _listening = False
+    _on_gone: Callable[[], None] | None = None
+
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send, watch: OverdueWatch) -> None:
+        """`watch` has a delay of `WATCH_AFTER` seconds, in the loop that serves the request."""
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: Headers = scope["headers"]
+        self.peer = http_headers.client_ip(scope.get("client"))
+        self.send = send
+        self.extra: Headers = []
+        self._receive = receive
+        self._overdue_watch = watch
+
+    async def read_body(self, limit: int, timeout: float) -> bytes:
+        """The whole body; to be called once, before anything else is waited for.
+
+        Raises `BodyTooLargeError` over `limit` bytes (at the announced length, before a byte is read),
+        `RequestTimeoutError` when it is not complete after `timeout` seconds, `ClientGoneError`.
+        """
+        announced = http_headers.content_length(self.headers)
+        if announced is not None and announced > limit:
+            raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")
+        self._body_secs = timeout
+        self._wait()
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            # With a known length the end is known without asking the server for it once more.
+            while announced is None or size < announced:
+                self._reading = future_like(self._receive())
+                message = await self._reading
+                if message["type"] != "http.request":
+                    self.gone = True
+                    raise ClientGoneError("body")
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > limit:
+                    raise BodyTooLargeError(f"body of more than {limit} bytes, which is the limit")
+                if not message.get("more_body", False):
+                    break
+        except asyncio.CancelledError:
+            if not self._expired:
+                raise
+            raise RequestTimeoutError(f"body not complete after {timeout:g} s") from None
+        finally:
+            self._reading = None
+            if self._timer is not None:
+                self._timer.cancel()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        """Call `on_gone` once if the client leaves before its answer is complete; replaces an earlier callback."""
+        self._on_gone = on_gone
+        if self.gone:
+            on_gone()
+        elif not self._pending:
+            self._wait()
+        elif self._lasting and not self._listening:
+            self._listen()
+
+    def _wait(self) -> None:
+        self._pending = True
+        self._overdue_watch.add(self)
+
+    def overdue(self) -> None:
+        """The request is no short one."""
+        self._lasting = True
+        if self._reading is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._body_secs, self._expire)
+        elif self._on_gone is not None:
+            self._listen()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._reading.cancel()
+
+    def _listen(self) -> None:
+        self._listening = True
+        future_like(self._receive()).add_done_callback(self._received)
+
+    def _received(self, waiting: asyncio.Future[Message]) -> None:
+        if self._on_gone is None or waiting.cancelled():
+            return
+        if waiting.exception() is None and waiting.result()["type"] == "http.request":
+            self._listen()
+            return
+        self.gone = True
+        self._on_gone()
+
+    def settle(self) -> None:
+        """The answer is complete: the client's leaving means nothing any more."""
+        self._on_gone = None
+        if self._pending:
+            self._overdue_watch.discard(self)
+
+    def start_message(self, status: int, headers: Headers) -> Message:
+        """The message that begins an answer; whoever sends it has answered with `status`."""
+        self.status = status
+        return {"type": "http.response.start", "status": status, "headers": headers}
+
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        """Send a whole answer."""
+        await self.send(self.start_message(status, headers))
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+        self.settle()
+
+    async def answer_json(self, status: int, payload: object, extra: Headers | None = None) -> None:
+        """Send a whole JSON answer with a content length."""
+        body = orjson.dumps(payload)
+        headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *(extra or [])]
+        await self.answer(status, body, headers)
+
+    async def finish(self, last: bytes = b"") -> None:
+        """End a streamed answer, with some last bytes."""
+        await self.send({"type": "http.response.body", "body": last, "more_body": False})
+        self.settle()
+
+
+def future_like(message: Any) -> Any:
+    """Something that can be cancelled and asked to call back."""
+    return message if hasattr(message, "add_done_callback") else asyncio.ensure_future(message)

@@ -1,0 +1,90 @@
+"""The ASGI entry: finds the handler of a request, turns errors into answers, and writes its access line."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from fd_router.downstream.client import WATCH_AFTER, Client
+from fd_router.edge.routes import ROUTES
+from fd_router.errors import ClientGoneError, OverloadedError, RegistrationError, RouterError
+from fd_router.observe.logs import messages
+from fd_router.runtime.overdue import OverdueWatch
+
+if TYPE_CHECKING:
+    from fd_router._core import AccessLog
+    from fd_router.downstream.client import Receive, Send
+    from fd_router.edge.routes import Endpoints
+    from fd_router.observe.logs import Log
+    from fd_router.observe.metrics import Metrics
+
+
+class App:
+    """Answers HTTP requests. One instance in one event loop."""
+
+    def __init__(self, endpoints: Endpoints, log: Log, metrics: Metrics, access: AccessLog) -> None:
+        self._handlers = {(route.method, route.path): route.handler(endpoints) for route in ROUTES}
+        self._log = log
+        self._metrics = metrics
+        self._access = access
+        self._overdue_watch = OverdueWatch(WATCH_AFTER)
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """One HTTP request, from its head to its access line."""
+        client = Client(scope, receive, send, self._overdue_watch)
+        start = time.perf_counter()
+        try:
+            await self._handlers.get((client.method, client.path), self._elsewhere)(client)
+        except ClientGoneError as error:
+            client.status = error.status
+            self._metrics.client_gone(error.phase)
+            self._log.info(messages.client_left(str(error)), client.tags)
+        except RouterError as error:
+            await self._refuse(client, error)
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in Rust is no `Exception`
+            await self._crash(client, error)
+        finally:
+            client.settle()
+            self._access.note(
+                client.method,
+                client.path,
+                client.query,
+                client.status,
+                time.perf_counter() - start,
+                client.peer,
+                client.tags,
+            )
+
+    async def _elsewhere(self, client: Client) -> None:
+        """A path that is not served: one with a slash too many is sent to the right one."""
+        trimmed = client.path.rstrip("/")
+        if trimmed != client.path and (client.method, trimmed) in self._handlers:
+            location = trimmed.encode() + (b"?" + client.query if client.query else b"")
+            await client.answer(301 if client.method == "GET" else 307, b"", [(b"location", location)])
+            return
+        await client.answer(404, b"404 page not found", [(b"content-type", b"text/plain")])
+
+    async def _refuse(self, client: Client, error: RouterError) -> None:
+        """Answer an error on purpose in the shape of the endpoint it came from."""
+        self._metrics.rejected(error.code)
+        if isinstance(error, RegistrationError):
+            payload: dict[str, Any] = {"code": error.status, "msg": str(error)}
+        else:
+            payload = {"error": str(error)}
+            if client.request_id is not None:
+                payload["request_id"] = client.request_id
+        extra = list(client.extra) if error.status == 502 else []
+        if isinstance(error, OverloadedError):
+            extra.append((b"retry-after", b"1"))
+        await client.answer_json(error.status, payload, extra)
+
+    async def _crash(self, client: Client, error: BaseException) -> None:
+        self._log.error(messages.panic(error), client.tags)
+        self._metrics.rejected("internal")
+        # When part of an answer is out already the server refuses a second one, and cuts it as we return.
+        with suppress(RuntimeError):
+            await client.answer_json(500, {"code": 500, "msg": "Internal server error"})

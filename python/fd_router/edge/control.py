@@ -1,0 +1,53 @@
+"""Endpoints that change something: registrations, probes on request, aborts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fd_router.edge.body import BODY_TIMEOUT, CONTROL_BODY_LIMIT
+from fd_router.errors import BadRequestError, RegistrationError
+from fd_router.observe.logs import messages
+
+if TYPE_CHECKING:
+    from fd_router.downstream.client import Client
+    from fd_router.fleet.admission import Admission
+    from fd_router.fleet.fanout import Aborts
+    from fd_router.fleet.monitor import Monitor
+    from fd_router.observe.logs import Log
+
+
+class Control:
+    """Takes orders from engines and operators."""
+
+    def __init__(self, *, admission: Admission, monitor: Monitor, aborts: Aborts, log: Log) -> None:
+        self._admission = admission
+        self._monitor = monitor
+        self._aborts = aborts
+        self._log = log
+
+    async def register(self, client: Client) -> None:
+        """`POST /register`."""
+        await self._admission.register(await self._body(client))
+        await client.answer_json(200, {"code": 200, "msg": "Register success"})
+
+    async def unregister(self, client: Client) -> None:
+        """`POST /unregister`."""
+        self._admission.unregister(await self._body(client))
+        await client.answer_json(200, {"code": 200, "msg": "Unregister success"})
+
+    async def health_generate(self, client: Client) -> None:
+        """`GET /health_generate`."""
+        await self._monitor.report()
+        await client.answer_json(200, {"code": 200, "msg": "Health check complete"})
+
+    async def abort(self, client: Client) -> None:
+        """`POST /v1/abort_requests`."""
+        body = await client.read_body(CONTROL_BODY_LIMIT, BODY_TIMEOUT)
+        await client.answer_json(200, await self._aborts.abort(body))
+
+    async def _body(self, client: Client) -> bytes:
+        try:
+            return await client.read_body(CONTROL_BODY_LIMIT, BODY_TIMEOUT)
+        except BadRequestError as error:
+            self._log.error(messages.register_body_unread(error))
+            raise RegistrationError(error.status, f"Invalid request body: {error}") from error

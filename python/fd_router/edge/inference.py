@@ -1,0 +1,85 @@
+"""Inference requests: the limit on how many, the body and its scan, then one of the two ways of serving them."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from fd_router._core import BodyError, Request
+from fd_router.downstream import headers as http_headers
+from fd_router.edge.body import BODY_TIMEOUT, MIB
+from fd_router.errors import BadRequestError, OverloadedError
+from fd_router.observe.logs import messages, tags
+
+if TYPE_CHECKING:
+    from fd_router.config import ServerConfig
+    from fd_router.downstream.client import Client
+    from fd_router.observe.logs import Log
+    from fd_router.routing.mixed import MixedDispatch
+    from fd_router.routing.pairs import PairDispatch
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+LONG_BODY = MIB
+"""Bytes from which a body is scanned beside the loop, so that other requests do not wait for it."""
+
+
+class Inference:
+    """Serves completions; in PD mode, where there are `pairs`, with those."""
+
+    def __init__(
+        self, server: ServerConfig, *, mixed: MixedDispatch, pairs: PairDispatch | None, log: Log
+    ) -> None:
+        self._mixed = mixed
+        self._pairs = pairs
+        self._log = log
+        self._body_limit = server.max_body_mb * MIB
+        self._max_in_flight = server.max_in_flight
+        self._in_flight = 0
+        # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
+        self._scanner = ThreadPoolExecutor(1, "fd-router-scan")
+
+    async def complete(self, client: Client) -> None:
+        """`POST /v1/chat/completions` and `/v1/completions`."""
+        if self._max_in_flight and self._in_flight >= self._max_in_flight:
+            limit = f"{self._max_in_flight} requests in flight (server.max-in-flight)"
+            self._log.warn(messages.limit_reached(limit))
+            raise OverloadedError(f"router is at its limit of {limit}")
+        self._in_flight += 1
+        try:
+            request = await self._read(client)
+            self._log.info(messages.PARSED, client.tags)
+            if self._pairs is None:
+                await self._mixed.serve(client, request)
+            else:
+                await self._pairs.serve(client, request)
+        finally:
+            self._in_flight -= 1
+
+    async def _read(self, client: Client) -> Request:
+        """Read and scan the body; from here on the client's lines carry its ids."""
+        trace_id = http_headers.trace_id(client.headers)
+        if trace_id is not None:
+            client.tags = tags(trace_id)
+        try:
+            body = await client.read_body(self._body_limit, BODY_TIMEOUT)
+        except BadRequestError as error:
+            self._log.error(messages.body_unread(error), client.tags)
+            raise type(error)(f"Invalid request body: {error}") from error
+        try:
+            request = await self._scan(body, client.path == CHAT)
+        except BodyError as error:
+            self._log.error(messages.body_invalid(error), client.tags)
+            raise BadRequestError(f"Invalid JSON format: {error}") from error
+        if self._pairs is not None:
+            client.request_id = request.request_id or str(uuid4())
+        client.tags = tags(trace_id, request.req_id, request.session_id, client.request_id)
+        return request
+
+    async def _scan(self, body: bytes, chat: bool) -> Request:
+        if len(body) < LONG_BODY:
+            return Request.scan(body, chat)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._scanner, Request.scan, body, chat)

@@ -1,0 +1,1 @@
+"""Who may be chosen: registration, health, and what engines say of themselves."""

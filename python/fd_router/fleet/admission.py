@@ -1,0 +1,106 @@
+"""Admission: engines that register, static ones of the file, and those that say goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fd_router.config import load_register_file
+from fd_router.errors import ConfigError, RegistrationError
+from fd_router.fleet.registration import instance_from_mapping, parse_instance, unregister_url
+from fd_router.observe.logs import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fd_router.fleet.membership import Membership
+    from fd_router.fleet.prober import Prober
+    from fd_router.fleet.remote_load import RemoteLoad
+    from fd_router.observe.logs import Log
+    from fd_router.types import Instance
+
+GATE_TIMEOUT = 4.5
+"""Seconds for all probes of one registration: engines wait 5 s for the answer, then take it for lost."""
+FIRST_LOAD_TIMEOUT = 1.0
+"""Seconds for which a new worker's own metrics are waited for, so that its first request finds them."""
+
+
+class Admission:
+    """Lets workers in through the health gate."""
+
+    def __init__(
+        self,
+        members: Membership,
+        prober: Prober,
+        remote_load: RemoteLoad | None,
+        log: Log,
+        clock: Callable[[], float],
+        *,
+        splitwise: bool,
+    ) -> None:
+        self._members = members
+        self._prober = prober
+        self._remote_load = remote_load
+        self._log = log
+        self._clock = clock
+        self._splitwise = splitwise
+
+    async def register(self, raw: bytes) -> None:
+        """The body of `POST /register`. Raises `RegistrationError` (400, or 503 when the engine is not healthy)."""
+        try:
+            instance = parse_instance(raw, splitwise=self._splitwise)
+            await self._admit(instance)
+        except RegistrationError as error:
+            invalid = str(error).startswith("Invalid InstanceInfo JSON")
+            self._log.error((messages.register_body_invalid if invalid else messages.register_failed)(error))
+            raise
+
+    def unregister(self, raw: bytes) -> None:
+        """The body of `POST /unregister`. Raises `RegistrationError` (400, or 404 for an unknown worker)."""
+        url = unregister_url(raw)
+        if not self._members.leave(url):
+            raise RegistrationError(404, f"{url} is not registered")
+
+    async def register_static(self, path: str) -> None:
+        """The instances of a YAML file, once, through the same gate; what fails is logged and passed over."""
+        try:
+            text = await asyncio.to_thread(Path(path).read_text, "utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self._log.error(messages.yaml_unread(path, error))
+            return
+        try:
+            entries = load_register_file(text)
+        except ConfigError as error:
+            self._log.error(messages.yaml_invalid(path, error))
+            return
+        if not entries:
+            self._log.info(messages.no_static_instances(path))
+        outcomes = await asyncio.gather(
+            *(self._admit_entry(entry) for entry in entries), return_exceptions=True
+        )
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, RegistrationError):
+                self._log.error(messages.static_failed(index, outcome))
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                self._log.info(messages.static_registered(index))
+
+    async def _admit_entry(self, entry: object) -> None:
+        await self._admit(instance_from_mapping(entry, splitwise=self._splitwise))
+
+    async def _admit(self, instance: Instance) -> None:
+        if not await self._passes_gate(instance.url):
+            raise RegistrationError(503, f"{instance.url} service is not healthy")
+        self._members.admit(instance, self._clock())
+        if self._remote_load is not None:
+            with_limit = asyncio.wait_for(self._remote_load.ask(instance), FIRST_LOAD_TIMEOUT)
+            await asyncio.gather(with_limit, return_exceptions=True)
+
+    async def _passes_gate(self, url: str) -> bool:
+        try:
+            verdict = self._prober.verdict(url, self._members.gate(url))
+            return await asyncio.wait_for(verdict, GATE_TIMEOUT)
+        except asyncio.TimeoutError:
+            return False

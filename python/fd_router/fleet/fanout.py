@@ -1,0 +1,108 @@
+"""Questions that every worker answers for itself and the router answers once: models and aborts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from fd_router.errors import BadRequestError
+from fd_router.upstream.engines import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fd_router.fleet.registry import Registry
+    from fd_router.upstream.engines import EngineApi
+
+MODELS_MAX_AGE = 10.0
+"""Seconds for which a list of models is answered without asking again."""
+
+
+class Models:
+    """The union of the workers' model lists."""
+
+    def __init__(self, registry: Registry, api: EngineApi, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._api = api
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._cached: tuple[float, list[str], dict[str, Any]] | None = None
+
+    async def union(self) -> dict[str, Any]:
+        """An OpenAI list object; of entries with one id, the first by worker url stands."""
+        async with self._lock:  # a burst of questions asks the workers once
+            urls = [instance.url for instance in self._registry.all()]
+            if self._cached is not None:
+                taken_at, asked, answer = self._cached
+                if asked == urls and self._clock() - taken_at < MODELS_MAX_AGE:
+                    return answer
+            answer = {"object": "list", "data": await self._ask(urls)}
+            self._cached = (self._clock(), urls, answer)
+            return answer
+
+    async def _ask(self, urls: list[str]) -> list[dict[str, Any]]:
+        lists = await asyncio.gather(*(self._api.models(url) for url in urls), return_exceptions=True)
+        entries: dict[str, dict[str, Any]] = {}
+        for answer in lists:
+            if isinstance(answer, EngineError):
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            for entry in answer:
+                entries.setdefault(entry["id"], entry)
+        return [entries[name] for name in sorted(entries)]
+
+
+class Aborts:
+    """Sends an abort to every worker and merges what they say, as FastDeploy's Python router does."""
+
+    def __init__(self, registry: Registry, api: EngineApi) -> None:
+        self._registry = registry
+        self._api = api
+
+    async def abort(self, body: bytes) -> dict[str, list[Any]]:
+        """`aborted` and `not_found` request ids, and `errors` as `{url, error}`.
+
+        In PD mode decode's word counts, as decode holds the running answer. An id that any worker aborted is not
+        `not_found`. Raises `BadRequestError`.
+        """
+        check_abort(body)
+        instances = self._registry.all()
+        answers = await asyncio.gather(
+            *(self._api.abort(instance.url, body) for instance in instances), return_exceptions=True
+        )
+        aborted: dict[str, Any] = {}
+        missing: dict[str, Any] = {}
+        errors: list[Any] = []
+        for instance, answer in zip(instances, answers, strict=True):
+            if isinstance(answer, EngineError):
+                errors.append({"url": instance.url, "error": str(answer)})
+            elif isinstance(answer, BaseException):
+                raise answer
+            elif instance.role != "prefill":
+                aborted |= {str(item): item for item in _ids(answer, "aborted")}
+                missing |= {str(item): item for item in _ids(answer, "not_found")}
+        not_found = [item for name, item in missing.items() if name not in aborted]
+        return {"aborted": list(aborted.values()), "not_found": not_found, "errors": errors}
+
+
+def _ids(answer: dict[str, Any], key: str) -> list[Any]:
+    """A list of an engine's answer, which newer engines wrap in `result`."""
+    inner = answer.get("result")
+    found = (inner if isinstance(inner, dict) else answer).get(key)
+    return found if isinstance(found, list) else []
+
+
+def check_abort(body: bytes) -> None:
+    """Raise `BadRequestError` unless the body asks to abort everything or names requests."""
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequestError(f"Invalid JSON format: {error}") from error
+    if not isinstance(payload, dict):
+        raise BadRequestError("Invalid JSON format: not an object")
+    names = payload.get("req_ids")
+    if payload.get("abort_all") is not True and not (isinstance(names, list) and names):
+        raise BadRequestError("must provide abort_all=true or req_ids")

@@ -1,0 +1,124 @@
+"""The fleet: every worker's standing, and what its coming and going means to registry, log and metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fd_router.fleet.health import HealthRules, WorkerHealth
+from fd_router.observe.logs import messages
+
+if TYPE_CHECKING:
+    from fd_router.config import Config
+    from fd_router.fleet.health import Trial
+    from fd_router.fleet.registry import Registry
+    from fd_router.observe.logs import Log
+    from fd_router.observe.metrics import Metrics
+    from fd_router.types import Instance
+
+
+class Membership:
+    """Workers in service, which are in the registry, and lost ones on probation, which only wait for their return."""
+
+    def __init__(self, config: Config, registry: Registry, log: Log, metrics: Metrics) -> None:
+        manager = config.manager
+        self.registry = registry
+        self.rules = HealthRules(
+            failure_threshold=manager.health_failure_threshold,
+            success_threshold=manager.health_success_threshold,
+            timeout_secs=manager.health_check_timeout_secs,
+            interval_secs=manager.health_check_interval_secs,
+            forget_after_secs=manager.forget_after_secs,
+        )
+        self._splitwise = config.server.splitwise
+        self._log = log
+        self._metrics = metrics
+        self._standings: dict[str, WorkerHealth] = {}
+        self._lost: dict[str, Instance] = {}
+
+    def gate(self, url: str) -> Trial:
+        """The probes that a registration must pass; a worker in service needs but one success."""
+        return self.rules.keeping() if url in self.registry else self.rules.admitting()
+
+    def trial(self, url: str, late: float) -> Trial:
+        """The probes of one round of the monitor that began `late` seconds behind its time."""
+        standing = self._standings.get(url)
+        return standing.trial(late) if standing is not None else self.rules.admitting()
+
+    def watched(self) -> list[Instance]:
+        """Everybody who is probed: in service or on probation."""
+        return self.registry.all() + list(self._lost.values())
+
+    def admit(self, instance: Instance, now: float) -> None:
+        """Take a worker into service, or take over what it says of itself anew."""
+        url = instance.url
+        before = self.registry.put(instance)
+        self._lost.pop(url, None)
+        standing = self._standings.setdefault(url, WorkerHealth(self.rules, now))
+        if not standing.serving:
+            self._metrics.flip("up")
+        standing.readmit(now)
+        if before is None:
+            self._log.info(messages.added(instance.role, url))
+        elif before.role != instance.role:
+            self._log.info(messages.role_changed(url, before.role, instance.role))
+
+    def leave(self, url: str) -> bool:
+        """Take a worker out for good, on request. False when it is neither in service nor on probation."""
+        removal = self.registry.remove(url)
+        instance = removal.instance if removal is not None else self._lost.pop(url, None)
+        self._standings.pop(url, None)
+        if instance is not None:
+            self._log.info(messages.unregistered(instance.role, url))
+        return instance is not None
+
+    def judge(self, url: str, healthy: bool, now: float, *, served: bool) -> None:
+        """Take the verdict of a round of probes; `served` is whether the worker was in service when it began."""
+        standing = self._standings.get(url)
+        # Registered anew or unregistered while it was probed: the verdict was made by other rules.
+        if standing is None or standing.serving != served:
+            return
+        change = standing.judge(healthy, now)
+        if change == "lost":
+            self._lose(url)
+        elif change == "back":
+            self._return(url)
+        elif change == "forgotten":
+            self._forget(url)
+
+    def _lose(self, url: str) -> None:
+        removal = self.registry.remove(url)
+        if removal is None:
+            return
+        self._lost[url] = removal.instance
+        self._metrics.flip("down")
+        self._log.error(messages.removed_unhealthy(removal.instance.role, url))
+        if removal.running:
+            self._log.info(messages.counter_preserved(url, removal.running))
+        else:
+            self._log.info(messages.counter_cleaned(url))
+        if removal.tokens:
+            self._log.info(messages.token_counter_preserved(url, removal.tokens))
+        else:
+            self._log.info(messages.token_counter_cleaned(url))
+        if self.rules.forget_after_secs == 0:
+            self._forget(url)
+
+    def _return(self, url: str) -> None:
+        instance = self._lost.pop(url)
+        self.registry.put(instance)
+        self._metrics.flip("up")
+        self._log.info(messages.came_back(instance.role, url))
+
+    def _forget(self, url: str) -> None:
+        self._standings.pop(url, None)
+        instance = self._lost.pop(url, None)
+        if instance is not None and self.rules.forget_after_secs:
+            self._log.warn(messages.forgotten(instance.role, url, self.rules.forget_after_secs))
+
+    def missing(self) -> str | None:
+        """What keeps the fleet from serving a request; None when it can."""
+        counts = self.registry.counts()
+        if not self._splitwise:
+            return None if counts["mixed"] else "no mixed worker is registered"
+        lacking = [role for role in ("prefill", "decode") if not counts[role]]
+        return f"no {' and no '.join(lacking)} worker is registered" if lacking else None

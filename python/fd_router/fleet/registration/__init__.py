@@ -1,0 +1,95 @@
+"""Registrations: what an engine sends, checked as the Go router checks it, and how `/registered` shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import orjson
+
+from fd_router.errors import RegistrationError
+from fd_router.fleet.registration.fields import FieldError, read_fields
+from fd_router.fleet.registration.rules import check, host_of, port_of
+
+if TYPE_CHECKING:
+    from fd_router.types import Instance
+
+__all__ = ["MAX_BODY_BYTES", "instance_from_mapping", "parse_instance", "to_item", "unregister_url"]
+
+MAX_BODY_BYTES = 65_536
+"""An instance is kept as long as it is registered and travels in each PD request: it must be small."""
+
+_URL = re.compile(r"(?:(https?)://)?(.+):([0-9]+)/?")
+
+
+def parse_instance(raw: bytes, *, splitwise: bool) -> Instance:
+    """Read the JSON body of `POST /register`; `splitwise` is PD mode. Raises `RegistrationError` (400)."""
+    if len(raw) > MAX_BODY_BYTES:
+        raise _undecodable(f"{len(raw)} bytes, accepted: up to {MAX_BODY_BYTES}")
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise _undecodable(str(error)) from error
+    # null is an instance without any field upstream, and is told so.
+    return instance_from_mapping({} if document is None else document, splitwise=splitwise)
+
+
+def instance_from_mapping(obj: object, *, splitwise: bool) -> Instance:
+    """Read an instance from the plain values of JSON or YAML. Raises `RegistrationError` (400)."""
+    if not isinstance(obj, Mapping):
+        raise _undecodable(f"found {type(obj).__name__}, accepted: object")
+    try:
+        fields = read_fields(obj)
+    except FieldError as error:
+        raise _undecodable(str(error)) from error
+    return check(fields, splitwise=splitwise)
+
+
+def to_item(instance: Instance) -> dict[str, object]:
+    """An instance as an item of `/registered`, the keys in upstream's order."""
+    return {
+        "url": instance.url,
+        "worker_type": instance.role,
+        "connector_port": instance.connector_port,
+        "engine_worker_queue_port": instance.engine_worker_queue_port,
+        "transfer_protocol": _listed(instance.transfer_protocol),
+        "rdma_ports": _listed(instance.rdma_ports),
+        "device_ids": _listed(instance.device_ids),
+        "metrics_port": instance.metrics_port,
+        "tp_size": instance.tp_size,
+    }
+
+
+def unregister_url(raw: bytes) -> str:
+    """The worker that the body of `POST /unregister` names, by `url` or by `host_ip` and `port`.
+
+    The url comes out as registration spells it. Raises `RegistrationError` (400).
+    """
+    try:
+        document = orjson.loads(raw)
+        fields = read_fields(document if isinstance(document, dict) else {})
+    except (orjson.JSONDecodeError, FieldError) as error:
+        raise RegistrationError(400, f"Invalid JSON format: {error}") from error
+    sent = document.get("url") if isinstance(document, dict) else None
+    url = _worker_url(sent if isinstance(sent, str) else f"{fields.host_ip}:{fields.port}")
+    if url is None:
+        raise RegistrationError(
+            400,
+            'accepted: {"url": "http://IP:PORT"} or {"host_ip": "IP", "port": PORT}, with a usable IP and port',
+        )
+    return url
+
+
+def _worker_url(sent: str) -> str | None:
+    parts = _URL.fullmatch(sent)
+    host, port = (host_of(parts[2]), port_of(parts[3])) if parts else (None, None)
+    return f"{parts[1] or 'http'}://{host}:{port}" if parts and host and port else None
+
+
+def _listed(values: tuple[str, ...] | None) -> list[str] | None:
+    return None if values is None else list(values)
+
+
+def _undecodable(what: str) -> RegistrationError:
+    return RegistrationError(400, f"Invalid InstanceInfo JSON format: {what}")

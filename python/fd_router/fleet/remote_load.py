@@ -1,0 +1,53 @@
+"""Engines' own load, read from their `/metrics` in the background and never inside a decision."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fd_router.fleet.engine_metrics import parse_engine_metrics
+from fd_router.observe.logs import messages
+from fd_router.upstream.engines import EngineClient, EngineError
+
+if TYPE_CHECKING:
+    from fd_router._core import Scheduler
+    from fd_router.fleet.registry import Registry
+    from fd_router.observe.logs import Log
+    from fd_router.types import Instance
+
+CONCURRENCY = 64
+"""Workers asked at once."""
+
+POLICIES = frozenset({"fd_remote_metrics_score", "remote_cache_aware"})
+"""The policies that decide by these figures; without one of them nobody is asked."""
+
+
+class RemoteLoad:
+    """Asks every worker in rounds and tells the scheduler. A worker that does not answer counts by its local load."""
+
+    def __init__(self, registry: Registry, scheduler: Scheduler, log: Log, timeout_secs: float) -> None:
+        self._registry = registry
+        self._scheduler = scheduler
+        self._log = log
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._client = EngineClient(timeout_secs, connections=CONCURRENCY)
+
+    async def round(self, _late: float = 0.0) -> None:
+        """Ask everybody once, concurrently."""
+        await asyncio.gather(*(self.ask(instance) for instance in self._registry.all()))
+
+    async def ask(self, instance: Instance) -> None:
+        """Ask one worker; a failure is logged, and its figures grow stale by themselves."""
+        async with self._slots:
+            try:
+                answer = await self._client.get(instance.metrics_url)
+                answer.require_success()
+                load = parse_engine_metrics(answer.content.decode("utf-8", "replace"))
+            except (EngineError, ValueError) as error:
+                self._log.warn(messages.remote_metrics_failed(instance.url, error))
+            else:
+                self._scheduler.observe(instance.url, load.running, load.waiting)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()

@@ -1,0 +1,1 @@
+"""What operators see: the log, the metrics, the periodic `[stats]` line."""

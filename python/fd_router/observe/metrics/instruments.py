@@ -1,0 +1,96 @@
+"""Counters and histograms that cost a fraction of a microsecond to feed.
+
+The client library's own take a lock and several times as long, and add `_created` samples that upstream does not have.
+These are fed by the event loop's thread alone and may be read from any: a reader copies before it looks.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from prometheus_client.metrics_core import Metric
+
+from fd_router.observe.metrics.pace import paced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fd_router.observe.metrics.families import Family
+
+MAX_SERIES = 16_384
+"""Label combinations of one family; what comes after them is counted under `other`."""
+
+OTHER = "other"
+
+
+def metric(family: Family) -> Metric:
+    """An empty family as the client library models it: a counter's name without `_total`."""
+    return Metric(family.name.removesuffix("_total"), family.help, family.kind)
+
+
+def simple(family: Family, samples: Iterable[tuple[tuple[object, ...], float]]) -> Metric:
+    """A counter or gauge with `samples` of (label values, value)."""
+    found = metric(family)
+    for values, value in paced(samples):
+        labels = {label: str(text) for label, text in zip(family.labels, values, strict=True)}
+        found.add_sample(family.name, labels, value)
+    return found
+
+
+class Tally:
+    """A counter family."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._counts: dict[tuple[object, ...], int] = {(value,): 0 for value in family.values}
+        if not family.labels:
+            self._counts[()] = 0
+
+    def add(self, *values: object) -> None:
+        """Count one under the label values, which are made text when they are read."""
+        try:
+            self._counts[values] += 1
+        except KeyError:
+            self._first(values)
+
+    def _first(self, values: tuple[object, ...]) -> None:
+        if len(self._counts) >= MAX_SERIES:
+            values = (OTHER,) * len(values)
+        self._counts[values] = self._counts.get(values, 0) + 1
+
+    def collect(self) -> Metric:
+        """The family's present samples."""
+        return simple(self._family, list(self._counts.items()))
+
+
+class Buckets:
+    """A histogram without labels."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._bounds = family.bounds
+        self._counts = [0] * (len(family.bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count `value`, in the family's unit."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def collect(self) -> Metric:
+        """The family's present samples."""
+        return histogram(self._family, self._bounds, list(self._counts), self._sum)
+
+
+def histogram(family: Family, bounds: Sequence[float], counts: Sequence[int], total: float) -> Metric:
+    """A histogram from counts that are not cumulated: one for each bound and one for what is above all."""
+    found = metric(family)
+    seen = 0
+    for bound, count in zip((*bounds, math.inf), counts, strict=True):
+        seen += count
+        found.add_sample(f"{family.name}_bucket", {"le": "+Inf" if bound == math.inf else f"{bound:g}"}, seen)
+    found.add_sample(f"{family.name}_sum", {}, total)
+    found.add_sample(f"{family.name}_count", {}, seen)
+    return found

@@ -1,0 +1,163 @@
+"""Families that are read from other parts of the router when somebody asks, and counted nowhere twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from prometheus_client.registry import Collector
+
+from fd_router._core import GAP_BOUNDS, HIT_BOUNDS, QUANTILES, __version__
+from fd_router.observe.metrics import families
+from fd_router.observe.metrics.instruments import histogram, metric, simple
+from fd_router.types import ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from fd_router._core import DecisionStats, RelayStats, TreeStats
+    from fd_router.observe.metrics.families import Family
+    from fd_router.observe.metrics.worker_tally import WorkerTally
+    from fd_router.types import Role
+
+
+class SchedulerSource(Protocol):
+    """What is read of `_core.Scheduler`."""
+
+    def loads(self) -> list[tuple[str, Role, int, int]]:
+        """(url, role, running, tokens) of each worker."""
+
+    def count(self, role: Role) -> int:
+        """Candidates of a role."""
+
+    def tree(self) -> TreeStats:
+        """The prefix tree."""
+
+    def decisions(self) -> DecisionStats:
+        """What was decided."""
+
+    def sessions(self) -> tuple[int, int]:
+        """Session stickiness: (hits, requests)."""
+
+
+class AccessSource(Protocol):
+    """What is read of `_core.AccessLog`."""
+
+    def snapshot(self) -> list[tuple[str, str, list[tuple[int, int]], float, list[float]]]:
+        """(method, endpoint, [(status, requests)], seconds, quantiles) of each series."""
+
+
+class RelaySource(Protocol):
+    """What is read of `_core.Relay`."""
+
+    def stats(self) -> RelayStats:
+        """Counters since its start."""
+
+
+class LogSource(Protocol):
+    """What is read of `logs.Log`."""
+
+    @property
+    def lost_lines(self) -> int:
+        """Lines that were not written."""
+
+
+def one(family: Family, value: float) -> Metric:
+    """A family without labels."""
+    return simple(family, [((), value)])
+
+
+class SchedulerCollector(Collector):
+    """Workers, decisions, prefix tree and stickiness; and the counter that must hear which workers are left."""
+
+    def __init__(self, inference: WorkerTally) -> None:
+        self._inference = inference
+        self.source: SchedulerSource | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One snapshot of the scheduler."""
+        if self.source is None:
+            yield self._inference.collect()
+            yield from sessions(0, 0)
+            return
+        loads = self.source.loads()
+        self._inference.prune({url for url, _, _, _ in loads})
+        yield self._inference.collect()
+        yield from sessions(*self.source.sessions())
+        yield simple(families.WORKERS, [((role,), self.source.count(role)) for role in ROLES])
+        yield simple(families.WORKER_RUNNING, [((url, role), running) for url, role, running, _ in loads])
+        yield simple(families.WORKER_TOKENS, [((url, role), tokens) for url, role, _, tokens in loads])
+        decisions = self.source.decisions()
+        yield simple(
+            families.DECISIONS,
+            [((policy, outcome), count) for policy, outcome, count in decisions.outcomes],
+        )
+        yield histogram(families.HIT_RATIO, HIT_BOUNDS, decisions.hit_buckets, decisions.hit_sum)
+        tree = self.source.tree()
+        yield one(families.TREE_BLOCKS, tree.blocks)
+        yield one(families.TREE_NODES, tree.nodes)
+        yield one(families.TREE_BYTES, tree.bytes)
+        yield one(families.TREE_EVICTED, tree.evicted)
+        yield one(families.TREE_EXPIRED, tree.expired)
+
+
+def sessions(hits: int, total: int) -> Iterator[Metric]:
+    """The two families of session stickiness."""
+    yield one(families.CACHE_HITS, hits)
+    yield one(families.CACHE_REQUESTS, total)
+
+
+class AccessCollector(Collector):
+    """HTTP requests."""
+
+    def __init__(self) -> None:
+        self.source: AccessSource | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One snapshot of what was asked and answered."""
+        series = self.source.snapshot() if self.source is not None else []
+        yield simple(
+            families.HTTP_REQUESTS,
+            [((row[0], row[1], status), count) for row in series for status, count in row[2]],
+        )
+        duration = families.HTTP_DURATION
+        found = metric(duration)
+        for method, endpoint, statuses, seconds, quantiles in series:
+            labels = {"method": method, "endpoint": endpoint}
+            for quantile, value in zip(QUANTILES, quantiles, strict=True):
+                found.add_sample(duration.name, {**labels, "quantile": str(quantile)}, value)
+            found.add_sample(f"{duration.name}_sum", labels, seconds)
+            found.add_sample(f"{duration.name}_count", labels, sum(count for _, count in statuses))
+        yield found
+
+
+class RelayCollector(Collector):
+    """The upstream leg."""
+
+    def __init__(self) -> None:
+        self.source: RelaySource | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One snapshot of the relay."""
+        if self.source is None:
+            return
+        stats = self.source.stats()
+        yield histogram(families.CHUNK_GAP, GAP_BOUNDS, stats.gap_buckets, stats.gap_sum)
+        yield one(families.EXCHANGES, stats.active)
+        yield one(families.IDLE_CONNECTIONS, stats.idle_connections)
+        yield one(families.CONNECTIONS, stats.connections)
+        yield one(families.CHUNKS, stats.chunks)
+        yield one(families.BYTES, stats.bytes)
+
+
+class RouterCollector(Collector):
+    """The log and the version."""
+
+    def __init__(self) -> None:
+        self.log: LogSource | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """What is lost, and what runs."""
+        yield one(families.LOST_LINES, self.log.lost_lines if self.log is not None else 0)
+        yield simple(families.BUILD, [((__version__,), 1)])

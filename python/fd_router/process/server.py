@@ -1,0 +1,107 @@
+"""The router as a process: granian, and the service in its worker.
+
+Two processes: granian's supervisor, which holds no state and restarts a worker that crashed, and one worker, which
+is the router. What can fail at start for the operator's reasons (configuration, port) is checked in the supervisor,
+before the worker exists, so that the message and the exit code are plain.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.server import Server
+
+from fd_router.errors import ConfigError
+from fd_router.process.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from fd_router.config import Config, Notice
+    from fd_router.downstream.client import Receive, Send
+    from fd_router.edge.app import App
+
+HEAD_LIMIT = 262_144
+"""Bytes of a request's head, of a piece of its body, and of what the server gathers for one write.
+
+Each piece of a long body costs a hand-over through three threads, so it is large; a connection may hold as much.
+"""
+HEAD_TIMEOUT_MS = 30_000
+"""Milliseconds in which a client must have sent its head; also how long an idle connection is kept."""
+BACKLOG = 4_096
+
+
+class Entry:
+    """The ASGI callable: builds the service at the lifespan's start, then hands requests to its app."""
+
+    def __init__(self, config: Config, notices: Sequence[Notice]) -> None:
+        self._config = config
+        self._notices = notices
+        self._app: App | None = None
+
+    def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
+        """Hand the connection to whom it concerns; no frame of this class stays on a request's stack."""
+        if scope["type"] == "lifespan" or self._app is None:
+            return self._lifespan(receive, send)
+        return self._app(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            service = Service(self._config, self._notices)
+            await service.start()
+        except Exception as error:
+            print(f"{time.strftime('%Y/%m/%d %H:%M:%S')} Failed to start server: {error}", file=sys.stderr)
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        self._app = service.app
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        service.drain()
+        await service.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def run(config: Config, notices: Sequence[Notice]) -> None:
+    """Serve until a signal. Raises `ConfigError` when the port cannot be had."""
+    server = config.server
+    try:
+        _check_free(server.host, server.port)
+    except OSError as error:
+        raise ConfigError(f"listen tcp {server.host}:{server.port}: {error.strerror or error}") from error
+    Server(
+        "fd_router",
+        address=server.host,
+        port=server.port,
+        interface=Interfaces.ASGI,
+        workers=1,
+        runtime_threads=server.threads,
+        loop=Loops.auto,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS, max_buffer_size=HEAD_LIMIT),
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=server.max_connections,
+        log_enabled=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=max(1, round(server.drain_timeout_secs)),
+    ).serve(target_loader=partial(Entry, config, notices), wrap_loader=False)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise `OSError` when the port is taken.
+
+    granian listens with SO_REUSEPORT, with which a second router on the port would start without a word and take
+    half of the connections; a socket without that option finds out.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        probe.listen(1)

@@ -1,0 +1,178 @@
+"""The composition root: builds everything that lives in the router's process, and ends it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fd_router._core import AccessLog, Scheduler
+from fd_router.edge.app import App
+from fd_router.edge.control import Control
+from fd_router.edge.inference import Inference
+from fd_router.edge.routes import ENDPOINTS, METHODS, Endpoints
+from fd_router.edge.status import Status
+from fd_router.fleet.admission import Admission
+from fd_router.fleet.fanout import Aborts, Models
+from fd_router.fleet.membership import Membership
+from fd_router.fleet.monitor import Monitor
+from fd_router.fleet.prober import Prober
+from fd_router.fleet.registry import Registry
+from fd_router.fleet.remote_load import POLICIES as REMOTE_POLICIES
+from fd_router.fleet.remote_load import RemoteLoad
+from fd_router.observe.logs import Log, messages
+from fd_router.observe.metrics import Metrics
+from fd_router.observe.stats_line import Stats
+from fd_router.routing.mixed import MixedDispatch
+from fd_router.routing.pairs import PairDispatch
+from fd_router.routing.selection import Selector
+from fd_router.routing.upkeep import EXPIRE_INTERVAL, Upkeep
+from fd_router.runtime import memory
+from fd_router.runtime.periodic import Periodic
+from fd_router.upstream.engines import EngineApi
+from fd_router.upstream.relay import Upstream
+from fd_router.upstream.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from fd_router.config import Config, Notice
+    from fd_router.types import Role
+
+
+class Service:
+    """Everything that lives in the worker process, in the order of its building."""
+
+    def __init__(self, config: Config, notices: Sequence[Notice]) -> None:
+        self._config = config
+        self.log = log = _log(config)
+        for notice in notices:
+            (log.warn if notice.level == "WARN" else log.error)(messages.config_notice(notice.message))
+        policies = _policies(config)
+        self._scheduler = scheduler = _scheduler(config, policies, log)
+        self._metrics = metrics = Metrics()
+        self._upstream = upstream = Upstream(config)
+        access = AccessLog(log.journal, METHODS, ENDPOINTS)
+        metrics.bind(scheduler, access, upstream.relay, log)
+        self._registry = registry = Registry(scheduler)
+        manager, settings = config.manager, config.scheduler
+        self._prober = Prober(manager.health_check_endpoint, manager.health_check_timeout_secs, log, metrics)
+        self._api = EngineApi(manager.health_check_timeout_secs)
+        self._tokenizer = (
+            Tokenizer(settings.tokenizer_url, settings.tokenizer_timeout_secs)
+            if settings.tokenizer_url
+            else None
+        )
+        self._remote_load = (
+            RemoteLoad(registry, scheduler, log, manager.health_check_timeout_secs)
+            if REMOTE_POLICIES & set(policies.values())
+            else None
+        )
+        clock = time.monotonic
+        members = Membership(config, registry, log, metrics)
+        self._monitor = Monitor(members, prober=self._prober, log=log, clock=clock)
+        self._admission = Admission(
+            members, self._prober, self._remote_load, log, clock, splitwise=config.server.splitwise
+        )
+        selector = Selector(scheduler, policies, self._tokenizer, log)
+        self._status = Status(members=members, models=Models(registry, self._api, clock), metrics=metrics)
+        endpoints = Endpoints(
+            inference=Inference(
+                config.server,
+                mixed=MixedDispatch(selector, upstream, log, metrics, config.upstream.attempts),
+                pairs=self._pairs(selector) if config.server.splitwise else None,
+                log=log,
+            ),
+            control=Control(
+                admission=self._admission, monitor=self._monitor, aborts=Aborts(registry, self._api), log=log
+            ),
+            status=self._status,
+        )
+        self.app = App(endpoints, log, metrics, access)
+        self._rounds = self._background()
+
+    def _pairs(self, selector: Selector) -> PairDispatch:
+        return PairDispatch(
+            selector,
+            self._registry,
+            self._upstream,
+            self.log,
+            self._metrics,
+            expose_worker_urls=self._config.server.expose_worker_urls,
+        )
+
+    def _background(self) -> list[Periodic]:
+        manager, settings = self._config.manager, self._config.scheduler
+        stats = Stats(self._scheduler, self.log)
+        upkeep = Upkeep(self._scheduler, self._registry, self.log)
+        rounds: list[tuple[float, Callable[[float], Awaitable[None]]]] = [
+            (manager.health_check_interval_secs, self._monitor.round),
+            (settings.eviction_interval_secs, upkeep.reap),
+            (settings.stats_interval_secs, stats.round),
+            (EXPIRE_INTERVAL, upkeep.expire),
+        ]
+        if self._remote_load is not None:
+            rounds.append((manager.metrics_interval_secs, self._remote_load.round))
+        return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
+
+    def _round_failed(self, error: Exception) -> None:
+        self.log.error(messages.panic(error))
+
+    async def start(self) -> None:
+        """Register the static instances, then begin the background rounds."""
+        if self._config.manager.register_path:
+            await self._admission.register_static(self._config.manager.register_path)
+        for periodic in self._rounds:
+            periodic.start()
+        self.log.info(messages.starting(self._config.server.port))
+        memory.settle()
+
+    def drain(self) -> None:
+        """From now on `/ready` says that the router is about to end."""
+        self._status.draining = True
+
+    async def stop(self) -> None:
+        """End the background, the exchanges under way and, last, the log."""
+        for periodic in self._rounds:
+            await periodic.stop()
+        for client in (self._prober, self._api, self._tokenizer, self._remote_load):
+            if client is not None:
+                await client.close()
+        self._upstream.close()
+        self.log.close()
+
+
+def _log(config: Config) -> Log:
+    settings = config.log
+    return Log(
+        settings.level,
+        settings.output,
+        "json" if settings.format == "json" else "text",
+        max_age_days=settings.max_age_days,
+        max_total_size_mb=settings.max_total_size_mb,
+        cleanup_interval_secs=settings.cleanup_interval_secs,
+    )
+
+
+def _policies(config: Config) -> dict[Role, str]:
+    settings = config.scheduler
+    if config.server.splitwise:
+        return {"prefill": settings.prefill_policy, "decode": settings.decode_policy}
+    return {"mixed": settings.policy}
+
+
+def _scheduler(config: Config, policies: dict[Role, str], log: Log) -> Scheduler:
+    settings = config.scheduler
+    return Scheduler(
+        policies=policies,
+        block_size=settings.cache_block_size,
+        cache_max_bytes=settings.cache_max_memory_mb << 20,
+        eviction_secs=settings.eviction_duration_mins * 60,
+        balance_abs_threshold=settings.balance_abs_threshold,
+        balance_rel_threshold=settings.balance_rel_threshold,
+        hit_ratio_weight=settings.hit_ratio_weight,
+        load_balance_weight=settings.load_balance_weight,
+        waiting_weight=settings.waiting_weight,
+        metrics_max_age_secs=3 * config.manager.metrics_interval_secs,
+        seed=time.time_ns(),
+        journal=log.journal,
+    )

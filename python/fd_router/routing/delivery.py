@@ -1,0 +1,101 @@
+"""Handing a worker's answer to the client, and ending it well when the worker fails in the middle."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from fd_router._core import UpstreamError
+from fd_router.errors import ClientGoneError
+from fd_router.observe.logs import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fd_router._core import Exchange, Head
+    from fd_router.downstream.client import Client
+    from fd_router.observe.logs import Log
+    from fd_router.observe.metrics import Metrics
+
+
+class Delivery:
+    """Forwards answers."""
+
+    def __init__(self, log: Log, metrics: Metrics) -> None:
+        self._log = log
+        self._metrics = metrics
+
+    async def deliver(
+        self,
+        client: Client,
+        exchange: Exchange,
+        head: Head,
+        start: float,
+        on_first: Callable[[], object] | None = None,
+    ) -> bool:
+        """Send the head, the client's `extra` headers and the body on, unchanged. Returns whether all of it went out.
+
+        The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is called with the first
+        byte of an answer that was not collected.
+
+        When the worker fails in the middle, an event stream is ended with an error event; any other answer is left
+        without an end, for which the server cuts the connection as the request's coroutine returns. Raises
+        `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
+        """
+        client.status = head.status
+        if head.body is not None:
+            self._metrics.ttft(time.perf_counter() - start)
+            pending = exchange.answer(client.send, head, client.extra)
+            if pending is not None:
+                await pending
+        else:
+            first = FirstByte(start, self._metrics, on_first)
+            try:
+                await exchange.forward(client.send, first, head, client.extra)
+            except UpstreamError as error:
+                await self._broken(client, exchange, head, error)
+                return False
+        client.settle()
+        return True
+
+    async def _broken(self, client: Client, exchange: Exchange, head: Head, error: UpstreamError) -> None:
+        if client.gone:
+            raise ClientGoneError("answer" if exchange.started else "waiting") from error
+        if not exchange.started:
+            raise error
+        self._metrics.upstream_error(error.kind)
+        self._log.error(messages.scanner_error(error), client.tags)
+        if head.event_stream:
+            await client.finish(frame_boundary(exchange.tail) + error_event(error))
+
+
+class FirstByte:
+    """Notes the time to the first byte; an `on_first` callback."""
+
+    __slots__ = ("_action", "_metrics", "_start")
+
+    def __init__(self, start: float, metrics: Metrics, action: Callable[[], object] | None = None) -> None:
+        self._start = start
+        self._metrics = metrics
+        self._action = action
+
+    def __call__(self) -> None:
+        """The first bytes are on their way to the client."""
+        self._metrics.ttft(time.perf_counter() - self._start)
+        if self._action is not None:
+            self._action()
+
+
+def frame_boundary(tail: bytes) -> bytes:
+    """What must be written after `tail` so that the next event starts on a line of its own, in a fresh frame."""
+    if not tail or tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+        return b""
+    return b"\n" if tail.endswith(b"\n") else b"\n\n"
+
+
+def error_event(error: UpstreamError) -> bytes:
+    """The event that ends a broken stream, in the shape that OpenAI clients raise as an error."""
+    payload = {"error": {"message": f"worker failed: {error}", "type": "upstream_error", "code": error.kind}}
+    return b"data: " + orjson.dumps(payload) + b"\n\n"

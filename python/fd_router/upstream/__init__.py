@@ -1,0 +1,1 @@
+"""The engines' side: the relay for requests, HTTP clients for everything else."""

@@ -1,0 +1,111 @@
+"""HTTP calls to engines, and to services beside them, that carry no client's request: the one place that knows httpx.
+
+All of them ignore the environment's proxies, which are no way to an engine, and end within one limit over the whole
+call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+
+
+class EngineError(Exception):
+    """An engine, or a service, gave no usable answer; `str()` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    content: bytes
+
+    def require_success(self) -> None:
+        """Raise `EngineError` for any status but 2xx."""
+        if not 200 <= self.status < 300:
+            raise EngineError(f"status {self.status}")
+
+
+class EngineClient:
+    """Calls engines over at most `connections` connections at once; more calls wait within their limit."""
+
+    def __init__(
+        self,
+        timeout_secs: float,
+        *,
+        connections: int,
+        keep_alive: bool = True,
+        follow_redirects: bool = False,
+    ) -> None:
+        self._timeout = timeout_secs
+        self._client = httpx.AsyncClient(
+            timeout=None,  # one limit over the whole call, below
+            trust_env=False,
+            follow_redirects=follow_redirects,
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=connections if keep_alive else 0
+            ),
+        )
+
+    async def get(self, url: str) -> Answer:
+        """Ask. Raises `EngineError` where there is no whole answer in time, whatever its status would be."""
+        return await self._call("GET", url, None)
+
+    async def post(self, url: str, body: bytes) -> Answer:
+        """Send JSON. Raises as `get` does."""
+        return await self._call("POST", url, body)
+
+    async def _call(self, method: str, url: str, body: bytes | None) -> Answer:
+        headers = {"content-type": "application/json"} if body is not None else None
+        call = self._client.request(method, url, content=body, headers=headers)
+        try:
+            answer = await asyncio.wait_for(call, self._timeout)
+        except asyncio.TimeoutError as error:
+            raise EngineError(f"no answer within {self._timeout:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise EngineError(str(error) or type(error).__name__) from error
+        return Answer(answer.status_code, answer.content)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+class EngineApi:
+    """The control endpoints of every engine: model lists and aborts."""
+
+    CONNECTIONS = 64
+
+    def __init__(self, timeout_secs: float) -> None:
+        self._client = EngineClient(timeout_secs, connections=self.CONNECTIONS)
+
+    async def models(self, url: str) -> list[dict[str, Any]]:
+        """The entries of an engine's `/v1/models`. Raises `EngineError`."""
+        entries = _object(await self._client.get(f"{url}/v1/models")).get("data")
+        if not isinstance(entries, list):
+            raise EngineError("answer has no list 'data'")
+        return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+
+    async def abort(self, url: str, body: bytes) -> dict[str, Any]:
+        """An engine's answer to `/v1/abort_requests`. Raises `EngineError`."""
+        return _object(await self._client.post(f"{url}/v1/abort_requests", body))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    answer.require_success()
+    try:
+        payload = orjson.loads(answer.content)
+    except orjson.JSONDecodeError as error:
+        raise EngineError(str(error)) from error
+    if not isinstance(payload, dict):
+        raise EngineError("answer is not a JSON object")
+    return payload
