@@ -9,7 +9,7 @@
 //! - [`load`] counts what every worker has in hand; a [`load::Lease`] is one booked unit.
 //! - [`policy`] has one leaf file per policy.
 //! - [`scheduler`] ties them together: choosing and booking are one step.
-//! - [`stats`] and [`traffic`] count what is reported.
+//! - [`traffic`] counts HTTP requests.
 
 #![forbid(unsafe_code)]
 
@@ -19,7 +19,6 @@ pub mod load;
 pub mod policy;
 pub mod scan;
 pub mod scheduler;
-pub mod stats;
 pub mod traffic;
 pub mod tree;
 

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use fd_router_core::ids::Role;
 use fd_router_core::policy::Policy;
-use fd_router_core::scheduler::{Load, Options, Scheduler as Core, SelectError};
-use fd_router_core::stats::HIT_BOUNDS;
+use fd_router_core::scheduler::{HIT_BOUNDS, Load, Options, Scheduler as Core, SelectError};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyLookupError, PyValueError};
 use pyo3::prelude::*;

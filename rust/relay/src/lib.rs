@@ -13,6 +13,7 @@
 
 mod config;
 mod connect;
+mod context;
 mod error;
 mod exchange;
 mod headers;

@@ -14,27 +14,18 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::Config;
+use crate::context::Context;
 use crate::exchange::Exchange;
 use crate::headers::RequestHeaders;
 use crate::orders::{Job, Orders};
-use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::request::Outgoing;
-use crate::stats::{Snapshot, Stats};
+use crate::stats::Snapshot;
 use crate::stream::Guard;
 use crate::target::{Target, UrlError};
-use crate::tls::Tls;
 
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// What every task needs.
-pub(crate) struct Core {
-    pub(crate) config: Config,
-    pub(crate) pool: Pool,
-    pub(crate) tls: Tls,
-    pub(crate) stats: Stats,
-}
 
 /// A request to be sent.
 #[derive(Debug)]
@@ -53,7 +44,7 @@ pub struct Order {
 
 /// The upstream leg. `S` is what the consumer keeps with each exchange.
 pub struct Relay<S> {
-    core: Arc<Core>,
+    context: Arc<Context>,
     queue: Arc<Queue<Arc<Exchange<S>>>>,
     orders: Orders<S>,
     running: Mutex<Option<Running>>,
@@ -71,14 +62,9 @@ impl<S: Send + Sync + 'static> Relay<S> {
         let queue: Arc<Queue<Arc<Exchange<S>>>> = Arc::new(Queue::new()?);
         let runtime = runtime(config.threads, Arc::clone(&queue))?;
         let orders = Orders::new(runtime.handle().clone());
-        let core = Arc::new(Core {
-            pool: Pool::new(config.max_idle_per_worker, config.keep_alive),
-            tls: Tls::default(),
-            stats: Stats::default(),
-            config,
-        });
+        let context = Arc::new(Context::new(config));
         let (stop, stopped) = oneshot::channel();
-        let sweeper = sweep(Arc::clone(&core));
+        let sweeper = sweep(Arc::clone(&context));
         let thread = std::thread::Builder::new()
             .name("fd-relay".to_owned())
             .spawn(move || {
@@ -88,7 +74,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
                 runtime.shutdown_background();
             })?;
         Ok(Self {
-            core,
+            context,
             queue,
             orders,
             running: Mutex::new(Some(Running { thread, stop })),
@@ -102,7 +88,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
 
     /// Parses a url; the result is kept for the next time.
     pub fn target(&self, url: &str) -> Result<Arc<Target>, UrlError> {
-        self.core.pool.target(url)
+        self.context.pool.target(url)
     }
 
     /// Starts an exchange at once. It ends in every case; after [`Relay::close`] without being sent.
@@ -123,7 +109,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
         };
         let first = self.orders.push(Job {
             exchange: Arc::clone(&exchange),
-            guard: Guard::new(Arc::clone(&exchange), Arc::clone(&self.core)),
+            guard: Guard::new(Arc::clone(&exchange), Arc::clone(&self.context)),
             outgoing,
             collect: order.collect,
         });
@@ -146,7 +132,9 @@ impl<S: Send + Sync + 'static> Relay<S> {
 
     /// The counters.
     pub fn stats(&self) -> Snapshot {
-        self.core.stats.snapshot(self.core.pool.idle_connections())
+        self.context
+            .stats
+            .snapshot(self.context.pool.idle_connections())
     }
 
     /// Ends every exchange and the threads, and waits for that. Idempotent.
@@ -184,11 +172,11 @@ fn runtime<T: Send + 'static>(threads: usize, queue: Arc<Queue<T>>) -> io::Resul
         .build()
 }
 
-async fn sweep(core: Arc<Core>) {
+async fn sweep(context: Arc<Context>) {
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        core.pool.sweep(Instant::now());
+        context.pool.sweep(Instant::now());
     }
 }

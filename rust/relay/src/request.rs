@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::connect::connect;
+use crate::context::Context;
 use crate::error::{Failure, Kind};
-use crate::relay::Core;
 use crate::target::Target;
 use crate::wire::Wire;
 
@@ -54,13 +54,13 @@ impl Outgoing {
 /// A kept connection may have been closed by the worker in the very moment of its use. Such a request is sent once
 /// more, on a new connection; failures of new connections are for the caller to judge.
 pub(crate) async fn answer(
-    core: &Core,
+    context: &Context,
     outgoing: &Outgoing,
 ) -> Result<(Wire, Response<Incoming>), Failure> {
-    let limit = core.config.first_byte_timeout;
+    let limit = context.config.first_byte_timeout;
     let origin = &outgoing.target.origin;
     let mut sent = false;
-    if let Some(mut wire) = core.pool.take(origin, Instant::now()) {
+    if let Some(mut wire) = context.pool.take(origin, Instant::now()) {
         let start = Instant::now();
         match wire.request(outgoing.build(), limit).await {
             Ok(response) => return Ok((wire, response)),
@@ -68,9 +68,9 @@ pub(crate) async fn answer(
             Err(failure) => return Err(failure),
         }
     }
-    let opened = connect(origin, &core.tls, core.config.connect_timeout).await;
+    let opened = connect(origin, &context.tls, context.config.connect_timeout).await;
     let mut wire = opened.map_err(|failure| failure.with_traffic(sent, false))?;
-    core.stats.connections.fetch_add(1, Relaxed);
+    context.stats.connections.fetch_add(1, Relaxed);
     match wire.request(outgoing.build(), limit).await {
         Ok(response) => Ok((wire, response)),
         Err(failure) => Err(failure.with_traffic(sent, false)),

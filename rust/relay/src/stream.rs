@@ -8,22 +8,22 @@ use http::{Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
+use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::exchange::{Exchange, Head};
-use crate::relay::Core;
 use crate::request::{Outgoing, answer};
 use crate::wire::Wire;
 
 /// Sees to it that an exchange ends whatever becomes of its task.
 pub(crate) struct Guard<S> {
     exchange: Arc<Exchange<S>>,
-    core: Arc<Core>,
+    context: Arc<Context>,
 }
 
 impl<S> Guard<S> {
-    pub(crate) fn new(exchange: Arc<Exchange<S>>, core: Arc<Core>) -> Self {
-        core.stats.active.fetch_add(1, Relaxed);
-        Self { exchange, core }
+    pub(crate) fn new(exchange: Arc<Exchange<S>>, context: Arc<Context>) -> Self {
+        context.stats.active.fetch_add(1, Relaxed);
+        Self { exchange, context }
     }
 }
 
@@ -35,33 +35,33 @@ impl<S> Drop for Guard<S> {
             Failure::new(Kind::Closed, "the relay was shut down")
         };
         self.exchange.finish(Err(failure.with_traffic(true, true)));
-        self.core.stats.active.fetch_sub(1, Relaxed);
+        self.context.stats.active.fetch_sub(1, Relaxed);
     }
 }
 
 /// Runs an exchange to its end.
 pub(crate) async fn run<S>(guard: Guard<S>, outgoing: Outgoing, collect: bool) {
     let exchange = &guard.exchange;
-    if let Err(failure) = perform(&guard.core, exchange, outgoing, collect).await {
+    if let Err(failure) = perform(&guard.context, exchange, outgoing, collect).await {
         exchange.finish(Err(failure));
     }
 }
 
 async fn perform<S>(
-    core: &Core,
+    context: &Context,
     exchange: &Arc<Exchange<S>>,
     outgoing: Outgoing,
     collect: bool,
 ) -> Result<(), Failure> {
-    let (mut wire, response) = answer(core, &outgoing).await?;
+    let (mut wire, response) = answer(context, &outgoing).await?;
     let origin = Arc::clone(&outgoing.target.origin);
     drop(outgoing);
-    wire.limit_gaps(core.config.idle_timeout);
+    wire.limit_gaps(context.config.idle_timeout);
     let (head, mut body) = split(response)?;
     if collect {
-        match gather(core, &mut wire, &mut body).await? {
+        match gather(context, &mut wire, &mut body).await? {
             Gathered::Whole(bytes, chunks) => {
-                core.pool.put(&origin, wire, Instant::now());
+                context.pool.put(&origin, wire, Instant::now());
                 exchange.put_whole(
                     Head {
                         body: Some(bytes),
@@ -79,8 +79,8 @@ async fn perform<S>(
     } else {
         exchange.put_head(head);
     }
-    forward(core, exchange, &mut wire, &mut body).await?;
-    core.pool.put(&origin, wire, Instant::now());
+    forward(context, exchange, &mut wire, &mut body).await?;
+    context.pool.put(&origin, wire, Instant::now());
     exchange.finish(Ok(()));
     Ok(())
 }
@@ -111,8 +111,12 @@ enum Gathered {
 }
 
 /// Reads the body until it ends or is longer than may be collected.
-async fn gather(core: &Core, wire: &mut Wire, body: &mut Incoming) -> Result<Gathered, Failure> {
-    let limit = core.config.collect_limit;
+async fn gather(
+    context: &Context,
+    wire: &mut Wire,
+    body: &mut Incoming,
+) -> Result<Gathered, Failure> {
+    let limit = context.config.collect_limit;
     let expected = body
         .size_hint()
         .exact()
@@ -123,7 +127,7 @@ async fn gather(core: &Core, wire: &mut Wire, body: &mut Incoming) -> Result<Gat
     let mut gathered = BytesMut::new();
     let mut chunks = 0;
     while let Some(data) = wire.chunk(body).await? {
-        core.stats.chunk(data.len());
+        context.stats.chunk(data.len());
         chunks += 1;
         wire.forgive(Instant::now());
         if chunks == 1 && expected == Some(data.len()) {
@@ -140,21 +144,21 @@ async fn gather(core: &Core, wire: &mut Wire, body: &mut Incoming) -> Result<Gat
 
 /// Reads the rest of the body, no faster than the consumer takes it.
 async fn forward<S>(
-    core: &Core,
+    context: &Context,
     exchange: &Arc<Exchange<S>>,
     wire: &mut Wire,
     body: &mut Incoming,
 ) -> Result<(), Failure> {
-    let limit = core.config.buffer_limit;
+    let limit = context.config.buffer_limit;
     let mut last: Option<Instant> = None;
     exchange.room(limit).await;
     wire.forgive(Instant::now());
     while let Some(data) = wire.chunk(body).await? {
         let mut now = Instant::now();
         if let Some(last) = last {
-            core.stats.gap(now.duration_since(last));
+            context.stats.gap(now.duration_since(last));
         }
-        core.stats.chunk(data.len());
+        context.stats.chunk(data.len());
         let waiting = exchange.put_bytes(&data, 1);
         drop(data);
         if waiting >= limit {

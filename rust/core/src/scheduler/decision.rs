@@ -5,7 +5,8 @@ use std::fmt;
 use crate::ids::Role;
 use crate::load::Lease;
 use crate::policy::{Explanation, Policy, Verdict};
-use crate::stats::Outcome;
+
+use super::outcomes::Outcome;
 
 /// What a decision is about, beside the request.
 #[derive(Debug, Clone, Default)]

@@ -12,8 +12,10 @@
 
 mod config;
 mod decision;
+mod outcomes;
 mod roster;
 mod rules;
+mod sessions;
 
 #[cfg(test)]
 mod tests;
@@ -27,14 +29,16 @@ use crate::ids::Role;
 use crate::load::{Lease, Worker};
 use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
 use crate::scan::Body;
-use crate::stats::{DecisionStats, Decisions, Outcome, Stickiness, TreeStats};
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeStats};
 
+use self::outcomes::Decisions;
 use self::roster::Roster;
 use self::rules::Rules;
+use self::sessions::Stickiness;
 
 pub use self::config::Config;
 pub use self::decision::{Decision, Options, SelectError};
+pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
 pub use self::roster::{Load, Reaped};
 
 /// Workers, their counters, the prefix tree and the policies. Times are milliseconds on one clock.

@@ -31,6 +31,7 @@ mod insert;
 mod lru;
 mod slab;
 mod slots;
+mod stats;
 mod table;
 mod walk;
 
@@ -40,11 +41,12 @@ mod check;
 mod tests;
 
 use crate::ids::Slot;
-use crate::stats::TreeStats;
 
 use self::slab::Slab;
 use self::slots::Slots;
 use self::table::Table;
+
+pub use self::stats::TreeStats;
 
 /// Least capacity in bytes: room for the fixed tables and a few chunks of the widest nodes.
 pub const MIN_CAPACITY: usize = 1 << 20;

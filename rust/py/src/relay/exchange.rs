@@ -1,10 +1,9 @@
-//! The handle that Python holds of an exchange, and the callback that refers to it.
+//! The handle that Python holds of an exchange.
 
 use std::sync::Arc;
 
 use fd_router_relay::Exchange as Upstream;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -109,26 +108,5 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.upstream.cancel();
-    }
-}
-
-/// Done callback of a `send` that was pending: the stream goes on, or ends with what `send` raised.
-#[pyclass(frozen, module = "fd_router._core")]
-pub(super) struct Resume(Arc<Upstream<Link>>);
-
-impl Resume {
-    pub(super) fn new(upstream: Arc<Upstream<Link>>) -> Self {
-        Self(upstream)
-    }
-}
-
-#[pymethods]
-impl Resume {
-    fn __call__(&self, sent: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = sent.py();
-        match sent.call_method0(intern!(py, "result")) {
-            Ok(_) => pump::resume(py, &self.0),
-            Err(error) => pump::fail(py, &self.0, error),
-        }
     }
 }

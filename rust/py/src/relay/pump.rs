@@ -12,7 +12,6 @@ use pyo3::types::PyBytes;
 
 use super::answer::{End, Head, body_message};
 use super::border::{raise, reject, resolve};
-use super::exchange::Resume;
 use super::link::{Link, SEND_LIMIT, Settled, Turn};
 
 /// Calls of `send` for one exchange before others get their turn.
@@ -92,7 +91,7 @@ fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyRe
         Ok(None) => finish(py, exchange, link.release(outcome)),
         Ok(Some(pending)) => {
             link.hold(outcome);
-            let resume = Resume::new(Arc::clone(exchange));
+            let resume = Resume(Arc::clone(exchange));
             pending
                 .call_method1(intern!(py, "add_done_callback"), (resume,))
                 .map(drop)
@@ -101,15 +100,27 @@ fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyRe
     }
 }
 
-/// Goes on after a `send` that took its time.
-pub(super) fn resume(py: Python<'_>, exchange: &Arc<Upstream<Link>>) -> PyResult<()> {
-    finish(py, exchange, exchange.side.release(None))?;
-    pump(py, exchange);
-    Ok(())
+/// Done callback of a `send` that was pending: the stream goes on, or ends with what `send` raised.
+#[pyclass(frozen, module = "fd_router._core")]
+struct Resume(Arc<Upstream<Link>>);
+
+#[pymethods]
+impl Resume {
+    fn __call__(&self, sent: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, exchange) = (sent.py(), &self.0);
+        match sent.call_method0(intern!(py, "result")) {
+            Ok(_) => {
+                finish(py, exchange, exchange.side.release(None))?;
+                pump(py, exchange);
+                Ok(())
+            }
+            Err(error) => fail(py, exchange, error),
+        }
+    }
 }
 
 /// Gives up an exchange whose receiver raised; the future of its end raises the same.
-pub(super) fn fail(py: Python<'_>, exchange: &Arc<Upstream<Link>>, error: PyErr) -> PyResult<()> {
+fn fail(py: Python<'_>, exchange: &Arc<Upstream<Link>>, error: PyErr) -> PyResult<()> {
     exchange.cancel();
     match exchange.side.settle(Ok(())) {
         Some(settled) => raise(settled.end.bind(py), error.into_value(py).bind(py)),

@@ -1,6 +1,6 @@
 //! The scheduler's snapshots as Python sees them.
 
-use fd_router_core::stats;
+use fd_router_core::{scheduler, tree};
 use pyo3::prelude::*;
 
 /// A snapshot of the prefix tree.
@@ -13,8 +13,8 @@ pub(super) struct TreeStats {
     expired: u64,
 }
 
-impl From<stats::TreeStats> for TreeStats {
-    fn from(stats: stats::TreeStats) -> Self {
+impl From<tree::TreeStats> for TreeStats {
+    fn from(stats: tree::TreeStats) -> Self {
         Self {
             blocks: stats.blocks,
             nodes: stats.nodes,
@@ -33,8 +33,8 @@ pub(super) struct DecisionStats {
     hit_sum: f64,
 }
 
-impl From<stats::DecisionStats> for DecisionStats {
-    fn from(stats: stats::DecisionStats) -> Self {
+impl From<scheduler::DecisionStats> for DecisionStats {
+    fn from(stats: scheduler::DecisionStats) -> Self {
         let outcomes = stats.outcomes.into_iter();
         Self {
             outcomes: outcomes

@@ -1,6 +1,5 @@
-//! What the router reports about its decisions and caches.
+//! How selections ended: counted here, reported as metrics.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::policy::Policy;
@@ -48,7 +47,7 @@ pub struct DecisionStats {
 
 /// Counts decisions.
 #[derive(Debug, Default)]
-pub(crate) struct Decisions {
+pub(super) struct Decisions {
     outcomes: [[AtomicU64; Outcome::ALL.len()]; Policy::ALL.len()],
     hits: [AtomicU64; HIT_BOUNDS.len() + 1],
     hit_sum: AtomicU64,
@@ -56,7 +55,7 @@ pub(crate) struct Decisions {
 
 impl Decisions {
     /// Counts one decision; `hit_ratio` where a match was made.
-    pub(crate) fn note(&self, policy: Policy, outcome: Outcome, hit_ratio: Option<f64>) {
+    pub(super) fn note(&self, policy: Policy, outcome: Outcome, hit_ratio: Option<f64>) {
         self.outcomes[policy as usize][outcome as usize].fetch_add(1, Relaxed);
         if let Some(ratio) = hit_ratio {
             let bucket = HIT_BOUNDS.partition_point(|bound| *bound < ratio);
@@ -66,7 +65,7 @@ impl Decisions {
         }
     }
 
-    pub(crate) fn snapshot(&self) -> DecisionStats {
+    pub(super) fn snapshot(&self) -> DecisionStats {
         let count = |policy: Policy, outcome: Outcome| {
             self.outcomes[policy as usize][outcome as usize].load(Relaxed)
         };
@@ -78,55 +77,6 @@ impl Decisions {
             hit_buckets: self.hits.iter().map(|count| count.load(Relaxed)).collect(),
             hit_sum: self.hit_sum.load(Relaxed) as f64 / RATIO_UNITS,
         }
-    }
-}
-
-/// A snapshot of the prefix tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TreeStats {
-    /// Blocks recorded now.
-    pub blocks: u64,
-    /// Nodes in use.
-    pub nodes: u64,
-    /// Memory held, tables included.
-    pub bytes: u64,
-    /// Blocks dropped for space since the start.
-    pub evicted: u64,
-    /// Blocks dropped for age since the start.
-    pub expired: u64,
-}
-
-/// How often a session comes back to the worker that it was given before: the `cache_hit_rate` of the stats line.
-///
-/// Sessions and workers are hashes. At most `2 * SESSIONS` are remembered, in two generations of which the older is
-/// dropped when the newer is full: a session survives while at most `SESSIONS` others are seen between its requests.
-#[derive(Debug, Default)]
-pub struct Stickiness {
-    recent: HashMap<u64, u64>,
-    before: HashMap<u64, u64>,
-    hits: u64,
-    total: u64,
-}
-
-impl Stickiness {
-    const SESSIONS: usize = 65_536;
-
-    /// Counts one scored request of `session` that went to `worker`.
-    pub fn note(&mut self, session: u64, worker: u64) {
-        if self.recent.len() >= Self::SESSIONS && !self.recent.contains_key(&session) {
-            self.before = std::mem::take(&mut self.recent);
-        }
-        let previous = self
-            .recent
-            .insert(session, worker)
-            .or_else(|| self.before.get(&session).copied());
-        self.total += 1;
-        self.hits += u64::from(previous == Some(worker));
-    }
-
-    /// (hits, scored requests with a session) since the start.
-    pub const fn totals(&self) -> (u64, u64) {
-        (self.hits, self.total)
     }
 }
 
@@ -157,28 +107,5 @@ mod tests {
         for (row, policy) in Policy::ALL.into_iter().enumerate() {
             assert_eq!(policy as usize, row);
         }
-    }
-
-    #[test]
-    fn a_hit_is_the_same_worker_again() {
-        let mut sessions = Stickiness::default();
-        for worker in [1, 1, 2, 2] {
-            sessions.note(7, worker);
-        }
-        sessions.note(8, 1);
-        assert_eq!(sessions.totals(), (2, 5));
-    }
-
-    #[test]
-    fn old_sessions_are_forgotten() {
-        let mut sessions = Stickiness::default();
-        for session in 0..3 * Stickiness::SESSIONS as u64 {
-            sessions.note(session, 1);
-        }
-        sessions.note(0, 1);
-        assert_eq!(sessions.totals().0, 0);
-        sessions.note(3 * Stickiness::SESSIONS as u64 - 1, 1);
-        assert_eq!(sessions.totals().0, 1);
-        assert!(sessions.recent.len() + sessions.before.len() <= 2 * Stickiness::SESSIONS);
     }
 }

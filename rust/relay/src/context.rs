@@ -1,0 +1,24 @@
+//! What every task of a relay needs.
+
+use crate::config::Config;
+use crate::pool::Pool;
+use crate::stats::Stats;
+use crate::tls::Tls;
+
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) pool: Pool,
+    pub(crate) tls: Tls,
+    pub(crate) stats: Stats,
+}
+
+impl Context {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            pool: Pool::new(config.max_idle_per_worker, config.keep_alive),
+            tls: Tls::default(),
+            stats: Stats::default(),
+            config,
+        }
+    }
+}
