@@ -1,10 +1,27 @@
 //! Names of things: roles of workers, slots of workers in the prefix tree.
 
-use std::fmt;
-use std::str::FromStr;
+use strum::VariantArray;
 
 /// What a worker serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+)]
+#[strum(
+    serialize_all = "lowercase",
+    parse_err_ty = UnknownRole,
+    parse_err_fn = UnknownRole::new
+)]
 pub enum Role {
     /// Prompt and answer on one worker.
     Mixed,
@@ -16,15 +33,11 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of [`Role::index`].
-    pub const ALL: [Self; 3] = [Self::Mixed, Self::Prefill, Self::Decode];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name on the wire, in lower case.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mixed => "mixed",
-            Self::Prefill => "prefill",
-            Self::Decode => "decode",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Position in arrays that hold one thing per role.
@@ -33,32 +46,14 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// A name that no role has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown role {0:?}: use mixed, prefill or decode")]
 pub struct UnknownRole(String);
 
-impl fmt::Display for UnknownRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown role {:?}: use mixed, prefill or decode", self.0)
-    }
-}
-
-impl std::error::Error for UnknownRole {}
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(name: &str) -> Result<Self, UnknownRole> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.name() == name)
-            .ok_or_else(|| UnknownRole(name.to_owned()))
+impl UnknownRole {
+    fn new(name: &str) -> Self {
+        Self(name.to_owned())
     }
 }
 

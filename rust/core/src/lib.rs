@@ -21,5 +21,3 @@ pub mod scan;
 pub mod scheduler;
 pub mod traffic;
 pub mod tree;
-
-mod rng;

@@ -9,12 +9,13 @@ mod pump;
 mod stats;
 
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fd_router_relay::{
     Bytes, Config, Exchange as Upstream, GAP_BOUNDS, Method, Order, RequestHeaders,
 };
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -116,13 +117,12 @@ impl Relay {
 
     /// Resolve futures and hand over bytes; call in the loop's thread.
     fn drain(&self, py: Python<'_>) {
-        let mut batch =
-            std::mem::take(&mut *self.batch.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut batch = std::mem::take(&mut *self.batch.lock());
         self.upstream.take(&mut batch, DRAIN_LIMIT);
         for exchange in batch.drain(..) {
             pump::pump(py, &exchange);
         }
-        *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
+        *self.batch.lock() = batch;
     }
 
     /// Start an exchange with `url`.

@@ -194,5 +194,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<DecisionStats>()?;
     module.add("HIT_BOUNDS", PyTuple::new(py, HIT_BOUNDS)?)?;
     module.add("NoWorkerError", py.get_type::<NoWorkerError>())?;
-    module.add("POLICIES", PyTuple::new(py, Policy::ALL.map(Policy::name))?)
+    module.add(
+        "POLICIES",
+        PyTuple::new(py, Policy::ALL.iter().map(|policy| policy.name()))?,
+    )
 }

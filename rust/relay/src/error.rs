@@ -4,7 +4,8 @@ use std::error::Error as _;
 use std::io;
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// Nobody listens at the worker's address.
     Refused,
@@ -32,20 +33,8 @@ pub enum Kind {
 
 impl Kind {
     /// The wire name, as metrics and logs spell it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::ResetBeforeHead => "reset_before_head",
-            Self::FirstByteTimeout => "first_byte_timeout",
-            Self::ResetMidBody => "reset_mid_body",
-            Self::IdleTimeout => "idle_timeout",
-            Self::BadResponse => "bad_response",
-            Self::Cancelled => "cancelled",
-            Self::Closed => "closed",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

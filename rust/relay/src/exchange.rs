@@ -6,11 +6,12 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::error::{Failure, Kind};
@@ -74,7 +75,7 @@ impl<S> Exchange<S> {
 
     /// The head, once, or why there is none. For the consumer.
     pub fn take_head(&self) -> Option<Result<Head, Failure>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match (state.head.take(), &state.end) {
             (Some(_), Some(Err(failure))) if failure.kind == Kind::Cancelled => {
                 Some(Err(failure.clone()))
@@ -88,7 +89,7 @@ impl<S> Exchange<S> {
     /// Up to `limit` of the bytes that have gathered and, when nothing can follow them, the end. For the consumer.
     pub fn take_body(&self, limit: usize) -> (Vec<u8>, Option<Result<(), Failure>>) {
         let (bytes, end, held) = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let rest = if state.buffer.len() > limit {
                 state.buffer.split_off(limit)
             } else {
@@ -106,7 +107,7 @@ impl<S> Exchange<S> {
 
     /// Why the exchange was ended from this side, if it was. For the consumer.
     pub fn aborted(&self) -> Option<Failure> {
-        match &self.state().end {
+        match &self.state.lock().end {
             Some(Err(failure)) if matches!(failure.kind, Kind::Cancelled | Kind::Closed) => {
                 Some(failure.clone())
             }
@@ -116,13 +117,13 @@ impl<S> Exchange<S> {
 
     /// Chunks of the body that were read from the worker.
     pub fn chunks(&self) -> u64 {
-        self.state().chunks
+        self.state.lock().chunks
     }
 
     /// Closes the upstream connection and drops what was not taken. Does nothing after the end.
     pub fn cancel(self: &Arc<Self>) {
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.end.is_some() {
                 return;
             }
@@ -149,7 +150,7 @@ impl<S> Exchange<S> {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.state().end.is_some()
+        self.state.lock().end.is_some()
     }
 
     pub(crate) fn set_task(&self, task: AbortHandle) {
@@ -161,7 +162,7 @@ impl<S> Exchange<S> {
 
     pub(crate) fn put_head(self: &Arc<Self>, head: Head) {
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.answered = true;
             state.head = Some(head);
         }
@@ -171,7 +172,7 @@ impl<S> Exchange<S> {
     /// A head whose body, of `chunks` chunks, is whole.
     pub(crate) fn put_whole(self: &Arc<Self>, head: Head, chunks: u64) {
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.chunks += chunks;
             if state.end.is_none() {
                 state.head = Some(head);
@@ -184,7 +185,7 @@ impl<S> Exchange<S> {
     /// Appends a piece of the body, of `chunks` chunks; returns the bytes that wait now.
     pub(crate) fn put_bytes(self: &Arc<Self>, bytes: &[u8], chunks: u64) -> usize {
         let waiting = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.end.is_some() {
                 return 0;
             }
@@ -199,7 +200,7 @@ impl<S> Exchange<S> {
     /// Sets the end unless it is set.
     pub(crate) fn finish(self: &Arc<Self>, end: Result<(), Failure>) {
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.end.is_some() {
                 return;
             }
@@ -211,7 +212,7 @@ impl<S> Exchange<S> {
     /// Waits until fewer than `limit` bytes wait for the consumer.
     pub(crate) async fn room(&self, limit: usize) {
         poll_fn(|cx| {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.buffer.len() < limit {
                 return Poll::Ready(());
             }
@@ -225,9 +226,5 @@ impl<S> Exchange<S> {
         if !self.queued.swap(true, Ordering::SeqCst) {
             self.queue.push(Arc::clone(self));
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,8 +3,9 @@
 //! Handing a task to the runtime from another thread costs a system call and wakes a thread. A consumer that has
 //! several requests to send in one turn therefore gathers them and hands them over together.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::error::{Failure, Kind};
@@ -39,7 +40,7 @@ impl<S: Send + Sync + 'static> Orders<S> {
 
     /// Adds a job. Returns whether it is the first of those that wait now: [`Orders::flush`] must follow.
     pub(crate) fn push(&self, job: Job<S>) -> bool {
-        let mut state = self.state();
+        let mut state = self.gathered.lock();
         let Some(gathered) = state.as_mut() else {
             drop(state);
             job.refuse();
@@ -57,13 +58,13 @@ impl<S: Send + Sync + 'static> Orders<S> {
 
     /// Hands over what has gathered.
     pub(crate) fn flush(&self) {
-        let jobs = self.state().as_mut().map(std::mem::take);
+        let jobs = self.gathered.lock().as_mut().map(std::mem::take);
         self.spawn(jobs.unwrap_or_default());
     }
 
     /// Ends the jobs that have gathered, and all that come.
     pub(crate) fn close(&self) {
-        let jobs = self.state().take();
+        let jobs = self.gathered.lock().take();
         jobs.into_iter().flatten().for_each(Job::refuse);
     }
 
@@ -79,10 +80,6 @@ impl<S: Send + Sync + 'static> Orders<S> {
         } else if let Some(job) = jobs.pop() {
             job.spawn(&self.handle);
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, Option<Vec<Job<S>>>> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

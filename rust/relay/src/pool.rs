@@ -4,9 +4,10 @@
 //! does not need runs out. Everything is bounded: idle connections per origin and in time, urls in number.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::target::{Origin, Target, UrlError};
@@ -39,7 +40,7 @@ impl Pool {
 
     /// The parsed url.
     pub(crate) fn target(&self, url: &str) -> Result<Arc<Target>, UrlError> {
-        let mut targets = lock(&self.targets);
+        let mut targets = self.targets.lock();
         if let Some(target) = targets.get(url) {
             return Ok(Arc::clone(target));
         }
@@ -54,7 +55,7 @@ impl Pool {
     /// An open connection to `origin` that waits for a request.
     pub(crate) fn take(&self, origin: &Origin, now: Instant) -> Option<Wire> {
         loop {
-            let mut kept = lock(&self.idle).get_mut(origin)?.pop()?;
+            let mut kept = self.idle.lock().get_mut(origin)?.pop()?;
             if now.saturating_duration_since(kept.since) < self.keep_alive && kept.wire.is_idle() {
                 return Some(kept.wire);
             }
@@ -66,7 +67,7 @@ impl Pool {
         if !wire.is_idle() {
             return;
         }
-        let mut idle = lock(&self.idle);
+        let mut idle = self.idle.lock();
         let stack = idle.entry(Arc::clone(origin)).or_default();
         if stack.len() < self.max_idle {
             stack.push(Idle { wire, since: now });
@@ -75,7 +76,7 @@ impl Pool {
 
     /// Drops connections that were closed or kept too long, and origins without any.
     pub(crate) fn sweep(&self, now: Instant) {
-        lock(&self.idle).retain(|_, stack| {
+        self.idle.lock().retain(|_, stack| {
             stack.retain_mut(|kept| {
                 now.saturating_duration_since(kept.since) < self.keep_alive && kept.wire.is_idle()
             });
@@ -84,10 +85,6 @@ impl Pool {
     }
 
     pub(crate) fn idle_connections(&self) -> usize {
-        lock(&self.idle).values().map(Vec::len).sum()
+        self.idle.lock().values().map(Vec::len).sum()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

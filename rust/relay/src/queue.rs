@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
 /// Exchanges after which the consumer is woken although the runtime has more to do.
@@ -46,7 +46,7 @@ impl<T> Queue<T> {
     /// Adds an item; [`Queue::announce`] must follow before the thread sleeps.
     pub(crate) fn push(&self, item: T) {
         let full = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting.lock();
             waiting.items.push_back(item);
             if waiting.announced {
                 return;
@@ -65,7 +65,7 @@ impl<T> Queue<T> {
             return;
         }
         {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting.lock();
             if waiting.announced || waiting.items.is_empty() {
                 return;
             }
@@ -79,7 +79,7 @@ impl<T> Queue<T> {
         // Cleared before the items are taken: a push after that writes anew. Empty is not an error here.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         let more = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting.lock();
             let count = waiting.items.len().min(limit);
             batch.extend(waiting.items.drain(..count));
             waiting.announced = !waiting.items.is_empty();

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -139,11 +140,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
 
     /// Ends every exchange and the threads, and waits for that. Idempotent.
     pub fn close(&self) {
-        let running = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let running = self.running.lock().take();
         self.orders.close();
         if let Some(Running { thread, stop }) = running {
             let _ = stop.send(());

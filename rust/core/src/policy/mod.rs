@@ -12,15 +12,30 @@ mod request_num;
 mod round_robin;
 mod rule;
 
-use std::fmt;
-use std::str::FromStr;
+use strum::{VariantArray, VariantNames};
 
 pub use self::explain::Explanation;
 pub use self::rule::{Candidate, Fallback, Verdict};
 pub(crate) use self::rule::{Choice, Rule, Scene};
 
 /// The policies by their wire names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[strum(
+    serialize_all = "snake_case",
+    parse_err_ty = UnknownPolicy,
+    parse_err_fn = UnknownPolicy::new
+)]
 pub enum Policy {
     /// See [`random`].
     Random,
@@ -44,31 +59,11 @@ pub enum Policy {
 
 impl Policy {
     /// Every policy, in the order in which they are documented.
-    pub const ALL: [Self; 9] = [
-        Self::Random,
-        Self::RoundRobin,
-        Self::PowerOfTwo,
-        Self::ProcessTokens,
-        Self::RequestNum,
-        Self::FdMetricsScore,
-        Self::FdRemoteMetricsScore,
-        Self::CacheAware,
-        Self::RemoteCacheAware,
-    ];
+    pub const ALL: &[Self] = <Self as VariantArray>::VARIANTS;
 
     /// The wire name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::RoundRobin => "round_robin",
-            Self::PowerOfTwo => "power_of_two",
-            Self::ProcessTokens => "process_tokens",
-            Self::RequestNum => "request_num",
-            Self::FdMetricsScore => "fd_metrics_score",
-            Self::FdRemoteMetricsScore => "fd_remote_metrics_score",
-            Self::CacheAware => "cache_aware",
-            Self::RemoteCacheAware => "remote_cache_aware",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Whether the policy looks at prefixes, so that the prompt has to be hashed.
@@ -94,30 +89,17 @@ impl Policy {
 }
 
 /// A name that no policy has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownPolicy(String);
-
-impl fmt::Display for UnknownPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unknown policy {:?}: use one of {}",
-            self.0,
-            Policy::ALL.map(Policy::name).join(", ")
-        )
-    }
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown policy {name:?}: use one of {}", <Policy as VariantNames>::VARIANTS.join(", "))]
+pub struct UnknownPolicy {
+    name: String,
 }
 
-impl std::error::Error for UnknownPolicy {}
-
-impl FromStr for Policy {
-    type Err = UnknownPolicy;
-
-    fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
-        Self::ALL
-            .into_iter()
-            .find(|policy| policy.name() == name)
-            .ok_or_else(|| UnknownPolicy(name.to_owned()))
+impl UnknownPolicy {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -144,7 +126,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for policy in Policy::ALL {
+        for &policy in Policy::ALL {
             assert_eq!(policy.name().parse(), Ok(policy));
         }
         let error = "nonsense".parse::<Policy>().unwrap_err().to_string();

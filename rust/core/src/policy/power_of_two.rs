@@ -1,8 +1,9 @@
 //! `power_of_two`: of two different candidates picked at random the one with fewer requests running; the first pick
 //! wins a tie.
 
+use fastrand::Rng;
+
 use super::{Choice, Policy, Rule, Scene};
-use crate::rng::Rng;
 
 #[derive(Debug)]
 pub(super) struct PowerOfTwo {
@@ -12,7 +13,7 @@ pub(super) struct PowerOfTwo {
 impl PowerOfTwo {
     pub(super) const fn new(seed: u64) -> Self {
         Self {
-            rng: Rng::new(seed),
+            rng: Rng::with_seed(seed),
         }
     }
 
@@ -21,8 +22,8 @@ impl PowerOfTwo {
         if count == 1 {
             return 0;
         }
-        let first = self.rng.below(count);
-        let second = (first + 1 + self.rng.below(count - 1)) % count;
+        let first = self.rng.usize(..count);
+        let second = (first + 1 + self.rng.usize(..count - 1)) % count;
         let running = |index: usize| scene.candidates[index].worker.running();
         if running(second) < running(first) {
             second

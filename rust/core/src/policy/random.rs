@@ -1,7 +1,8 @@
 //! `random`: every candidate with the same chance.
 
+use fastrand::Rng;
+
 use super::{Choice, Policy, Rule, Scene};
-use crate::rng::Rng;
 
 #[derive(Debug)]
 pub(super) struct Random {
@@ -11,13 +12,13 @@ pub(super) struct Random {
 impl Random {
     pub(super) const fn new(seed: u64) -> Self {
         Self {
-            rng: Rng::new(seed),
+            rng: Rng::with_seed(seed),
         }
     }
 }
 
 impl Rule for Random {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(Policy::Random, self.rng.below(scene.candidates.len()))
+        Choice::plain(Policy::Random, self.rng.usize(..scene.candidates.len()))
     }
 }

@@ -1,25 +1,32 @@
 //! Why a body cannot be read.
 
-use std::fmt;
-
 use super::DEPTH_LIMIT;
 
 /// A body that is not a JSON object; says what is wrong and at which byte.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault} at byte {at}")]
 pub struct BodyError {
     fault: Fault,
     at: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
+    #[error("invalid UTF-8")]
     Utf8,
+    #[error("unexpected end of input")]
     End,
+    #[error("expected {0}")]
     Expected(&'static str),
+    #[error("invalid number")]
     Number,
+    #[error("control character in string")]
     Control,
+    #[error("invalid escape in string")]
     Escape,
+    #[error("nested deeper than {DEPTH_LIMIT} levels")]
     TooDeep,
+    #[error("unexpected data after the object")]
     Trailing,
 }
 
@@ -32,21 +39,3 @@ impl BodyError {
         Self::new(Fault::Utf8, at)
     }
 }
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.fault {
-            Fault::Utf8 => f.write_str("invalid UTF-8")?,
-            Fault::End => f.write_str("unexpected end of input")?,
-            Fault::Expected(what) => write!(f, "expected {what}")?,
-            Fault::Number => f.write_str("invalid number")?,
-            Fault::Control => f.write_str("control character in string")?,
-            Fault::Escape => f.write_str("invalid escape in string")?,
-            Fault::TooDeep => write!(f, "nested deeper than {DEPTH_LIMIT} levels")?,
-            Fault::Trailing => f.write_str("unexpected data after the object")?,
-        }
-        write!(f, " at byte {}", self.at)
-    }
-}
-
-impl std::error::Error for BodyError {}

@@ -1,7 +1,5 @@
 //! What goes into a decision beside the request, and what comes out.
 
-use std::fmt;
-
 use crate::ids::Role;
 use crate::load::Lease;
 use crate::policy::{Explanation, Policy, Verdict};
@@ -18,27 +16,15 @@ pub struct Options {
 }
 
 /// Why nobody was chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// The role has no worker.
+    #[error("no healthy workers available")]
     NoWorker,
     /// No policy was configured for the role.
+    #[error("role {0} is not served: the scheduler was given no policy for it")]
     NotServed(Role),
 }
-
-impl fmt::Display for SelectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoWorker => f.write_str("no healthy workers available"),
-            Self::NotServed(role) => write!(
-                f,
-                "role {role} is not served: the scheduler was given no policy for it"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for SelectError {}
 
 /// A booked worker and how it was found.
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use strum::VariantArray;
+
 use crate::policy::Policy;
 
 /// Upper bounds of predicted hit ratios; one more bucket, without bound, follows the last.
@@ -11,7 +13,8 @@ pub const HIT_BOUNDS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 
 const RATIO_UNITS: f64 = 1e9;
 
 /// How a selection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// The configured policy chose.
     Chosen,
@@ -22,15 +25,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 3] = [Self::Chosen, Self::Fallback, Self::NoWorker];
-
     /// The name in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Chosen => "chosen",
-            Self::Fallback => "fallback",
-            Self::NoWorker => "no_worker",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -48,7 +45,7 @@ pub struct DecisionStats {
 /// Counts decisions.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
-    outcomes: [[AtomicU64; Outcome::ALL.len()]; Policy::ALL.len()],
+    outcomes: [[AtomicU64; Outcome::VARIANTS.len()]; Policy::ALL.len()],
     hits: [AtomicU64; HIT_BOUNDS.len() + 1],
     hit_sum: AtomicU64,
 }
@@ -69,8 +66,9 @@ impl Decisions {
         let count = |policy: Policy, outcome: Outcome| {
             self.outcomes[policy as usize][outcome as usize].load(Relaxed)
         };
-        let cells = Policy::ALL.into_iter().flat_map(|policy| {
-            Outcome::ALL.map(|outcome| (policy, outcome, count(policy, outcome)))
+        let cells = Policy::ALL.iter().flat_map(|&policy| {
+            let outcomes = Outcome::VARIANTS.iter();
+            outcomes.map(move |&outcome| (policy, outcome, count(policy, outcome)))
         });
         DecisionStats {
             outcomes: cells.filter(|&(_, _, count)| count > 0).collect(),
@@ -104,8 +102,8 @@ mod tests {
 
     #[test]
     fn every_policy_has_a_row_of_its_own() {
-        for (row, policy) in Policy::ALL.into_iter().enumerate() {
-            assert_eq!(policy as usize, row);
+        for (row, policy) in Policy::ALL.iter().enumerate() {
+            assert_eq!(*policy as usize, row);
         }
     }
 }

@@ -157,17 +157,17 @@ proptest! {
     /// With little room the tree may know less than the map, never more, and always the last record.
     #[test]
     fn never_credits_more_than_was_recorded(seed in any::<u64>(), workers in 1..130_usize) {
-        let mut rng = crate::rng::Rng::new(seed);
+        let mut rng = fastrand::Rng::with_seed(seed);
         let mut tree = Tree::new(MIN_CAPACITY, IDLE);
         let mut fleet = Fleet::join(&mut tree, 1);
         let mut naive = Naive::default();
         for step in 1..1_000_u64 {
             let now = step / 20;
-            if fleet.0.len() < workers && rng.below(8) == 0 {
+            if fleet.0.len() < workers && rng.usize(..8) == 0 {
                 fleet.0.push(tree.assign().unwrap());
             }
-            let worker = rng.below(fleet.0.len());
-            let (length, last) = (1 + rng.below(400), rng.below(400));
+            let worker = rng.usize(..fleet.0.len());
+            let (length, last) = (1 + rng.usize(..400), rng.usize(..400));
             let prompt: Vec<i64> = (0..length).map(|at| i64::try_from(at * last / 399).unwrap()).collect();
             let hashes = hash::of_tokens(&prompt, 1);
             tree.record(&hashes, fleet.0[worker], now);
@@ -177,11 +177,11 @@ proptest! {
             for (worker, &blocks) in matched.iter().enumerate() {
                 prop_assert_eq!(naive.matched(&hashes[..blocks as usize], worker, now), blocks);
             }
-            if rng.below(50) == 0 {
+            if rng.usize(..50) == 0 {
                 fleet.restart(&mut tree, worker);
                 naive.forget(worker);
             }
-            if rng.below(10) == 0 {
+            if rng.usize(..10) == 0 {
                 tree.expire(now);
             }
             if step % 50 == 0 {

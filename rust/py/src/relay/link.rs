@@ -3,9 +3,10 @@
 //! Touched in the loop's thread. The mutex is for free-threaded builds and for `tail`, and is never held while
 //! Python code runs: `begin` takes out what a turn needs, `finish` puts back what came of it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use fd_router_relay::{Bytes, Exchange as Upstream, Failure};
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -118,12 +119,12 @@ impl Link {
 
     /// Whether the head's future waits.
     pub(super) fn wants_head(&self) -> bool {
-        self.state().head.is_some()
+        self.state.lock().head.is_some()
     }
 
     /// Takes the head's future, with what was kept for the time until now; `over` tells that no body follows.
     pub(super) fn take_head(&self, over: bool) -> (Option<Py<PyAny>>, Option<Bytes>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // A receiver that is attached already waits for the end.
         state.over |= over && state.sink.is_none();
         (state.head.take(), state.body.take())
@@ -137,7 +138,7 @@ impl Link {
         on_first: Option<Py<PyAny>>,
         end: Py<PyAny>,
     ) -> Result<(), &'static str> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.over {
             return Err(
                 "the exchange has no body left: it was collected, handed over, or has failed",
@@ -159,7 +160,7 @@ impl Link {
 
     /// Starts a turn if there is anything to hand over and the receiver is free.
     pub(super) fn begin(&self, py: Python<'_>, upstream: &Upstream<Self>) -> Option<Turn> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let sink = state.sink.as_mut().filter(|sink| !sink.busy)?;
         let (bytes, outcome) = upstream.take_body(SEND_LIMIT);
         if bytes.is_empty() && outcome.is_none() {
@@ -189,14 +190,14 @@ impl Link {
 
     /// Keeps the end of a turn whose `send` is under way.
     pub(super) fn hold(&self, outcome: Option<Result<(), Failure>>) {
-        if let Some(sink) = &mut self.state().sink {
+        if let Some(sink) = &mut self.state.lock().sink {
             sink.outcome = outcome;
         }
     }
 
     /// Ends a turn: the receiver is free, or the body is through.
     pub(super) fn release(&self, outcome: Option<Result<(), Failure>>) -> Option<Settled> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let sink = state.sink.as_mut()?;
         sink.busy = false;
         let outcome = outcome.or_else(|| sink.outcome.take())?;
@@ -205,20 +206,16 @@ impl Link {
 
     /// Ends the body although a `send` may be under way.
     pub(super) fn settle(&self, outcome: Result<(), Failure>) -> Option<Settled> {
-        self.state().settle(outcome)
+        self.state.lock().settle(outcome)
     }
 
     /// Whether the receiver of `forward` was sent anything.
     pub(super) fn started(&self) -> bool {
-        self.state().started
+        self.state.lock().started
     }
 
     pub(super) fn tail(&self) -> Tail {
-        self.state().tail
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().tail
     }
 }
 

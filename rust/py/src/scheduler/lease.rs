@@ -84,7 +84,7 @@ impl Lease {
     }
 
     #[getter]
-    const fn role(&self) -> &'static str {
+    fn role(&self) -> &'static str {
         self.decision.role.name()
     }
 
@@ -99,7 +99,7 @@ impl Lease {
     }
 
     #[getter]
-    const fn policy(&self) -> &'static str {
+    fn policy(&self) -> &'static str {
         self.decision.policy.name()
     }
 

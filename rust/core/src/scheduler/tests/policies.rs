@@ -12,7 +12,9 @@ fn round_robin_goes_in_order() {
 
 #[test]
 fn round_robin_has_a_cursor_for_prefill_and_one_for_the_rest() {
-    let scheduler = scheduler(&Role::ALL.map(|role| (role, Policy::RoundRobin)));
+    let scheduler = scheduler(
+        &[Role::Prefill, Role::Decode, Role::Mixed].map(|role| (role, Policy::RoundRobin)),
+    );
     for (role, urls) in [
         (Role::Prefill, ["p", "q"]),
         (Role::Decode, ["d", "e"]),
