@@ -3,6 +3,9 @@
 //! Open addressing with linear probing, in shards that grow one by one, so that no insertion moves more than a
 //! thousandth of the entries. An entry has the low half of its hash beside the id: probing, growing and closing
 //! gaps read the table alone and never a node.
+//!
+//! Not hashbrown's `HashTable` in each shard: with 10 million blocks recorded a decision took 3 to 8 % longer, as each
+//! look-up touches two cache lines where this one touches one, and its tombstones left room for 1 % fewer blocks.
 
 use super::slab::{NIL, NodeId};
 
