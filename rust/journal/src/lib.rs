@@ -4,10 +4,10 @@
 //!
 //! - [`duration`] words time spans.
 //! - [`layout`] turns tags and a message into a line.
-//! - [`queue`] holds lines until they are taken.
+//! - [`line_queue`] holds lines until they are taken.
 
 #![forbid(unsafe_code)]
 
 pub mod duration;
 pub mod layout;
-pub mod queue;
+pub mod line_queue;

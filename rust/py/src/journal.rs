@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use fd_router_journal::layout::{Layout, is_plain};
-use fd_router_journal::queue::{Limits, Queue};
+use fd_router_journal::line_queue::{Limits, LineQueue};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -35,7 +35,7 @@ struct Second {
 
 /// Lines on their way to the log.
 pub(crate) struct Lines {
-    queue: Queue,
+    queue: LineQueue,
     layout: Layout,
     shown: u8,
     describe: Py<PyAny>,
@@ -197,7 +197,7 @@ impl Journal {
             bytes: max_bytes,
         };
         Self(Arc::new(Lines {
-            queue: Queue::new(limits, errors_apart),
+            queue: LineQueue::new(limits, errors_apart),
             layout: if json { Layout::Json } else { Layout::Text },
             shown: level,
             describe,

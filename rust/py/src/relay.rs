@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fd_router_relay::{
-    Bytes, Config, Exchange as Upstream, GAP_BOUNDS, Method, Order, RequestHeaders,
+    Bytes, Exchange as Upstream, GAP_BOUNDS, Method, Order, RelayConfig, RequestHeaders,
 };
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -87,7 +87,7 @@ impl Relay {
                 "threads and buffer_limit must be at least 1",
             ));
         }
-        let config = Config {
+        let config = RelayConfig {
             threads,
             max_idle_per_worker,
             keep_alive: seconds("keep_alive_secs", keep_alive_secs)?,

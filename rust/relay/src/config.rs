@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Limits of a relay; `None` is no limit.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct RelayConfig {
     /// Threads of the runtime; at least 1.
     pub threads: usize,
     /// Idle connections kept per origin.
@@ -23,7 +23,7 @@ pub struct Config {
     pub buffer_limit: usize,
 }
 
-impl Default for Config {
+impl Default for RelayConfig {
     fn default() -> Self {
         Self {
             threads: 1,

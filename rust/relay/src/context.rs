@@ -1,19 +1,19 @@
 //! What every task of a relay needs.
 
-use crate::config::Config;
+use crate::config::RelayConfig;
 use crate::pool::Pool;
 use crate::stats::Stats;
 use crate::tls::Tls;
 
 pub(crate) struct Context {
-    pub(crate) config: Config,
+    pub(crate) config: RelayConfig,
     pub(crate) pool: Pool,
     pub(crate) tls: Tls,
     pub(crate) stats: Stats,
 }
 
 impl Context {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: RelayConfig) -> Self {
         Self {
             pool: Pool::new(config.max_idle_per_worker, config.keep_alive),
             tls: Tls::default(),

@@ -62,7 +62,7 @@ impl Failure {
         }
     }
 
-    pub(crate) fn with_traffic(mut self, sent: bool, received: bool) -> Self {
+    pub(crate) fn with_progress(mut self, sent: bool, received: bool) -> Self {
         self.sent |= sent;
         self.received |= received;
         self

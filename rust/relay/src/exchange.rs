@@ -14,9 +14,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+use crate::completions::Completions;
 use crate::error::{Failure, Kind};
 use crate::headers;
-use crate::queue::Queue;
 
 /// The head of an answer.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Exchange<S> {
     state: Mutex<State>,
     /// Stands in the queue, or is about to.
     queued: AtomicBool,
-    queue: Arc<Queue<Arc<Exchange<S>>>>,
+    completions: Arc<Completions<Arc<Exchange<S>>>>,
     task: OnceLock<AbortHandle>,
 }
 
@@ -63,12 +63,12 @@ struct State {
 }
 
 impl<S> Exchange<S> {
-    pub(crate) fn new(side: S, queue: Arc<Queue<Arc<Self>>>) -> Arc<Self> {
+    pub(crate) fn new(side: S, completions: Arc<Completions<Arc<Self>>>) -> Arc<Self> {
         Arc::new(Self {
             side,
             state: Mutex::default(),
             queued: AtomicBool::new(false),
-            queue,
+            completions,
             task: OnceLock::new(),
         })
     }
@@ -128,20 +128,20 @@ impl<S> Exchange<S> {
                 return;
             }
             let failure = Failure::new(Kind::Cancelled, "the exchange was given up");
-            state.end = Some(Err(failure.with_traffic(true, state.answered)));
+            state.end = Some(Err(failure.with_progress(true, state.answered)));
             state.buffer = Vec::new();
         }
         if let Some(task) = self.task.get() {
             task.abort();
         }
         self.enqueue();
-        self.queue.announce();
+        self.completions.announce();
     }
 
     /// Puts the exchange before the consumer once more, which had not the time for all of it.
     pub fn requeue(self: &Arc<Self>) {
         self.enqueue();
-        self.queue.announce();
+        self.completions.announce();
     }
 
     /// To be called when the exchange was taken from the queue, before its state is looked at.
@@ -224,7 +224,7 @@ impl<S> Exchange<S> {
 
     fn enqueue(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::SeqCst) {
-            self.queue.push(Arc::clone(self));
+            self.completions.push(Arc::clone(self));
         }
     }
 }

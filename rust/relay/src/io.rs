@@ -10,14 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// What has passed on a connection since the last [`Traffic::reset`].
+/// What has passed on a connection since the last [`Progress::reset`].
 #[derive(Debug, Default)]
-pub(crate) struct Traffic {
+pub(crate) struct Progress {
     sent: AtomicBool,
     received: AtomicBool,
 }
 
-impl Traffic {
+impl Progress {
     pub(crate) fn reset(&self) {
         self.sent.store(false, Relaxed);
         self.received.store(false, Relaxed);
@@ -37,20 +37,20 @@ pub(crate) enum Socket {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A socket that notes its traffic.
+/// A socket that notes its progress.
 pub(crate) struct Io {
     socket: Socket,
-    traffic: Arc<Traffic>,
+    progress: Arc<Progress>,
 }
 
 impl Io {
-    pub(crate) fn new(socket: Socket, traffic: Arc<Traffic>) -> Self {
-        Self { socket, traffic }
+    pub(crate) fn new(socket: Socket, progress: Arc<Progress>) -> Self {
+        Self { socket, progress }
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(written, Poll::Ready(Ok(1..))) {
-            self.traffic.sent.store(true, Relaxed);
+            self.progress.sent.store(true, Relaxed);
         }
         written
     }
@@ -68,7 +68,7 @@ impl AsyncRead for Io {
             Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
-            self.traffic.received.store(true, Relaxed);
+            self.progress.received.store(true, Relaxed);
         }
         read
     }

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod completions;
 mod config;
 mod connect;
 mod context;
@@ -20,7 +21,6 @@ mod headers;
 mod io;
 mod orders;
 mod pool;
-mod queue;
 mod quiet;
 mod relay;
 mod request;
@@ -32,7 +32,7 @@ mod watchdog;
 mod wire;
 
 pub use bytes::Bytes;
-pub use config::Config;
+pub use config::RelayConfig;
 pub use error::{Failure, Kind};
 pub use exchange::{Exchange, Head};
 pub use headers::{HeaderError, RequestHeaders};

@@ -14,12 +14,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::config::Config;
+use crate::completions::Completions;
+use crate::config::RelayConfig;
 use crate::context::Context;
 use crate::exchange::Exchange;
 use crate::headers::RequestHeaders;
 use crate::orders::{Job, Orders};
-use crate::queue::Queue;
 use crate::request::Outgoing;
 use crate::stats::Snapshot;
 use crate::stream::Guard;
@@ -46,7 +46,7 @@ pub struct Order {
 /// The upstream leg. `S` is what the consumer keeps with each exchange.
 pub struct Relay<S> {
     context: Arc<Context>,
-    queue: Arc<Queue<Arc<Exchange<S>>>>,
+    completions: Arc<Completions<Arc<Exchange<S>>>>,
     orders: Orders<S>,
     running: Mutex<Option<Running>>,
 }
@@ -59,9 +59,9 @@ struct Running {
 
 impl<S: Send + Sync + 'static> Relay<S> {
     /// Starts the threads.
-    pub fn new(config: Config) -> io::Result<Self> {
-        let queue: Arc<Queue<Arc<Exchange<S>>>> = Arc::new(Queue::new()?);
-        let runtime = runtime(config.threads, Arc::clone(&queue))?;
+    pub fn new(config: RelayConfig) -> io::Result<Self> {
+        let completions: Arc<Completions<Arc<Exchange<S>>>> = Arc::new(Completions::new()?);
+        let runtime = runtime(config.threads, Arc::clone(&completions))?;
         let orders = Orders::new(runtime.handle().clone());
         let context = Arc::new(Context::new(config));
         let (stop, stopped) = oneshot::channel();
@@ -76,7 +76,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
             })?;
         Ok(Self {
             context,
-            queue,
+            completions,
             orders,
             running: Mutex::new(Some(Running { thread, stop })),
         })
@@ -84,7 +84,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
 
     /// Readable when exchanges wait for [`Relay::take`].
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.queue.fd()
+        self.completions.fd()
     }
 
     /// Parses a url; the result is kept for the next time.
@@ -101,7 +101,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
 
     /// Like [`Relay::start`], but may wait for [`Relay::flush`], which must follow if the second value is true.
     pub fn gather(&self, order: Order, side: S) -> (Arc<Exchange<S>>, bool) {
-        let exchange = Exchange::new(side, Arc::clone(&self.queue));
+        let exchange = Exchange::new(side, Arc::clone(&self.completions));
         let outgoing = Outgoing {
             method: order.method,
             target: order.target,
@@ -125,7 +125,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
     /// Moves up to `limit` exchanges with news to `batch`; the descriptor stays readable while more wait.
     pub fn take(&self, batch: &mut Vec<Arc<Exchange<S>>>, limit: usize) {
         let before = batch.len();
-        self.queue.take(batch, limit);
+        self.completions.take(batch, limit);
         for exchange in batch.iter().skip(before) {
             exchange.unqueued();
         }
@@ -147,12 +147,15 @@ impl<S: Send + Sync + 'static> Relay<S> {
             // A panic of that thread was reported when it happened.
             let _ = thread.join();
         }
-        self.queue.announce();
+        self.completions.announce();
     }
 }
 
 /// One thread needs no stealing of tasks and wakes itself up less often than two wake each other.
-fn runtime<T: Send + 'static>(threads: usize, queue: Arc<Queue<T>>) -> io::Result<Runtime> {
+fn runtime<T: Send + 'static>(
+    threads: usize,
+    completions: Arc<Completions<T>>,
+) -> io::Result<Runtime> {
     let mut builder = if threads > 1 {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads);
@@ -165,7 +168,7 @@ fn runtime<T: Send + 'static>(threads: usize, queue: Arc<Queue<T>>) -> io::Resul
         .enable_io()
         .enable_time()
         .thread_name_fn(move || format!("fd-relay-{}", number.fetch_add(1, Ordering::Relaxed)))
-        .on_thread_park(move || queue.announce())
+        .on_thread_park(move || completions.announce())
         .build()
 }
 

@@ -69,11 +69,11 @@ pub(crate) async fn answer(
         }
     }
     let opened = connect(origin, &context.tls, context.config.connect_timeout).await;
-    let mut wire = opened.map_err(|failure| failure.with_traffic(sent, false))?;
+    let mut wire = opened.map_err(|failure| failure.with_progress(sent, false))?;
     context.stats.connections.fetch_add(1, Relaxed);
     match wire.request(outgoing.build(), limit).await {
         Ok(response) => Ok((wire, response)),
-        Err(failure) => Err(failure.with_traffic(sent, false)),
+        Err(failure) => Err(failure.with_progress(sent, false)),
     }
 }
 

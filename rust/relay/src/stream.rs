@@ -34,7 +34,7 @@ impl<S> Drop for Guard<S> {
         } else {
             Failure::new(Kind::Closed, "the relay was shut down")
         };
-        self.exchange.finish(Err(failure.with_traffic(true, true)));
+        self.exchange.finish(Err(failure.with_progress(true, true)));
         self.context.stats.active.fetch_sub(1, Relaxed);
     }
 }
@@ -93,7 +93,7 @@ fn split(response: Response<Incoming>) -> Result<(Head, Incoming), Failure> {
             Kind::BadResponse,
             "101 Switching Protocols to a request that asked for none",
         );
-        return Err(failure.with_traffic(true, true));
+        return Err(failure.with_progress(true, true));
     }
     Ok((
         Head {

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::error::{Failure, Kind};
-use crate::io::{Io, Socket, Traffic};
+use crate::io::{Io, Progress, Socket};
 use crate::quiet::{QuietWaker, unheard};
 use crate::watchdog::Watchdog;
 
@@ -33,15 +33,15 @@ type Http = Connection<TokioIo<Io>, Full<Bytes>>;
 pub(crate) struct Wire {
     sender: SendRequest<Full<Bytes>>,
     connection: Option<Box<Http>>,
-    traffic: Arc<Traffic>,
+    progress: Arc<Progress>,
     watchdog: Watchdog,
     quiet: QuietWaker,
 }
 
 impl Wire {
     pub(crate) async fn handshake(socket: Socket) -> Result<Self, Failure> {
-        let traffic = Arc::new(Traffic::default());
-        let io = TokioIo::new(Io::new(socket, Arc::clone(&traffic)));
+        let progress = Arc::new(Progress::default());
+        let io = TokioIo::new(Io::new(socket, Arc::clone(&progress)));
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(READ_BUFFER)
             .max_headers(MAX_HEADERS)
@@ -51,7 +51,7 @@ impl Wire {
         Ok(Self {
             sender,
             connection: Some(Box::new(connection)),
-            traffic,
+            progress,
             watchdog: Watchdog::default(),
             quiet: QuietWaker::default(),
         })
@@ -63,7 +63,7 @@ impl Wire {
         request: Request<Full<Bytes>>,
         limit: Option<Duration>,
     ) -> Result<Response<Incoming>, Failure> {
-        self.traffic.reset();
+        self.progress.reset();
         self.watchdog.start(Instant::now(), limit);
         let mut answer = pin!(self.sender.send_request(request));
         let head = poll_fn(|cx| {
@@ -79,7 +79,9 @@ impl Wire {
             })
         })
         .await;
-        head.map_err(|failure| failure.with_traffic(self.traffic.sent(), self.traffic.received()))
+        head.map_err(|failure| {
+            failure.with_progress(self.progress.sent(), self.progress.received())
+        })
     }
 
     /// Sets the limit between chunks, from now on.
@@ -118,7 +120,7 @@ impl Wire {
             })
         })
         .await
-        .map_err(|failure| failure.with_traffic(true, true))
+        .map_err(|failure| failure.with_progress(true, true))
     }
 
     /// Whether the connection is open and takes a request.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fd_router_relay::{
-    Bytes, Config, Exchange, Failure, Head, Kind, Method, Order, Relay, RequestHeaders,
+    Bytes, Exchange, Failure, Head, Kind, Method, Order, Relay, RelayConfig, RequestHeaders,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -107,7 +107,7 @@ fn echo_worker(answer: &'static [u8]) -> String {
 #[test]
 fn a_collected_answer_comes_in_one_piece() {
     let url = echo_worker(b"HTTP/1.1 201 Created\r\nx-a: 1\r\ncontent-length: 5\r\n\r\nhello");
-    let relay = Relay::new(Config::default()).unwrap();
+    let relay = Relay::new(RelayConfig::default()).unwrap();
     for _ in 0..3 {
         let exchange = relay.start(order(&relay, &url, true), ());
         let head = head(&relay, &exchange).unwrap();
@@ -127,9 +127,9 @@ fn a_collected_answer_comes_in_one_piece() {
 #[test]
 fn many_exchanges_are_announced_until_all_are_taken() {
     let url = echo_worker(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-    let relay = Relay::new(Config {
+    let relay = Relay::new(RelayConfig {
         threads: 2,
-        ..Config::default()
+        ..RelayConfig::default()
     })
     .unwrap();
     let exchanges: Vec<_> = (0..500)
@@ -166,7 +166,7 @@ fn bytes_that_came_faster_than_the_consumer_are_one_piece() {
         }
         stream.write_all(b"0\r\n\r\n").unwrap();
     });
-    let relay = Relay::new(Config::default()).unwrap();
+    let relay = Relay::new(RelayConfig::default()).unwrap();
     let exchange = relay.start(order(&relay, &url, false), ());
     head(&relay, &exchange).unwrap();
     wait(|| relay.stats().active == 0);
@@ -187,9 +187,9 @@ fn a_consumer_that_takes_nothing_stops_the_reading() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 30000000\r\n\r\n");
         let _ = stream.write_all(&vec![b'x'; 30_000_000]);
     });
-    let relay = Relay::new(Config {
+    let relay = Relay::new(RelayConfig {
         buffer_limit: 10_000,
-        ..Config::default()
+        ..RelayConfig::default()
     })
     .unwrap();
     let exchange = relay.start(order(&relay, &url, false), ());
@@ -221,7 +221,7 @@ fn a_cancelled_exchange_closes_its_connection() {
         b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
     ] {
         let (url, closed) = watcher(data);
-        let relay = Relay::new(Config::default()).unwrap();
+        let relay = Relay::new(RelayConfig::default()).unwrap();
         let exchange = relay.start(order(&relay, &url, false), ());
         if data.is_empty() {
             wait(|| relay.stats().connections == 1);
@@ -239,7 +239,7 @@ fn a_cancelled_exchange_closes_its_connection() {
 #[test]
 fn a_closed_relay_ends_what_runs_and_what_comes() {
     let (url, closed) = watcher(b"");
-    let relay = Relay::new(Config::default()).unwrap();
+    let relay = Relay::new(RelayConfig::default()).unwrap();
     let exchange = relay.start(order(&relay, &url, false), ());
     wait(|| relay.stats().connections == 1);
     relay.close();
@@ -265,9 +265,9 @@ fn an_idle_limit_counts_from_the_last_chunk() {
         let _ = stream.read(&mut [0]);
     });
     let limit = Some(Duration::from_millis(400));
-    let relay = Relay::new(Config {
+    let relay = Relay::new(RelayConfig {
         idle_timeout: limit,
-        ..Config::default()
+        ..RelayConfig::default()
     })
     .unwrap();
     let exchange = relay.start(order(&relay, &url, false), ());
@@ -279,7 +279,7 @@ fn an_idle_limit_counts_from_the_last_chunk() {
 #[test]
 fn gathered_orders_go_when_they_are_flushed_or_many() {
     let url = echo_worker(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-    let relay = Relay::new(Config::default()).unwrap();
+    let relay = Relay::new(RelayConfig::default()).unwrap();
     let gather = || relay.gather(order(&relay, &url, true), ());
     for count in [1, 2, 15, 16, 17, 40] {
         let gathered: Vec<_> = (0..count).map(|_| gather()).collect();
@@ -299,7 +299,7 @@ fn gathered_orders_go_when_they_are_flushed_or_many() {
 fn a_gathered_order_that_is_cancelled_or_closed_is_not_sent() {
     let (hits, hit) = channel();
     let url = worker(move |_| hits.send(()).unwrap());
-    let relay = Relay::new(Config::default()).unwrap();
+    let relay = Relay::new(RelayConfig::default()).unwrap();
     let (cancelled, _) = relay.gather(order(&relay, &url, true), ());
     cancelled.cancel();
     relay.flush();

@@ -5,7 +5,7 @@ use crate::policy::{Policy, Settings};
 
 /// A scheduler's policies and limits.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct SchedulerConfig {
     /// The policy of each role that is served.
     pub policies: Vec<(Role, Policy)>,
     /// Code points or tokens in a block, at least 1.

@@ -36,7 +36,7 @@ use self::roster::Roster;
 use self::rules::Rules;
 use self::sessions::Stickiness;
 
-pub use self::config::Config;
+pub use self::config::SchedulerConfig;
 pub use self::decision::{Decision, Options, SelectError};
 pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
 pub use self::roster::{Load, Reaped};
@@ -55,7 +55,7 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler without workers.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &SchedulerConfig) -> Self {
         let mut policies = [None; Role::ALL.len()];
         for &(role, policy) in &config.policies {
             policies[role.index()] = Some(policy);

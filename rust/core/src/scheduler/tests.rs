@@ -19,7 +19,7 @@ const SETTINGS: Settings = Settings {
 };
 
 fn scheduler(policies: &[(Role, Policy)]) -> Scheduler {
-    Scheduler::new(&Config {
+    Scheduler::new(&SchedulerConfig {
         policies: policies.to_vec(),
         block_size: 4,
         cache_max_bytes: 1 << 20,

@@ -1,7 +1,7 @@
 //! The scheduler's arguments, checked.
 
 use fd_router_core::policy::Settings;
-use fd_router_core::scheduler::Config;
+use fd_router_core::scheduler::SchedulerConfig;
 use fd_router_core::tree::MIN_CAPACITY;
 
 /// The keyword arguments as they came.
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// The core's configuration, or what is wrong with which argument.
-    pub(super) fn check(&self) -> Result<Config, String> {
+    pub(super) fn check(&self) -> Result<SchedulerConfig, String> {
         if self.block_size == 0 {
             return Err("block_size is 0: at least 1 is accepted".to_owned());
         }
@@ -62,7 +62,7 @@ impl Arguments {
                 self.eviction_secs
             ));
         }
-        Ok(Config {
+        Ok(SchedulerConfig {
             policies,
             block_size: self.block_size,
             cache_max_bytes: self.cache_max_bytes,

@@ -15,7 +15,7 @@ use rustix::event::{EventfdFlags, eventfd};
 /// Exchanges after which the consumer is woken although the runtime has more to do.
 const BATCH: usize = 16;
 
-pub(crate) struct Queue<T> {
+pub(crate) struct Completions<T> {
     waiting: Mutex<Waiting<T>>,
     /// Exchanges wait and the eventfd was not written for them.
     unannounced: AtomicBool,
@@ -27,7 +27,7 @@ struct Waiting<T> {
     announced: bool,
 }
 
-impl<T> Queue<T> {
+impl<T> Completions<T> {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             waiting: Mutex::new(Waiting {
@@ -43,7 +43,7 @@ impl<T> Queue<T> {
         self.wake.as_fd()
     }
 
-    /// Adds an item; [`Queue::announce`] must follow before the thread sleeps.
+    /// Adds an item; [`Completions::announce`] must follow before the thread sleeps.
     pub(crate) fn push(&self, item: T) {
         let full = {
             let mut waiting = self.waiting.lock();

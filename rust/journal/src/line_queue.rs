@@ -35,7 +35,7 @@ pub struct Piece {
 
 /// A bounded queue of lines.
 #[derive(Debug)]
-pub struct Queue {
+pub struct LineQueue {
     limits: Limits,
     errors_apart: bool,
     state: Mutex<State>,
@@ -50,7 +50,7 @@ struct State {
     closed: bool,
 }
 
-impl Queue {
+impl LineQueue {
     /// An empty queue. `errors_apart` keeps errors in pieces of their own.
     pub fn new(limits: Limits, errors_apart: bool) -> Self {
         Self {
@@ -151,14 +151,14 @@ mod tests {
         text.into()
     }
 
-    fn put(queue: &Queue, day: &Arc<str>, error: bool, text: &str) {
+    fn put(queue: &LineQueue, day: &Arc<str>, error: bool, text: &str) {
         queue.put(day, error, |line| {
             line.extend_from_slice(text.as_bytes());
             line.push(b'\n');
         });
     }
 
-    fn drain(queue: &Queue) -> Vec<(String, bool, String, usize)> {
+    fn drain(queue: &LineQueue) -> Vec<(String, bool, String, usize)> {
         std::iter::from_fn(|| queue.take())
             .map(|piece| {
                 let text = String::from_utf8(piece.data).unwrap();
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn lines_of_one_destination_are_one_piece() {
-        let queue = Queue::new(WIDE, true);
+        let queue = LineQueue::new(WIDE, true);
         let (one, two) = (day("1"), day("2"));
         for (day, error, text) in [
             (&one, false, "a"),
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn errors_stay_in_order_where_they_go_to_the_same_place() {
-        let queue = Queue::new(WIDE, false);
+        let queue = LineQueue::new(WIDE, false);
         let day = day("1");
         put(&queue, &day, false, "a");
         put(&queue, &day, true, "b");
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn pieces_are_bounded() {
-        let queue = Queue::new(WIDE, false);
+        let queue = LineQueue::new(WIDE, false);
         let day = day("1");
         let text = "x".repeat(999);
         for _ in 0..1000 {
@@ -224,7 +224,7 @@ mod tests {
     fn what_does_not_fit_is_dropped_and_counted() {
         let day = day("1");
         for limits in [Limits { lines: 3, ..WIDE }, Limits { bytes: 6, ..WIDE }] {
-            let queue = Queue::new(limits, false);
+            let queue = LineQueue::new(limits, false);
             for _ in 0..5 {
                 put(&queue, &day, false, "a");
             }
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_counts_what_it_held_and_what_comes() {
-        let queue = Queue::new(WIDE, false);
+        let queue = LineQueue::new(WIDE, false);
         let day = day("1");
         put(&queue, &day, false, "a");
         queue.close();
