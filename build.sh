@@ -124,7 +124,7 @@ run_tests() {
     dev_env
     lint
     say 'Rust tests'
-    cargo test --locked --quiet -p fd-router-core -p fd-router-relay -p fd-router-load
+    cargo test --locked --quiet --workspace --exclude fd-router-py
     say 'Python and end-to-end tests'
     python -m pytest tests "$@"
     say 'benchmarks, once each as tests'
