@@ -242,8 +242,8 @@ CONNECTIONS = Family(
     "connections",
     "Connections to workers that were opened",
 )
-CHUNKS = Family("fd_router_upstream_chunks_total", "counter", (), "chunks", "Chunks handed over to clients")
-BYTES = Family("fd_router_upstream_bytes_total", "counter", (), "bytes", "Body bytes handed over to clients")
+CHUNKS = Family("fd_router_upstream_chunks_total", "counter", (), "chunks", "Chunks of answers read from workers")
+BYTES = Family("fd_router_upstream_bytes_total", "counter", (), "bytes", "Body bytes of answers read from workers")
 LOST_LINES = Family(
     "fd_router_log_lines_lost_total",
     "counter",
