@@ -33,6 +33,11 @@ impl Layout {
     }
 }
 
+/// A message that ends in its time: `. ts_ms=YYYY-MM-DD HH:MM:SS.mmm`, of which `second` is all before the dot.
+pub fn stamped(message: &str, second: &str, millis: u16) -> String {
+    format!("{message}. ts_ms={second}.{millis:03}")
+}
+
 /// Whether a text is one line that anybody can read: printable ASCII, and the sign of microseconds.
 pub fn is_plain(text: &str) -> bool {
     // Without a way out of the loop, so that it runs on many bytes at once: nearly every text is plain.
@@ -111,6 +116,14 @@ mod tests {
         let cut = line(Layout::Text, "", "", &message);
         assert_eq!(cut.len(), MAX_MESSAGE - 1 + 1);
         assert!(cut.ends_with("µ\n"));
+    }
+
+    #[test]
+    fn a_stamp_has_three_decimals() {
+        assert_eq!(
+            stamped("m", "2026-03-01 12:00:00", 7),
+            "m. ts_ms=2026-03-01 12:00:00.007"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fd_router_core::traffic::{QUANTILES, Series, Traffic};
-use fd_router_journal::duration::GoDuration;
+use fd_router_journal::access;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -47,9 +47,7 @@ impl AccessLog {
         self.traffic
             .note(method, path, status, seconds, self.clock.now());
         if self.lines.shows(Level::Info) {
-            let target = target(path, query);
-            let duration = GoDuration::from_secs(seconds);
-            let message = format!("[{method}] {target} HTTP/1.1 {status} {duration} {peer}");
+            let message = access::line(method, path, query, status, seconds, peer);
             self.lines.put(py, Level::Info, tags, &message);
         }
     }
@@ -71,16 +69,6 @@ impl AccessLog {
             )
             .collect()
     }
-}
-
-/// The path with its query; a space in a decoded path is encoded again, so that the target stays one word.
-fn target(path: &str, query: &[u8]) -> String {
-    let mut target = path.replace(' ', "%20");
-    if !query.is_empty() {
-        target.push('?');
-        target.extend(query.iter().copied().map(char::from));
-    }
-    target
 }
 
 /// Adds this part's class to the module.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use fd_router_journal::layout::{Layout, is_plain};
+use fd_router_journal::layout::{Layout, is_plain, stamped};
 use fd_router_journal::line_queue::{Limits, LineQueue};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyIndexError;
@@ -61,7 +61,7 @@ impl Lines {
     /// Queues a message that ends in `. ts_ms=YYYY-MM-DD HH:MM:SS.mmm`, local time.
     pub(crate) fn put_stamped(&self, py: Python<'_>, level: Level, tags: &str, message: &str) {
         self.write(py, level, tags, |second, millis| {
-            Cow::Owned(format!("{message}. ts_ms={}.{millis:03}", second.stamp))
+            Cow::Owned(stamped(message, &second.stamp, millis))
         });
     }
 
