@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fd_router._core import AccessLog, Lease, Request, Scheduler
+from fd_router._core import AccessLog, Lease, Request
+from fd_router.config import SchedulerConfig
 from fd_router.edge.routes import ENDPOINTS, METHODS
 from fd_router.observe.logs import Log, messages, tags
+from fd_router.routing.scheduling import new_scheduler
 
 URL = "http://10.0.0.1:8000"
 REQUESTS = 200
@@ -31,7 +33,9 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 def booking(log: Log) -> Callable[[str], Lease]:
     """Books a prompt on one of two workers by cache_aware, whose four lines go to the log."""
-    scheduler = Scheduler(policies={"mixed": "cache_aware"}, journal=log.journal)
+    scheduler = new_scheduler(
+        SchedulerConfig(), {"mixed": "cache_aware"}, metrics_interval_secs=1.0, seed=0, journal=log.journal
+    )
     scheduler.add(URL, "mixed")
     scheduler.add(URL + "1", "mixed")
     request = Request.scan(b'{"prompt": "hello"}', False)

@@ -7,8 +7,11 @@ import json
 import random
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
-from fd_router._core import Lease, Request, Scheduler
+from fd_router._core import Lease, Request
+from fd_router.config import SchedulerConfig
+from fd_router.routing.scheduling import new_scheduler
 
 BLOCK = 64
 SEED = 20_260_101
@@ -63,12 +66,15 @@ class Fleet:
 
     def __init__(self, workers: int, capacity: int = 1 << 30) -> None:
         # Wide thresholds keep every decision on the long way, the scored one.
-        self.scheduler = Scheduler(
-            policies={"mixed": "cache_aware"},
-            block_size=BLOCK,
-            cache_max_bytes=capacity,
+        settings = replace(
+            SchedulerConfig(),
+            cache_block_size=BLOCK,
+            cache_max_memory_mb=capacity >> 20,
             balance_abs_threshold=1e9,
             load_balance_weight=0.05,
+        )
+        self.scheduler = new_scheduler(
+            settings, {"mixed": "cache_aware"}, metrics_interval_secs=1.0, seed=SEED
         )
         for number in range(workers):
             self.scheduler.add(f"http://10.0.{number // 250}.{number % 250}:8188", "mixed")

@@ -6,21 +6,22 @@ cost less.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from fd_router._core import Relay, Request
+from fd_router._core import Request
+from fd_router.config import UpstreamConfig
 from fd_router.runtime import memory
+from fd_router.upstream.relay import Upstream
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 engines = itertools.cycle(os.environ["BENCH_ENGINES"].split(","))
-relays: list[Relay] = []
+upstreams: list[Upstream] = []
 
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -36,7 +37,7 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     request = Request.scan(body, chat=True)
     url = next(engines) + scope["path"]
-    exchange = relays[0].send(url, scope["headers"], body, collect=not request.stream)
+    exchange = upstreams[0].send(url, scope["headers"], body, collect=not request.stream)
     try:
         head = await exchange.head
         if head.body is None:
@@ -49,13 +50,10 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
 
 async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
-    loop = asyncio.get_running_loop()
-    relay = Relay(loop)
-    loop.add_reader(relay.fileno(), relay.drain)
-    relays.append(relay)
+    upstream = Upstream(UpstreamConfig())
+    upstreams.append(upstream)
     memory.settle()
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    loop.remove_reader(relay.fileno())
-    relay.close()
+    upstream.close()
     await send({"type": "lifespan.shutdown.complete"})

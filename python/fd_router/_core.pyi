@@ -16,15 +16,16 @@ __all__ = [
     "HIT_BOUNDS",
     "POLICIES",
     "QUANTILES",
+    "UPSTREAM_KINDS",
     "AccessLog",
     "BodyError",
     "DecisionStats",
-    "End",
     "Exchange",
     "Head",
     "Journal",
     "Lease",
     "NoWorkerError",
+    "Policy",
     "Relay",
     "RelayStats",
     "Request",
@@ -37,8 +38,8 @@ __all__ = [
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 __version__: Final[str]
-POLICIES: Final[tuple[str, ...]]
-"""The wire names of the policies, in the order of the README's table."""
+POLICIES: Final[tuple[Policy, ...]]
+"""The policies, in the order of the README's table."""
 
 GAP_BOUNDS: Final[tuple[float, ...]]
 """Upper bounds in seconds of `RelayStats.gap_buckets`; one more bucket, +Inf, follows the last."""
@@ -49,6 +50,9 @@ HIT_BOUNDS: Final[tuple[float, ...]]
 QUANTILES: Final[tuple[float, ...]]
 """What the last item of a row of `AccessLog.snapshot` holds."""
 
+UPSTREAM_KINDS: Final[tuple[str, ...]]
+"""What `UpstreamError.kind` may be."""
+
 class BodyError(ValueError):
     """The body is not a JSON object; `str()` says what is wrong and at which byte."""
 
@@ -56,17 +60,30 @@ class NoWorkerError(LookupError):
     """No candidate is left for the role."""
 
 class UpstreamError(Exception):
-    """An exchange failed.
-
-    `kind` is one of `refused`, `connect_timeout`, `connect`, `tls`, `reset_before_head`, `first_byte_timeout`,
-    `reset_mid_body`, `idle_timeout`, `bad_response`, `cancelled`, `closed` (the relay was shut down).
-    """
+    """An exchange failed."""
 
     kind: str
+    """One of `UPSTREAM_KINDS`. `cancelled` and `closed` (the relay was shut down) are our own doing."""
     sent: bool
     """Whether any byte of the request may have reached the worker."""
     received: bool
     """Whether any byte of the answer's body came back before the failure, or its head."""
+
+@final
+class Policy:
+    """One policy."""
+
+    @property
+    def name(self) -> str:
+        """The wire name."""
+
+    @property
+    def reads_prefixes(self) -> bool:
+        """Whether it looks at prefixes: only then a tokenizer's ids are of use."""
+
+    @property
+    def reads_remote_load(self) -> bool:
+        """Whether it looks at what `Scheduler.observe` is told."""
 
 @final
 class Request:
@@ -101,20 +118,12 @@ class Request:
         """Top-level string `req_id`."""
 
     @property
-    def model(self) -> str | None:
-        """Top-level string `model`."""
-
-    @property
     def text(self) -> str:
         """The prompt's text: trimmed pieces joined by one space. Built on each access."""
 
     @property
     def chars(self) -> int:
         """Unicode code points in `text`."""
-
-    @property
-    def token_estimate(self) -> int:
-        """2 x `chars`."""
 
     def splice(self, members: Sequence[tuple[str, bytes]]) -> bytes:
         """The body with each top-level key set to the given raw JSON value; every other byte is unchanged.
@@ -132,36 +141,11 @@ class Lease:
 
     @property
     def url(self) -> str: ...
-    @property
-    def role(self) -> Role: ...
-    @property
-    def running(self) -> int:
-        """The worker's running count just after booking."""
+    def release_tokens(self) -> None:
+        """Give the tokens back early; nothing if they were given back."""
 
-    @property
-    def tokens(self) -> int:
-        """The worker's token counter just after booking."""
-
-    @property
-    def policy(self) -> str:
-        """The policy that decided in the end: the configured one, or what it fell back to."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why cache_aware fell back: `load imbalanced` or `tokenize failed: empty prompt for tokenizer`; else None."""
-
-    @property
-    def hit_ratio(self) -> float | None:
-        """Predicted share (0.0 to 1.0) of the prompt's blocks that the worker has; None where no match was made."""
-
-    def explain(self) -> str | None:
-        """The `cache-aware prefill: final strategy: ...` log message up to, without, `. ts_ms=`; else None."""
-
-    def release_tokens(self) -> int | None:
-        """Give the tokens back early. Returns the worker's token counter after it; None if they were given back."""
-
-    def release(self) -> tuple[int, int | None] | None:
-        """Give everything back. Returns (running after, tokens after or None if given before); None if released."""
+    def release(self) -> None:
+        """Give back what is still booked; nothing if everything was."""
 
 @final
 class DecisionStats:
@@ -207,16 +191,16 @@ class Scheduler:
         cls,
         *,
         policies: Mapping[Role, str],
-        block_size: int = 64,
-        cache_max_bytes: int = 536_870_912,
-        eviction_secs: float = 1800.0,
-        balance_abs_threshold: float = 1.0,
-        balance_rel_threshold: float = 0.2,
-        hit_ratio_weight: float = 1.0,
-        load_balance_weight: float = 1.0,
-        waiting_weight: float = 1.0,
-        metrics_max_age_secs: float = 3.0,
-        seed: int = 0,
+        block_size: int,
+        cache_max_bytes: int,
+        eviction_secs: float,
+        balance_abs_threshold: float,
+        balance_rel_threshold: float,
+        hit_ratio_weight: float,
+        load_balance_weight: float,
+        waiting_weight: float,
+        metrics_max_age_secs: float,
+        seed: int,
         journal: Journal | None = None,
     ) -> Scheduler:
         """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`.
@@ -289,16 +273,6 @@ class Head:
         """Whether the answer is made of server-sent events."""
 
 @final
-class End:
-    """How a forwarded or discarded body went."""
-
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def chunks(self) -> int:
-        """Chunks read from the worker."""
-
-@final
 class Exchange:
     """One request to a worker and its answer.
 
@@ -316,7 +290,7 @@ class Exchange:
         on_first: Callable[[], None] | None = None,
         head: Head | None = None,
         extra: Headers | None = None,
-    ) -> Future[End]:
+    ) -> Future[None]:
         """Hand the body to ASGI's `send` as it arrives; call once, after the head.
 
         With a `head` the answer begins with its status and headers and the `extra` ones. They go out just before the
@@ -338,7 +312,7 @@ class Exchange:
         `head` without a body, and whatever `send` raises.
         """
 
-    def discard(self, on_first: Callable[[], None] | None = None) -> Future[End]:
+    def discard(self, on_first: Callable[[], None] | None = None) -> Future[None]:
         """Read the body to its end and drop it."""
 
     def cancel(self) -> None:
@@ -386,14 +360,14 @@ class Relay:
         cls,
         loop: AbstractEventLoop,
         *,
-        threads: int = 1,
-        max_idle_per_worker: int = 256,
-        keep_alive_secs: float = 4.0,
-        connect_timeout_secs: float = 5.0,
-        first_byte_timeout_secs: float = 600.0,
-        idle_timeout_secs: float = 300.0,
-        collect_limit: int = 65_536,
-        buffer_limit: int = 65_536,
+        threads: int,
+        max_idle_per_worker: int,
+        keep_alive_secs: float,
+        connect_timeout_secs: float,
+        first_byte_timeout_secs: float,
+        idle_timeout_secs: float,
+        collect_limit: int = ...,
+        buffer_limit: int = ...,
     ) -> Relay:
         """A timeout of 0 means none. `buffer_limit`: bytes read ahead of a stream before the upstream must wait."""
 
@@ -436,8 +410,8 @@ class Journal:
         describe: Callable[[int], tuple[str, str, list[str]]],
         escape: Callable[[str], str],
         clock: Callable[[], float] | None = None,
-        max_lines: int = 65_536,
-        max_bytes: int = 33_554_432,
+        max_lines: int = ...,
+        max_bytes: int = ...,
     ) -> Journal:
         """`level` is the lowest that is written, 0 (debug) to 3 (error).
 

@@ -82,7 +82,7 @@ def test_metrics_exist(page: Path) -> None:
 
 def test_policies_are_those_of_the_core() -> None:
     assert [pages.code(row[0]) for row in pages.rows(README, "Policies")] == [
-        [name] for name in _core.POLICIES
+        [policy.name] for policy in _core.POLICIES
     ]
 
 

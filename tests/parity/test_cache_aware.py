@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fd_router._core import Request, Scheduler
+from fd_router._core import Request
 from parity.conftest import NO_ROUNDS, lend
 from parity.scene import (
     COMPLETIONS,
@@ -23,7 +23,7 @@ from parity.scene import (
     register,
     wait_running,
 )
-from rig import Peer, RawWorker, Router, Stage, reply
+from rig import Peer, RawWorker, Router, Stage, core, reply
 from rig.wait import LIMIT
 
 Background = Callable[..., Future[Any]]
@@ -253,7 +253,7 @@ def test_case_088_many_prefixes(stage: Stage) -> None:
 def test_case_088_many_prompts() -> None:
     """250,000 prompts that share nothing, without the wire; the Go router hangs at its 200,000th."""
     room = 8 << 20
-    scheduler = Scheduler(policies={"mixed": "cache_aware"}, block_size=4, cache_max_bytes=room)
+    scheduler = core.scheduler({"mixed": "cache_aware"}, cache_block_size=4, cache_max_memory_mb=room >> 20)
     scheduler.add("http://127.0.0.1:1", "mixed")
     for number in range(250_000):
         request = Request.scan(b'{"prompt":"%07d!"}' % number, False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fd_router._core import Relay
+from rig.core import relay as new_relay
 from rig.wait import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from fd_router._core import Relay
 
 T = TypeVar("T")
 
@@ -26,7 +28,7 @@ def drive(
     async def run() -> T:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, context: complaints.append(context))
-        relay = Relay(loop, **limits)
+        relay = new_relay(loop, **limits)
         loop.add_reader(relay.fileno(), relay.drain)
         try:
             return await asyncio.wait_for(body(relay), LIMIT)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router import _core
 from fd_router.config import POLICIES, SECTIONS, Config, Notice, ServerConfig, load_config
 from fd_router.config.load import MAX_FILE_BYTES
 from fd_router.config.schema import settings_of
@@ -166,10 +165,6 @@ def test_case_70_unknown_policy_starts_as_random_and_says_so(load, role: str) ->
 def test_known_policies(load, name: str) -> None:
     config, notices = load(f"scheduler: {{policy: {name}}}")
     assert (config.scheduler.policy, notices) == (name, [])
-
-
-def test_policies_are_those_of_the_extension() -> None:
-    assert tuple(_core.POLICIES) == POLICIES
 
 
 @pytest.mark.parametrize("level", ["loud", "INFO", "off", "5"])

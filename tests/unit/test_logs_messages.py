@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router._core import AccessLog, Journal, Request, Scheduler
+from fd_router._core import AccessLog, Journal, Request
 from fd_router.observe.logs import messages, tags
 from fd_router.observe.logs.line import LEVELS, describe_text, escape
 from fd_router.observe.stats_line import stats_line
+from rig import core
 from rig.log_grammar import TEMPLATES, GrammarError, Line, check, parse
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"
@@ -70,7 +71,7 @@ def access(method: str, path: str, query: bytes, status: int, seconds: float, ip
 def told(role: str, times: int, level: int = 1) -> list[str]:
     """The messages of a scheduler with one worker that books a prompt `times` times, and gives each back."""
     journal = Journal(level=level, json=False, errors_apart=False, describe=describe_text, escape=escape)
-    scheduler = Scheduler(policies={role: "cache_aware"}, journal=journal)  # type: ignore[dict-item]
+    scheduler = core.scheduler({role: "cache_aware"}, journal=journal)
     scheduler.add(A, role)  # type: ignore[arg-type]
     request = Request.scan(b'{"prompt": "%s"}' % (b"x" * 640), False)
     for _ in range(times):

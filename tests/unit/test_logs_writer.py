@@ -251,7 +251,6 @@ def test_levels(level: str, shown: str, capfd: pytest.CaptureFixture[str]) -> No
     assert [line[-1] for line in (captured.out + captured.err).splitlines()] == list(shown)
     assert [line[-1] for line in captured.err.splitlines()] == ["E"]
     assert log.debug_enabled == ("D" in shown)
-    assert log.info_enabled == ("I" in shown)
 
 
 def test_lines_of_a_log_carry_the_clock_s_second(capfd: pytest.CaptureFixture[str]) -> None:

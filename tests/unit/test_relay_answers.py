@@ -21,9 +21,8 @@ async def fetch(relay, url, headers=(), body=b"", **options):
     if head.body is not None:
         return head.status, head.headers, head.body
     receiver = Receiver()
-    end = await exchange.forward(receiver)
+    await exchange.forward(receiver)
     assert receiver.ended
-    assert end.bytes == len(receiver.body)
     assert exchange.tail == receiver.body[-4:]
     return head.status, head.headers, receiver.body
 

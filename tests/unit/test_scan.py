@@ -19,15 +19,15 @@ def test_the_body_is_the_same_object() -> None:
     assert Request.scan(body, True).body is body
 
 
-@pytest.mark.parametrize(("text", "tokens"), [("hello", 10), ("漢字", 4), ("", 0)])
-def test_an_estimate_is_two_tokens_a_code_point(text: str, tokens: int) -> None:
-    assert chat(messages=[{"content": text}]).token_estimate == tokens
+@pytest.mark.parametrize(("text", "chars"), [("hello", 5), ("漢字", 2), ("", 0)])
+def test_a_prompt_is_measured_in_code_points(text: str, chars: int) -> None:
+    assert chat(messages=[{"content": text}]).chars == chars
 
 
 def test_chat_joins_messages() -> None:
     request = chat(messages=[{"content": "hello"}, {"content": " hi\n"}, {"content": "how are you"}])
     assert request.text == "hello hi how are you"
-    assert request.token_estimate == 2 * len("hello hi how are you")
+    assert request.chars == len("hello hi how are you")
 
 
 def test_images_do_not_count() -> None:

@@ -48,7 +48,6 @@ def oracle(body: bytes, chat: bool) -> dict[str, Any]:
         "request_id": request_id.literal if isinstance(request_id, Number) else text(request_id),
         "session_id": next((text(session) for session in sessions if text(session)), None),
         "req_id": text(found.get("req_id")),
-        "model": text(found.get("model")),
         "text": " ".join(piece for piece in stripped if piece),
     }
 
@@ -148,7 +147,7 @@ BODY = objects(
     member(spelled("stream"), st.sampled_from(["true", "true", "false", "1", '"true"'])),
     member(spelled("extra_body"), objects(SESSION) | VALUE),
     SESSION,
-    *[member(spelled(key), SCALAR) for key in ("request_id", "req_id", "model")],
+    *[member(spelled(key), SCALAR) for key in ("request_id", "req_id")],
     member(STRING, VALUE),
 )
 

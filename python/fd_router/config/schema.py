@@ -9,20 +9,11 @@ from __future__ import annotations
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeAlias
 
+from fd_router import _core
 from fd_router.config.setting import Choice, Flag, HttpUrl, Integer, Number, Path, Setting, Text, setting
 
-POLICIES = (
-    "random",
-    "round_robin",
-    "power_of_two",
-    "process_tokens",
-    "request_num",
-    "fd_metrics_score",
-    "fd_remote_metrics_score",
-    "cache_aware",
-    "remote_cache_aware",
-)
-"""The policies by their wire names; the same as those of the extension."""
+POLICIES = tuple(policy.name for policy in _core.POLICIES)
+"""The policies by their wire names."""
 
 _YEAR_SECS = 31_536_000
 _PERIOD = Number(0, _YEAR_SECS, above=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from fd_router import _core
 from fd_router.fleet.engine_metrics import parse_engine_metrics
 from fd_router.observe.logs import messages
 from fd_router.upstream.engines import EngineClient, EngineError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 CONCURRENCY = 64
 """Workers asked at once."""
 
-POLICIES = frozenset({"fd_remote_metrics_score", "remote_cache_aware"})
+POLICIES = frozenset(policy.name for policy in _core.POLICIES if policy.reads_remote_load)
 """The policies that decide by these figures; without one of them nobody is asked."""
 
 

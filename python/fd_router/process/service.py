@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from fd_router._core import AccessLog, Scheduler
+from fd_router._core import AccessLog
 from fd_router.edge.app import App
 from fd_router.edge.control import Control
 from fd_router.edge.inference import Inference
@@ -24,6 +24,7 @@ from fd_router.observe.metrics import Metrics
 from fd_router.observe.stats_line import Stats
 from fd_router.routing.mixed import MixedDispatch
 from fd_router.routing.pairs import PairDispatch
+from fd_router.routing.scheduling import new_scheduler
 from fd_router.routing.selection import Selector
 from fd_router.routing.upkeep import EXPIRE_INTERVAL, Upkeep
 from fd_router.runtime import memory
@@ -48,9 +49,15 @@ class Service:
         for notice in notices:
             (log.warn if notice.level == "WARN" else log.error)(messages.config_notice(notice.message))
         policies = _policies(config)
-        self._scheduler = scheduler = _scheduler(config, policies, log)
+        self._scheduler = scheduler = new_scheduler(
+            config.scheduler,
+            policies,
+            metrics_interval_secs=config.manager.metrics_interval_secs,
+            seed=time.time_ns(),
+            journal=log.journal,
+        )
         self._metrics = metrics = Metrics()
-        self._upstream = upstream = Upstream(config)
+        self._upstream = upstream = Upstream(config.upstream)
         access = AccessLog(log.journal, METHODS, ENDPOINTS)
         metrics.bind(scheduler, access, upstream.relay, log)
         self._registry = registry = Registry(scheduler)
@@ -158,21 +165,3 @@ def _policies(config: Config) -> dict[Role, str]:
     if config.server.splitwise:
         return {"prefill": settings.prefill_policy, "decode": settings.decode_policy}
     return {"mixed": settings.policy}
-
-
-def _scheduler(config: Config, policies: dict[Role, str], log: Log) -> Scheduler:
-    settings = config.scheduler
-    return Scheduler(
-        policies=policies,
-        block_size=settings.cache_block_size,
-        cache_max_bytes=settings.cache_max_memory_mb << 20,
-        eviction_secs=settings.eviction_duration_mins * 60,
-        balance_abs_threshold=settings.balance_abs_threshold,
-        balance_rel_threshold=settings.balance_rel_threshold,
-        hit_ratio_weight=settings.hit_ratio_weight,
-        load_balance_weight=settings.load_balance_weight,
-        waiting_weight=settings.waiting_weight,
-        metrics_max_age_secs=3 * config.manager.metrics_interval_secs,
-        seed=time.time_ns(),
-        journal=log.journal,
-    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, MutableMapping
 
-    from fd_router._core import End, Exchange, Head, Lease
+    from fd_router._core import Exchange, Head, Lease
     from fd_router.observe.logs import Log
     from fd_router.types import Headers
 
@@ -94,7 +94,7 @@ class PrefillLeg:
             self._fail(LegFailure(head.status, head.headers, head.body))
             return
 
-        def whole(future: Future[End]) -> None:
+        def whole(future: Future[None]) -> None:
             _consume(future)
             if self._open:
                 # The length that was announced may be more than what was kept or came.
@@ -111,7 +111,7 @@ class PrefillLeg:
         if self._open:
             self._release(messages.prefill_first_chunk(self._booking.url))
 
-    def _ended(self, future: Future[End]) -> None:
+    def _ended(self, future: Future[None]) -> None:
         if not self._open:
             _consume(future)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fd_router import errors
-from fd_router._core import NoWorkerError
+from fd_router._core import POLICIES, NoWorkerError
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from fd_router.types import Role
     from fd_router.upstream.tokenizer import Tokenizer
 
-TOKENIZED_POLICIES = frozenset({"cache_aware", "remote_cache_aware"})
+TOKENIZED_POLICIES = frozenset(policy.name for policy in POLICIES if policy.reads_prefixes)
+"""The policies that look at prefixes."""
 
 
 class Selector:

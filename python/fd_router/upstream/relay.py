@@ -9,7 +9,7 @@ from fd_router._core import Relay
 
 if TYPE_CHECKING:
     from fd_router._core import Exchange, UpstreamError
-    from fd_router.config import Config
+    from fd_router.config import UpstreamConfig
     from fd_router.types import Headers
 
 FINAL = frozenset({"cancelled", "closed"})
@@ -19,8 +19,7 @@ FINAL = frozenset({"cancelled", "closed"})
 class Upstream:
     """Sends requests to workers. Lives in one event loop, from construction to `close`."""
 
-    def __init__(self, config: Config) -> None:
-        settings = config.upstream
+    def __init__(self, settings: UpstreamConfig) -> None:
         loop = asyncio.get_running_loop()
         self.relay = Relay(
             loop,

@@ -15,6 +15,12 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
+/// Lines that wait for the writer at the most, where nothing else is said.
+const MAX_LINES: usize = 65_536;
+
+/// Their bytes.
+const MAX_BYTES: usize = 32 << 20;
+
 /// Severity of a line, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -175,8 +181,8 @@ impl Journal {
         describe,
         escape,
         clock = None,
-        max_lines = 65_536,
-        max_bytes = 33_554_432,
+        max_lines = MAX_LINES,
+        max_bytes = MAX_BYTES,
     ))]
     #[expect(
         clippy::too_many_arguments,

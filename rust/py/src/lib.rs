@@ -1,10 +1,14 @@
 //! `fd_router._core`: the narrow border between Python and the Rust crates.
 //!
-//! The contract, with units and errors, is `python/fd_router/_core.pyi`; this crate only converts.
+//! The contract, with units and errors, is `python/fd_router/_core.pyi`. Nothing is decided or counted here, and
+//! no log line is worded. Beside converting values, and saying which of them is not accepted, this crate reads the clock
+//! that the core takes as an argument, and does what takes Python objects: it asks once a second what the lines of the
+//! log begin with, wakes their writer, resolves the futures of an exchange and calls its `send`.
 
 mod access;
 mod clock;
 mod journal;
+mod policy;
 mod relay;
 mod request;
 mod scheduler;
@@ -18,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     journal::register(module)?;
     access::register(module)?;
     request::register(module)?;
+    policy::register(module)?;
     scheduler::register(module)?;
     relay::register(module)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Binding of the relay: `Relay`, `Exchange`, `Head`, `End`, `RelayStats`, `UpstreamError`.
+//! Binding of the relay: `Relay`, `Exchange`, `Head`, `RelayStats`, `UpstreamError`.
 
 mod answer;
 mod border;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fd_router_relay::{
-    Bytes, Exchange as Upstream, GAP_BOUNDS, Method, Order, RelayConfig, RequestHeaders,
+    Bytes, Exchange as Upstream, GAP_BOUNDS, Kind, Method, Order, RelayConfig, RequestHeaders,
 };
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -21,21 +21,28 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use answer::{End, Head};
+use answer::Head;
 use border::Border;
 use exchange::Exchange;
 use link::Link;
 use stats::RelayStats;
+
+/// Bytes up to which a collected body is held back to be whole, where nothing else is said.
+const COLLECT_LIMIT: usize = 65_536;
+
+/// Bytes read ahead of a stream, where nothing else is said.
+const BUFFER_LIMIT: usize = 65_536;
 
 /// Exchanges served in one call of `drain`, some 3 us each, so that the loop gets its turn.
 const DRAIN_LIMIT: usize = 256;
 
 /// Adds this part's classes to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("GAP_BOUNDS", PyTuple::new(module.py(), GAP_BOUNDS)?)?;
+    let py = module.py();
+    module.add("GAP_BOUNDS", PyTuple::new(py, GAP_BOUNDS)?)?;
+    module.add("UPSTREAM_KINDS", PyTuple::new(py, Kind::NAMES)?)?;
     error::register(module)?;
     module.add_class::<Head>()?;
-    module.add_class::<End>()?;
     module.add_class::<Exchange>()?;
     module.add_class::<RelayStats>()?;
     module.add_class::<Relay>()
@@ -58,14 +65,14 @@ impl Relay {
     #[pyo3(signature = (
         r#loop,
         *,
-        threads = 1,
-        max_idle_per_worker = 256,
-        keep_alive_secs = 4.0,
-        connect_timeout_secs = 5.0,
-        first_byte_timeout_secs = 600.0,
-        idle_timeout_secs = 300.0,
-        collect_limit = 65_536,
-        buffer_limit = 65_536,
+        threads,
+        max_idle_per_worker,
+        keep_alive_secs,
+        connect_timeout_secs,
+        first_byte_timeout_secs,
+        idle_timeout_secs,
+        collect_limit = COLLECT_LIMIT,
+        buffer_limit = BUFFER_LIMIT,
     ))]
     #[expect(
         clippy::too_many_arguments,

@@ -77,11 +77,6 @@ impl Request {
     }
 
     #[getter]
-    fn model(&self) -> Option<&str> {
-        self.scanned.model()
-    }
-
-    #[getter]
     fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         PyString::from_bytes(py, self.scanned.text())
     }
@@ -89,11 +84,6 @@ impl Request {
     #[getter]
     const fn chars(&self) -> usize {
         self.scanned.chars()
-    }
-
-    #[getter]
-    const fn token_estimate(&self) -> u64 {
-        self.scanned.token_estimate()
     }
 
     #[expect(

@@ -7,7 +7,6 @@ mod stats;
 use std::sync::Arc;
 
 use fd_router_core::ids::Role;
-use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{HIT_BOUNDS, Load, Options, Scheduler as Core, SelectError};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyLookupError, PyValueError};
@@ -44,16 +43,16 @@ impl Scheduler {
     #[pyo3(signature = (
         *,
         policies,
-        block_size = 64,
-        cache_max_bytes = 536_870_912,
-        eviction_secs = 1800.0,
-        balance_abs_threshold = 1.0,
-        balance_rel_threshold = 0.2,
-        hit_ratio_weight = 1.0,
-        load_balance_weight = 1.0,
-        waiting_weight = 1.0,
-        metrics_max_age_secs = 3.0,
-        seed = 0,
+        block_size,
+        cache_max_bytes,
+        eviction_secs,
+        balance_abs_threshold,
+        balance_rel_threshold,
+        hit_ratio_weight,
+        load_balance_weight,
+        waiting_weight,
+        metrics_max_age_secs,
+        seed,
         journal = None,
     ))]
     #[expect(
@@ -193,9 +192,5 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<TreeStats>()?;
     module.add_class::<DecisionStats>()?;
     module.add("HIT_BOUNDS", PyTuple::new(py, HIT_BOUNDS)?)?;
-    module.add("NoWorkerError", py.get_type::<NoWorkerError>())?;
-    module.add(
-        "POLICIES",
-        PyTuple::new(py, Policy::ALL.iter().map(|policy| policy.name()))?,
-    )
+    module.add("NoWorkerError", py.get_type::<NoWorkerError>())
 }

@@ -22,18 +22,3 @@ pub struct RelayConfig {
     /// Bytes read ahead of the consumer before the upstream is left waiting.
     pub buffer_limit: usize,
 }
-
-impl Default for RelayConfig {
-    fn default() -> Self {
-        Self {
-            threads: 1,
-            max_idle_per_worker: 256,
-            keep_alive: Duration::from_secs(4),
-            connect_timeout: Some(Duration::from_secs(5)),
-            first_byte_timeout: Some(Duration::from_mins(10)),
-            idle_timeout: Some(Duration::from_mins(5)),
-            collect_limit: 65_536,
-            buffer_limit: 65_536,
-        }
-    }
-}

@@ -3,8 +3,10 @@
 use std::error::Error as _;
 use std::io;
 
+use strum::VariantNames;
+
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// Nobody listens at the worker's address.
@@ -32,6 +34,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The wire names of all kinds.
+    pub const NAMES: &[&str] = Self::VARIANTS;
+
     /// The wire name, as metrics and logs spell it.
     pub fn name(self) -> &'static str {
         self.into()

@@ -54,7 +54,6 @@ pub struct Exchange<S> {
 struct State {
     head: Option<Head>,
     buffer: Vec<u8>,
-    chunks: u64,
     /// The head has come.
     answered: bool,
     end: Option<Result<(), Failure>>,
@@ -115,11 +114,6 @@ impl<S> Exchange<S> {
         }
     }
 
-    /// Chunks of the body that were read from the worker.
-    pub fn chunks(&self) -> u64 {
-        self.state.lock().chunks
-    }
-
     /// Closes the upstream connection and drops what was not taken. Does nothing after the end.
     pub fn cancel(self: &Arc<Self>) {
         {
@@ -169,11 +163,10 @@ impl<S> Exchange<S> {
         self.enqueue();
     }
 
-    /// A head whose body, of `chunks` chunks, is whole.
-    pub(crate) fn put_whole(self: &Arc<Self>, head: Head, chunks: u64) {
+    /// A head whose body is whole.
+    pub(crate) fn put_whole(self: &Arc<Self>, head: Head) {
         {
             let mut state = self.state.lock();
-            state.chunks += chunks;
             if state.end.is_none() {
                 state.head = Some(head);
                 state.end = Some(Ok(()));
@@ -182,14 +175,13 @@ impl<S> Exchange<S> {
         self.enqueue();
     }
 
-    /// Appends a piece of the body, of `chunks` chunks; returns the bytes that wait now.
-    pub(crate) fn put_bytes(self: &Arc<Self>, bytes: &[u8], chunks: u64) -> usize {
+    /// Appends a piece of the body; returns the bytes that wait now.
+    pub(crate) fn put_bytes(self: &Arc<Self>, bytes: &[u8]) -> usize {
         let waiting = {
             let mut state = self.state.lock();
             if state.end.is_some() {
                 return 0;
             }
-            state.chunks += chunks;
             state.buffer.extend_from_slice(bytes);
             state.buffer.len()
         };

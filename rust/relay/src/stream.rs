@@ -60,20 +60,17 @@ async fn perform<S>(
     let (head, mut body) = split(response)?;
     if collect {
         match gather(context, &mut wire, &mut body).await? {
-            Gathered::Whole(bytes, chunks) => {
+            Gathered::Whole(bytes) => {
                 context.pool.put(&origin, wire, Instant::now());
-                exchange.put_whole(
-                    Head {
-                        body: Some(bytes),
-                        ..head
-                    },
-                    chunks,
-                );
+                exchange.put_whole(Head {
+                    body: Some(bytes),
+                    ..head
+                });
                 return Ok(());
             }
-            Gathered::Part(bytes, chunks) => {
+            Gathered::Part(bytes) => {
                 exchange.put_head(head);
-                exchange.put_bytes(&bytes, chunks);
+                exchange.put_bytes(&bytes);
             }
         }
     } else {
@@ -106,8 +103,8 @@ fn split(response: Response<Incoming>) -> Result<(Head, Incoming), Failure> {
 }
 
 enum Gathered {
-    Whole(Bytes, u64),
-    Part(BytesMut, u64),
+    Whole(Bytes),
+    Part(BytesMut),
 }
 
 /// Reads the body until it ends or is longer than may be collected.
@@ -122,24 +119,22 @@ async fn gather(
         .exact()
         .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if expected.is_some_and(|length| length > limit) {
-        return Ok(Gathered::Part(BytesMut::new(), 0));
+        return Ok(Gathered::Part(BytesMut::new()));
     }
     let mut gathered = BytesMut::new();
-    let mut chunks = 0;
     while let Some(data) = wire.chunk(body).await? {
         context.stats.chunk(data.len());
-        chunks += 1;
         wire.forgive(Instant::now());
-        if chunks == 1 && expected == Some(data.len()) {
-            return Ok(Gathered::Whole(data, chunks));
+        if gathered.is_empty() && expected == Some(data.len()) {
+            return Ok(Gathered::Whole(data));
         }
         gathered.reserve(expected.unwrap_or(0).saturating_sub(gathered.len()));
         gathered.extend_from_slice(&data);
         if gathered.len() > limit {
-            return Ok(Gathered::Part(gathered, chunks));
+            return Ok(Gathered::Part(gathered));
         }
     }
-    Ok(Gathered::Whole(gathered.freeze(), chunks))
+    Ok(Gathered::Whole(gathered.freeze()))
 }
 
 /// Reads the rest of the body, no faster than the consumer takes it.
@@ -159,7 +154,7 @@ async fn forward<S>(
             context.stats.gap(now.duration_since(last));
         }
         context.stats.chunk(data.len());
-        let waiting = exchange.put_bytes(&data, 1);
+        let waiting = exchange.put_bytes(&data);
         drop(data);
         if waiting >= limit {
             exchange.room(limit).await;

@@ -22,7 +22,7 @@ class Log:
     """Writes lines of a level and above to the standard streams, or to dated files (`output` is `file`).
 
     A call costs a fraction of a microsecond, never blocks and never raises: what cannot be written is counted in
-    `lost_lines`. Test `debug_enabled` or `info_enabled` before building a costly message. Make the log in the
+    `lost_lines`. Test `debug_enabled` before building a costly message. Make the log in the
     process that uses it: its thread starts with it (a forked child starts its own, with an empty queue).
     """
 
@@ -42,7 +42,6 @@ class Log:
         every file."""
         shown = SHOWN.get(level, 3)
         self.debug_enabled = shown == 0
-        self.info_enabled = shown <= 1
         sink: Sink = Streams()
         if output == "file":
             sink = DatedFiles(

@@ -1,4 +1,8 @@
-"""The text of the log lines, in one place: operators grep it and scripts parse it.
+"""The text of the log lines that Python words: operators grep it and scripts parse it.
+
+Worded elsewhere are the `[stats]` line (`observe/stats_line.py`) and, in Rust, the lines of the hot path: of a decision
+and its lease (`rust/core/src/policy/explain.rs`, `rust/core/src/scheduler/lines.rs`) and of an HTTP request
+(`rust/journal/src/access.rs`).
 
 Most lines are those of upstream (the Go router), letter for letter. Lines of our own begin with `[fd-router] ` and a
 topic out of `TOPICS`, so that neither a script nor an eye takes one for the other. No line ever holds a prompt.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fd_router._core import UPSTREAM_KINDS
+
 Kind = Literal["counter", "gauge", "histogram", "summary"]
 
 
@@ -157,19 +159,7 @@ UPSTREAM_ERRORS = Family(
     ("kind",),
     "errors",
     "Exchanges with workers that failed",
-    values=(
-        "refused",
-        "connect_timeout",
-        "connect",
-        "tls",
-        "reset_before_head",
-        "first_byte_timeout",
-        "reset_mid_body",
-        "idle_timeout",
-        "bad_response",
-        "cancelled",
-        "closed",
-    ),
+    values=UPSTREAM_KINDS,
 )
 RETRIES = Family(
     "fd_router_retries_total",
@@ -242,8 +232,12 @@ CONNECTIONS = Family(
     "connections",
     "Connections to workers that were opened",
 )
-CHUNKS = Family("fd_router_upstream_chunks_total", "counter", (), "chunks", "Chunks of answers read from workers")
-BYTES = Family("fd_router_upstream_bytes_total", "counter", (), "bytes", "Body bytes of answers read from workers")
+CHUNKS = Family(
+    "fd_router_upstream_chunks_total", "counter", (), "chunks", "Chunks of answers read from workers"
+)
+BYTES = Family(
+    "fd_router_upstream_bytes_total", "counter", (), "bytes", "Body bytes of answers read from workers"
+)
 LOST_LINES = Family(
     "fd_router_log_lines_lost_total",
     "counter",

@@ -71,6 +71,11 @@ impl Policy {
         matches!(self, Self::CacheAware | Self::RemoteCacheAware)
     }
 
+    /// Whether the policy decides by the engines' own counts, so that they have to be asked for them.
+    pub const fn reads_remote_load(self) -> bool {
+        matches!(self, Self::FdRemoteMetricsScore | Self::RemoteCacheAware)
+    }
+
     pub(crate) fn build(self, settings: &Settings, seed: u64) -> Box<dyn Rule> {
         match self {
             Self::Random => Box::new(random::Random::new(seed)),

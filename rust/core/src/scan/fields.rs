@@ -15,7 +15,6 @@ pub(super) struct Fields {
     pub(super) request_id: Option<String>,
     pub(super) session_id: Option<String>,
     pub(super) req_id: Option<String>,
-    pub(super) model: Option<String>,
     pub(super) text: Text,
     pub(super) chars: usize,
     pub(super) layout: Layout,
@@ -49,7 +48,6 @@ impl<'a> Finder<'a> {
         fields.layout.members += 1;
         match (&*key.unescaped(), self.prompt) {
             ("stream", _) => fields.stream = matches!(reader.value()?, Value::True),
-            ("model", _) => fields.model = text_of(reader.value()?),
             ("req_id", _) => fields.req_id = text_of(reader.value()?),
             ("session_id", _) => fields.session_id = text_of(reader.value()?),
             ("extra_body", _) => self.extra_session_id = extra_session(reader)?,

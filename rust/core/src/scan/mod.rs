@@ -75,11 +75,6 @@ impl<B: AsRef<[u8]>> Body<B> {
         self.fields.req_id.as_deref()
     }
 
-    /// Top-level string `model`.
-    pub fn model(&self) -> Option<&str> {
-        self.fields.model.as_deref()
-    }
-
     /// The prompt's text in UTF-8: trimmed pieces joined by one space.
     pub fn text(&self) -> &[u8] {
         self.fields.text.bytes(self.bytes.as_ref())

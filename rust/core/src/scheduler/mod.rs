@@ -12,6 +12,7 @@
 
 mod config;
 mod decision;
+pub mod lines;
 mod outcomes;
 mod roster;
 mod rules;

@@ -160,6 +160,44 @@ fn a_new_role_keeps_the_counters() {
     assert_eq!(next.lease.release(), Some((0, Some(0))));
 }
 
+#[test]
+fn a_lease_is_told_of_in_upstreams_words() {
+    let scheduler = scheduler(
+        &[Role::Mixed, Role::Prefill, Role::Decode].map(|role| (role, Policy::RequestNum)),
+    );
+    for (role, booked, left) in [
+        (
+            Role::Mixed,
+            "count: 1",
+            Some("release prefill tokens: mixed, tokens: 0"),
+        ),
+        (
+            Role::Prefill,
+            "tokens: 4",
+            Some("release prefill tokens: prefill, tokens: 0"),
+        ),
+        (Role::Decode, "count: 1", None),
+    ] {
+        scheduler.add(role.name(), role);
+        let decision = scheduler
+            .select(role, &prompt("ab"), &Options::default(), 0)
+            .unwrap();
+        assert_eq!(
+            lines::chosen(&decision),
+            format!("select worker ({role}): {role}, {booked}")
+        );
+        let (running, tokens) = decision.lease.release().unwrap();
+        let told = lines::released(&decision, running, tokens);
+        assert_eq!(
+            told,
+            (
+                format!("release worker: {role}, count: 0"),
+                left.map(str::to_owned)
+            )
+        );
+    }
+}
+
 /// Decisions are taken while others come, so no two of eight at once may see the same idle worker.
 #[test]
 fn eight_threads_lose_nothing() {

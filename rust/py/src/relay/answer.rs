@@ -89,12 +89,3 @@ pub(super) fn body_message<'py>(
     message.set_item(intern!(py, "more_body"), more_body)?;
     Ok(message)
 }
-
-/// How a forwarded or discarded body went.
-#[pyclass(frozen, module = "fd_router._core")]
-pub(super) struct End {
-    #[pyo3(get)]
-    pub(super) bytes: u64,
-    #[pyo3(get)]
-    pub(super) chunks: u64,
-}

@@ -33,7 +33,6 @@ struct State {
     /// No body can be handed over any more.
     over: bool,
     tail: Tail,
-    bytes: u64,
     /// Something was sent to the receiver.
     started: bool,
 }
@@ -101,7 +100,6 @@ pub(super) struct Turn {
 pub(super) struct Settled {
     pub(super) end: Py<PyAny>,
     pub(super) outcome: Result<(), Failure>,
-    pub(super) bytes: u64,
 }
 
 impl Link {
@@ -176,7 +174,6 @@ impl Link {
         };
         state.started |= first && send.is_some();
         if !bytes.is_empty() {
-            state.bytes += bytes.len() as u64;
             state.tail.append(&bytes);
         }
         Some(Turn {
@@ -226,7 +223,6 @@ impl State {
         Some(Settled {
             end: sink.end,
             outcome,
-            bytes: self.bytes,
         })
     }
 }

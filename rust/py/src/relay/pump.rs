@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::answer::{End, Head, body_message};
+use super::answer::{Head, body_message};
 use super::border::{raise, reject, resolve};
 use super::link::{Link, SEND_LIMIT, Settled, Turn};
 
@@ -29,7 +29,7 @@ pub(super) fn pump(py: Python<'_>, exchange: &Arc<Upstream<Link>>) {
         let Some(turn) = link.begin(py, exchange) else {
             if let Some(failure) = exchange.aborted() {
                 // A receiver that is busy is not waited for.
-                report(py, finish(py, exchange, link.settle(Err(failure))));
+                report(py, finish(py, link.settle(Err(failure))));
             }
             return;
         };
@@ -88,7 +88,7 @@ fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyRe
         report(py, on_first.call0(py).map(drop));
     }
     match sent {
-        Ok(None) => finish(py, exchange, link.release(outcome)),
+        Ok(None) => finish(py, link.release(outcome)),
         Ok(Some(pending)) => {
             link.hold(outcome);
             let resume = Resume(Arc::clone(exchange));
@@ -110,7 +110,7 @@ impl Resume {
         let (py, exchange) = (sent.py(), &self.0);
         match sent.call_method0(intern!(py, "result")) {
             Ok(_) => {
-                finish(py, exchange, exchange.side.release(None))?;
+                finish(py, exchange.side.release(None))?;
                 pump(py, exchange);
                 Ok(())
             }
@@ -128,25 +128,13 @@ fn fail(py: Python<'_>, exchange: &Arc<Upstream<Link>>, error: PyErr) -> PyResul
     }
 }
 
-fn finish(
-    py: Python<'_>,
-    exchange: &Arc<Upstream<Link>>,
-    settled: Option<Settled>,
-) -> PyResult<()> {
-    let Some(Settled {
-        end,
-        outcome,
-        bytes,
-    }) = settled
-    else {
+fn finish(py: Python<'_>, settled: Option<Settled>) -> PyResult<()> {
+    let Some(Settled { end, outcome }) = settled else {
         return Ok(());
     };
     let end = end.into_bound(py);
     match outcome {
-        Ok(()) => {
-            let chunks = exchange.chunks();
-            resolve(&end, Bound::new(py, End { bytes, chunks })?.as_any())
-        }
+        Ok(()) => resolve(&end, py.None().bind(py)),
         Err(failure) => reject(&end, &failure),
     }
 }

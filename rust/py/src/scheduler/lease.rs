@@ -1,9 +1,8 @@
-//! Binding of one decision's lease, and the lines that tell of it.
+//! Binding of one decision's lease, and where its lines go.
 
 use std::sync::Arc;
 
-use fd_router_core::ids::Role;
-use fd_router_core::scheduler::Decision;
+use fd_router_core::scheduler::{Decision, lines};
 use pyo3::prelude::*;
 
 use crate::journal::{Level, Lines};
@@ -37,42 +36,22 @@ impl Lease {
                 tags: tags.into(),
             });
         if let Some(story) = &story {
-            story.chosen(py, &decision);
+            if let Some(explanation) = decision.explanation.text() {
+                story.tell_stamped(py, &explanation);
+            }
+            story.tell(py, &lines::chosen(&decision));
         }
         Self { decision, story }
     }
 }
 
 impl Story {
-    fn chosen(&self, py: Python<'_>, decision: &Decision) {
-        if let Some(explanation) = decision.explanation.text() {
-            self.lines
-                .put_stamped(py, Level::Info, &self.tags, &explanation);
-        }
-        let (name, count) = match decision.role {
-            Role::Prefill => ("tokens", decision.tokens),
-            Role::Decode | Role::Mixed => ("count", decision.running),
-        };
-        let (role, url) = (decision.role.name(), decision.lease.worker().url());
-        self.tell(
-            py,
-            &format!("select worker ({role}): {url}, {name}: {count}"),
-        );
-    }
-
-    fn tokens_released(&self, py: Python<'_>, url: &str, left: u64) {
-        self.tell(
-            py,
-            &format!("release prefill tokens: {url}, tokens: {left}"),
-        );
-    }
-
-    fn released(&self, py: Python<'_>, url: &str, left: u64) {
-        self.tell(py, &format!("release worker: {url}, count: {left}"));
-    }
-
     fn tell(&self, py: Python<'_>, message: &str) {
         self.lines.put(py, Level::Info, &self.tags, message);
+    }
+
+    fn tell_stamped(&self, py: Python<'_>, message: &str) {
+        self.lines.put_stamped(py, Level::Info, &self.tags, message);
     }
 }
 
@@ -83,57 +62,21 @@ impl Lease {
         self.decision.lease.worker().url()
     }
 
-    #[getter]
-    fn role(&self) -> &'static str {
-        self.decision.role.name()
-    }
-
-    #[getter]
-    const fn running(&self) -> u64 {
-        self.decision.running
-    }
-
-    #[getter]
-    const fn tokens(&self) -> u64 {
-        self.decision.tokens
-    }
-
-    #[getter]
-    fn policy(&self) -> &'static str {
-        self.decision.policy.name()
-    }
-
-    #[getter]
-    const fn reason(&self) -> Option<&'static str> {
-        self.decision.reason()
-    }
-
-    #[getter]
-    fn hit_ratio(&self) -> Option<f64> {
-        self.decision.hit_ratio()
-    }
-
-    fn explain(&self) -> Option<String> {
-        self.decision.explanation.text()
-    }
-
-    fn release_tokens(&self, py: Python<'_>) -> Option<u64> {
-        let left = self.decision.lease.release_tokens()?;
-        if let Some(story) = &self.story {
-            story.tokens_released(py, self.url(), left);
+    fn release_tokens(&self, py: Python<'_>) {
+        let left = self.decision.lease.release_tokens();
+        if let (Some(left), Some(story)) = (left, &self.story) {
+            story.tell(py, &lines::tokens_released(&self.decision, left));
         }
-        Some(left)
     }
 
-    fn release(&self, py: Python<'_>) -> Option<(u64, Option<u64>)> {
-        let (running, tokens) = self.decision.lease.release()?;
-        if let Some(story) = &self.story {
-            story.released(py, self.url(), running);
-            // Upstream says nothing of a decode worker's tokens.
-            if let Some(left) = tokens.filter(|_| self.decision.role != Role::Decode) {
-                story.tokens_released(py, self.url(), left);
+    fn release(&self, py: Python<'_>) {
+        let left = self.decision.lease.release();
+        if let (Some((running, tokens)), Some(story)) = (left, &self.story) {
+            let (released, tokens) = lines::released(&self.decision, running, tokens);
+            story.tell(py, &released);
+            if let Some(tokens) = tokens {
+                story.tell(py, &tokens);
             }
         }
-        Some((running, tokens))
     }
 }

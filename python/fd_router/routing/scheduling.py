@@ -1,0 +1,42 @@
+"""From the configuration to the scheduler of the extension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fd_router._core import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fd_router._core import Journal
+    from fd_router.config import SchedulerConfig
+    from fd_router.types import Role
+
+
+def new_scheduler(
+    settings: SchedulerConfig,
+    policies: Mapping[Role, str],
+    *,
+    metrics_interval_secs: float,
+    seed: int,
+    journal: Journal | None = None,
+) -> Scheduler:
+    """A scheduler without workers that serves the roles of `policies` and logs to `journal`.
+
+    An engine's own counts are used for three of the intervals in which it is asked: two answers may be missed.
+    """
+    return Scheduler(
+        policies=policies,
+        block_size=settings.cache_block_size,
+        cache_max_bytes=settings.cache_max_memory_mb << 20,
+        eviction_secs=settings.eviction_duration_mins * 60,
+        balance_abs_threshold=settings.balance_abs_threshold,
+        balance_rel_threshold=settings.balance_rel_threshold,
+        hit_ratio_weight=settings.hit_ratio_weight,
+        load_balance_weight=settings.load_balance_weight,
+        waiting_weight=settings.waiting_weight,
+        metrics_max_age_secs=3 * metrics_interval_secs,
+        seed=seed,
+        journal=journal,
+    )

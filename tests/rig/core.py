@@ -1,0 +1,34 @@
+"""Parts of the extension as the router makes them, with the defaults of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from fd_router._core import Relay
+from fd_router.config import ManagerConfig, SchedulerConfig, UpstreamConfig
+from fd_router.routing.scheduling import new_scheduler
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Mapping
+
+    from fd_router._core import Journal, Scheduler
+
+
+def scheduler(policies: Mapping[Any, str], *, journal: Journal | None = None, **settings: Any) -> Scheduler:
+    """A scheduler; `settings` are those of `SchedulerConfig` that differ from the default."""
+    return new_scheduler(
+        replace(SchedulerConfig(), **settings),
+        policies,
+        metrics_interval_secs=ManagerConfig().metrics_interval_secs,
+        seed=0,
+        journal=journal,
+    )
+
+
+def relay(loop: AbstractEventLoop, **arguments: Any) -> Relay:
+    """A relay, not yet attached to its loop; `arguments` are those of `Relay` that differ from the default."""
+    settings = asdict(UpstreamConfig())
+    del settings["attempts"]  # how often a request is sent is not the relay's to know
+    return Relay(loop, **settings | arguments)
