@@ -12,6 +12,7 @@ pub struct Worker {
     key: u64,
     running: AtomicU64,
     tokens: AtomicU64,
+    weight: AtomicU64,
     observed: Observed,
 }
 
@@ -23,6 +24,7 @@ impl Worker {
             key: hash::of_name(url, 0),
             running: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
+            weight: AtomicU64::new(0),
             observed: Observed::default(),
         }
     }
@@ -47,9 +49,14 @@ impl Worker {
         self.tokens.load(Ordering::Relaxed)
     }
 
+    /// What those prompts weigh in a choice: their tokens, and what a prompt has beside its text.
+    pub fn weight(&self) -> u64 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
     /// Whether nothing is in hand.
     pub fn is_idle(&self) -> bool {
-        self.running() == 0 && self.tokens() == 0
+        self.running() == 0 && self.tokens() == 0 && self.weight() == 0
     }
 
     /// Takes the engine's own counts, as of `now`.
@@ -98,25 +105,35 @@ impl Observed {
 const TOKENS_BACK: u8 = 1;
 const ALL_BACK: u8 = 3;
 
-/// One booked unit of load: running +1 and a number of tokens, given back once, at the latest when dropped.
+/// What one request puts on its worker until its first byte.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Burden {
+    /// Tokens of the prompt as upstream (the Go router) estimates and logs them.
+    pub tokens: u64,
+    /// What the prompt weighs in a choice.
+    pub weight: u64,
+}
+
+/// One booked unit of load: running +1 and a burden, given back once, at the latest when dropped.
 ///
 /// It holds its worker by reference, so it gives back to the counters that it booked on, whatever became of the url.
 #[derive(Debug)]
 pub struct Lease {
     worker: Arc<Worker>,
-    tokens: u64,
+    burden: Burden,
     state: AtomicU8,
 }
 
 impl Lease {
     /// Books a unit. Returns it with the worker's (running, tokens) just after.
-    pub fn new(worker: Arc<Worker>, tokens: u64) -> (Self, (u64, u64)) {
+    pub fn new(worker: Arc<Worker>, burden: Burden) -> (Self, (u64, u64)) {
         let running = worker.running.fetch_add(1, Ordering::Relaxed) + 1;
-        let total = worker.tokens.fetch_add(tokens, Ordering::Relaxed) + tokens;
+        let total = worker.tokens.fetch_add(burden.tokens, Ordering::Relaxed) + burden.tokens;
+        worker.weight.fetch_add(burden.weight, Ordering::Relaxed);
         (
             Self {
                 worker,
-                tokens,
+                burden,
                 state: AtomicU8::new(0),
             },
             (running, total),
@@ -128,7 +145,7 @@ impl Lease {
         &self.worker
     }
 
-    /// Gives the tokens back. Returns the worker's tokens after it; None if they were given back before.
+    /// Gives the burden back. Returns the worker's tokens after it; None if it was given back before.
     pub fn release_tokens(&self) -> Option<u64> {
         let before = self.state.fetch_or(TOKENS_BACK, Ordering::AcqRel);
         (before & TOKENS_BACK == 0).then(|| self.give_tokens())
@@ -148,7 +165,9 @@ impl Lease {
     }
 
     fn give_tokens(&self) -> u64 {
-        self.worker.tokens.fetch_sub(self.tokens, Ordering::Relaxed) - self.tokens
+        let Burden { tokens, weight } = self.burden;
+        self.worker.weight.fetch_sub(weight, Ordering::Relaxed);
+        self.worker.tokens.fetch_sub(tokens, Ordering::Relaxed) - tokens
     }
 }
 
@@ -162,13 +181,21 @@ impl Drop for Lease {
 mod tests {
     use super::*;
 
+    const fn tokens(tokens: u64) -> Burden {
+        Burden {
+            tokens,
+            weight: 2 * tokens,
+        }
+    }
+
     #[test]
     fn everything_is_given_back_once() {
         let worker = Arc::new(Worker::new("u"));
-        let (first, after) = Lease::new(Arc::clone(&worker), 10);
+        let (first, after) = Lease::new(Arc::clone(&worker), tokens(10));
         assert_eq!(after, (1, 10));
-        let (second, after) = Lease::new(Arc::clone(&worker), 5);
+        let (second, after) = Lease::new(Arc::clone(&worker), tokens(5));
         assert_eq!(after, (2, 15));
+        assert_eq!(worker.weight(), 30);
         assert_eq!(first.release_tokens(), Some(5));
         assert_eq!(first.release_tokens(), None);
         assert_eq!(first.release(), Some((1, None)));
@@ -183,14 +210,14 @@ mod tests {
     #[test]
     fn dropping_gives_back() {
         let worker = Arc::new(Worker::new("u"));
-        drop(Lease::new(Arc::clone(&worker), 10));
+        drop(Lease::new(Arc::clone(&worker), tokens(10)));
         assert!(worker.is_idle());
     }
 
     #[test]
     fn any_thread_may_release() {
         let worker = Arc::new(Worker::new("u"));
-        let (lease, _) = Lease::new(Arc::clone(&worker), 10);
+        let (lease, _) = Lease::new(Arc::clone(&worker), tokens(10));
         let released = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| lease.release().is_some()))

@@ -7,11 +7,11 @@ mod stats;
 use std::sync::Arc;
 
 use fd_router_core::ids::Role;
-use fd_router_core::scheduler::{HIT_BOUNDS, Load, Options, Scheduler as Core, SelectError};
-use pyo3::create_exception;
-use pyo3::exceptions::{PyLookupError, PyValueError};
+use fd_router_core::scheduler::{HIT_BOUNDS, Load, Options, Scheduler as Core, Standing};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyTuple};
+use strum::VariantNames;
 
 use crate::clock::Clock;
 use crate::journal::{Journal, Lines};
@@ -20,13 +20,6 @@ use crate::request::Request;
 use self::config::Arguments;
 use self::lease::Lease;
 use self::stats::{DecisionStats, TreeStats};
-
-create_exception!(
-    fd_router._core,
-    NoWorkerError,
-    PyLookupError,
-    "No candidate is left for the role."
-);
 
 /// Workers, their counters, the prefix tree and the nine policies.
 #[pyclass(frozen, module = "fd_router._core")]
@@ -119,7 +112,7 @@ impl Scheduler {
         tags: &str,
         tokens: Option<Vec<i64>>,
         exclude: Vec<String>,
-    ) -> PyResult<Lease> {
+    ) -> PyResult<Option<Lease>> {
         let role = role_of(role)?;
         let request = request.get();
         let options = Options { tokens, exclude };
@@ -132,11 +125,33 @@ impl Scheduler {
         } else {
             select()
         };
-        let decision = decision.map_err(|error| match error {
-            SelectError::NoWorker => NoWorkerError::new_err(error.to_string()),
-            SelectError::NotServed(_) => PyValueError::new_err(error.to_string()),
+        let decision = decision.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(decision.map(|decision| Lease::new(py, decision, self.lines.clone(), tags)))
+    }
+
+    #[pyo3(
+        signature = (role, exclude = Vec::new()),
+        text_signature = "($self, role, exclude=())"
+    )]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is extracted from Python is owned"
+    )]
+    fn left(&self, role: &str, exclude: Vec<String>) -> PyResult<(usize, usize)> {
+        Ok(self.core.left(role_of(role)?, &exclude))
+    }
+
+    fn stand(&self, url: &str, standing: &str) -> PyResult<()> {
+        let standing: Standing = standing.parse().map_err(|_| {
+            let known = <Standing as VariantNames>::VARIANTS.join(", ");
+            PyValueError::new_err(format!("unknown standing {standing:?}: use one of {known}"))
         })?;
-        Ok(Lease::new(py, decision, self.lines.clone(), tags))
+        self.core.stand(url, standing);
+        Ok(())
+    }
+
+    fn forget_prefixes(&self, url: &str) {
+        self.core.forget_prefixes(url);
     }
 
     fn observe(&self, url: &str, running: f64, waiting: f64) {
@@ -191,6 +206,5 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Scheduler>()?;
     module.add_class::<TreeStats>()?;
     module.add_class::<DecisionStats>()?;
-    module.add("HIT_BOUNDS", PyTuple::new(py, HIT_BOUNDS)?)?;
-    module.add("NoWorkerError", py.get_type::<NoWorkerError>())
+    module.add("HIT_BOUNDS", PyTuple::new(py, HIT_BOUNDS)?)
 }

@@ -2,14 +2,14 @@
 //!
 //! 1. Where at least two loads (requests running, by the router's counters) are further apart than both thresholds,
 //!    the choice is that of `process_tokens`, and nothing is recorded.
-//! 2. A prompt without text has no prefix: `process_tokens` again.
+//! 2. A prompt with nothing in it has no prefix: `process_tokens` again.
 //! 3. Each worker's hit ratio is the share of the prompt's blocks in its own longest match, in whole percent. Its
 //!    score is (100 - hit) / 100 x `hit_ratio_weight` + load / highest load x `load_balance_weight`; the lowest
-//!    wins, then the one with fewer tokens, then the first.
+//!    wins, then the one with fewer tokens, then with fewer requests running, then the first.
 //!
 //! Upstream (the Go router) credits only the workers of the deepest node that has any; here each gets its own match.
 
-use super::process_tokens::fewest_tokens;
+use super::process_tokens::{fewest_tokens, in_hand};
 use super::{Choice, Fallback, Policy, Rule, Scene, Settings, Verdict};
 use crate::load::Worker;
 
@@ -75,7 +75,7 @@ impl Scoring {
         scene
             .tree
             .lock()
-            .matches(prefix, scene.now, &mut self.credit);
+            .matches(prefix.hashes(), scene.now, &mut self.credit);
         let hits = self.hits(scene, prefix.len());
         let index = self.best(scene, &loads, &hits);
         let verdict = Verdict::Scored {
@@ -125,11 +125,12 @@ impl Scoring {
                 .map_or(0, |hit| hit.1);
             let score = f64::from(100 - hit) / 100.0 * self.hit_weight
                 + load as f64 / highest * self.load_weight;
-            let fewer_tokens = || {
-                scene.candidates[index].worker.tokens() < scene.candidates[best.0].worker.tokens()
+            let less_in_hand = || {
+                let worker = |index: usize| in_hand(&scene.candidates[index].worker);
+                worker(index) < worker(best.0)
             };
             #[expect(clippy::float_cmp, reason = "only an exact tie goes by tokens")]
-            let wins = score < best.1 || (score == best.1 && fewer_tokens());
+            let wins = score < best.1 || (score == best.1 && less_in_hand());
             if wins {
                 best = (index, score);
             }

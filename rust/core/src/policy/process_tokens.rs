@@ -1,4 +1,7 @@
-//! `process_tokens`: the fewest tokens still to be prefilled; the first wins a tie.
+//! `process_tokens`: the fewest tokens still to be prefilled, then the fewest requests running; the first wins a tie.
+//!
+//! Tokens are those of all that an engine renders of a prompt, also where it has no plain text. Streams give theirs back
+//! at the first chunk, so workers that only decode are all at 0: without the second key one of them would get everything.
 
 use super::{Choice, Policy, Rule, Scene};
 use crate::load::Worker;
@@ -6,9 +9,14 @@ use crate::load::Worker;
 #[derive(Debug)]
 pub(super) struct ProcessTokens;
 
+/// What is least where a worker has least to do before a first byte.
+pub(super) fn in_hand(worker: &Worker) -> (u64, u64) {
+    (worker.weight(), worker.running())
+}
+
 /// The candidate with the fewest tokens.
 pub(super) fn fewest_tokens(scene: &Scene<'_>) -> usize {
-    scene.least(Worker::tokens)
+    scene.least(in_hand)
 }
 
 impl Rule for ProcessTokens {

@@ -1,7 +1,8 @@
 //! `round_robin`: the candidates in turn, from the first.
 //!
 //! Prefill has a cursor of its own; mixed and decode share the other. The place is the cursor modulo the number of
-//! candidates, so a change of the fleet shifts the turn.
+//! candidates, so a change of the fleet shifts the turn. A request that is sent again takes the worker whose turn it is
+//! and does not move the cursor: else a worker that fails would have every request first.
 
 use super::{Choice, Policy, Rule, Scene};
 use crate::ids::Role;
@@ -19,7 +20,9 @@ impl Rule for RoundRobin {
             Role::Mixed | Role::Decode => &mut self.other,
         };
         let index = *cursor % scene.candidates.len();
-        *cursor = cursor.wrapping_add(1);
+        if !scene.again {
+            *cursor = cursor.wrapping_add(1);
+        }
         Choice::plain(Policy::RoundRobin, index)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Policy;
+use crate::hash::Prefix;
 use crate::ids::{Role, Slot};
 use crate::load::Worker;
 use crate::tree::Tree;
@@ -22,17 +23,19 @@ pub struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
     pub(crate) role: Role,
+    /// The request was sent to somebody before.
+    pub(crate) again: bool,
     /// At least one, ascending by url as plain strings.
     pub(crate) candidates: &'a [Candidate],
-    /// Block hashes of the prompt; None for a prompt without text.
-    pub(crate) prefix: Option<&'a [u64]>,
+    /// Block hashes of the prompt; None for a prompt with nothing in it.
+    pub(crate) prefix: Option<&'a Prefix>,
     pub(crate) tree: &'a Mutex<Tree>,
     /// Milliseconds.
     pub(crate) now: u64,
 }
 
 impl Scene<'_> {
-    /// The first of the candidates with the least `key`.
+    /// The first of the candidates with the least `key`. Keys of pairs compare their first parts first.
     pub(crate) fn least<K: PartialOrd>(&self, key: impl Fn(&Worker) -> K) -> usize {
         let mut keys = self
             .candidates
@@ -97,7 +100,7 @@ pub enum Verdict {
 pub enum Fallback {
     /// The loads, one per candidate, are too far apart.
     Imbalanced(Box<[u64]>),
-    /// The prompt has no text.
+    /// The prompt has nothing in it.
     EmptyPrompt,
 }
 

@@ -1,7 +1,8 @@
 //! The top-level members that the router reads.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
+use super::gathered::Gathered;
 use super::reader::{Reader, Result, Value};
 use super::splice::Layout;
 use super::string::Raw;
@@ -15,27 +16,36 @@ pub(super) struct Fields {
     pub(super) request_id: Option<String>,
     pub(super) session_id: Option<String>,
     pub(super) req_id: Option<String>,
+    pub(super) model: Option<String>,
     pub(super) text: Text,
     pub(super) chars: usize,
+    /// The text and all else that an engine renders, where there is something else.
+    pub(super) rendered: Option<String>,
+    pub(super) ids: Vec<u32>,
+    /// The value of `tools`, where it stands.
+    pub(super) tools: Range<usize>,
     pub(super) layout: Layout,
 }
 
 /// Takes the members as they come; a later one replaces an equal one before it.
 pub(super) struct Finder<'a> {
-    prompt: Prompt,
-    /// All but the prompt's text, which is known at the end.
+    kind: Prompt,
+    /// All but the prompt, which is known at the end.
     fields: Fields,
-    text: Cow<'a, str>,
+    prompt: Gathered<'a>,
+    /// `prompt_token_ids`, which an engine takes in place of any text.
+    token_ids: Gathered<'a>,
     /// `session_id` of `extra_body`, which counts only where the top level has none.
     extra_session_id: Option<String>,
 }
 
 impl<'a> Finder<'a> {
-    pub(super) fn new(prompt: Prompt) -> Self {
+    pub(super) fn new(kind: Prompt) -> Self {
         Self {
-            prompt,
+            kind,
             fields: Fields::default(),
-            text: Cow::Borrowed(""),
+            prompt: Gathered::default(),
+            token_ids: Gathered::default(),
             extra_session_id: None,
         }
     }
@@ -46,8 +56,9 @@ impl<'a> Finder<'a> {
         let start = reader.position();
         let fields = &mut self.fields;
         fields.layout.members += 1;
-        match (&*key.unescaped(), self.prompt) {
+        match (&*key.unescaped(), self.kind) {
             ("stream", _) => fields.stream = matches!(reader.value()?, Value::True),
+            ("model", _) => fields.model = text_of(reader.value()?),
             ("req_id", _) => fields.req_id = text_of(reader.value()?),
             ("session_id", _) => fields.session_id = text_of(reader.value()?),
             ("extra_body", _) => self.extra_session_id = extra_session(reader)?,
@@ -65,8 +76,18 @@ impl<'a> Finder<'a> {
                     .disaggregate_infos
                     .push(start..reader.position());
             }
-            ("messages", Prompt::Messages) => prompt::messages(reader, &mut self.text)?,
-            ("prompt", Prompt::Plain) => prompt::plain(reader, &mut self.text)?,
+            ("messages", Prompt::Messages) => prompt::messages(reader, &mut self.prompt)?,
+            ("prompt", Prompt::Plain) => prompt::plain(reader, &mut self.prompt)?,
+            ("prompt_token_ids", _) => prompt::token_ids(reader, &mut self.token_ids)?,
+            ("tools", Prompt::Messages) => {
+                // `null` and an empty list render nothing.
+                let (json, _) = reader.raw()?;
+                fields.tools = if json.len() > 4 {
+                    start..reader.position()
+                } else {
+                    0..0
+                };
+            }
             _ => drop(reader.value()?),
         }
         Ok(())
@@ -80,8 +101,20 @@ impl<'a> Finder<'a> {
             .session_id
             .filter(filled)
             .or(self.extra_session_id.filter(filled));
-        fields.chars = self.text.chars().count();
-        fields.text = Text::new(self.text, body);
+        let Gathered {
+            text,
+            rendered,
+            ids,
+        } = self.prompt;
+        fields.ids = if self.token_ids.ids.is_empty() {
+            // Strings among the ids are the prompt, as upstream reads it.
+            if text.is_empty() { ids } else { Vec::new() }
+        } else {
+            self.token_ids.ids
+        };
+        fields.rendered = rendered;
+        fields.chars = text.chars().count();
+        fields.text = Text::new(text, body);
         fields.layout.close = close;
         fields
     }

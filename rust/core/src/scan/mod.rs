@@ -12,6 +12,7 @@
 
 mod error;
 mod fields;
+mod gathered;
 mod prompt;
 mod reader;
 mod splice;
@@ -27,6 +28,9 @@ pub use self::splice::Members;
 /// Arrays and objects that may stand inside each other, the body itself included.
 pub const DEPTH_LIMIT: usize = 128;
 
+/// Characters that a token id weighs as much as: the usual ratio for English text.
+const CHARS_OF_ID: usize = 4;
+
 /// Where the prompt of a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt {
@@ -34,6 +38,15 @@ pub enum Prompt {
     Messages,
     /// In `prompt`, as completions have it.
     Plain,
+}
+
+/// A prompt as an engine renders it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rendered<'a> {
+    /// UTF-8: the text, and all else that fills a cache, images by a hash of them.
+    Text(&'a [u8]),
+    /// Token ids that the client sent itself.
+    Ids(&'a [u32]),
 }
 
 /// A request body, and what the router reads of it. `B` holds its bytes.
@@ -75,6 +88,26 @@ impl<B: AsRef<[u8]>> Body<B> {
         self.fields.req_id.as_deref()
     }
 
+    /// Top-level string `model`.
+    pub fn model(&self) -> Option<&str> {
+        self.fields.model.as_deref()
+    }
+
+    /// The value of `tools`, as it stands; empty where there is none.
+    pub fn tools(&self) -> &[u8] {
+        &self.bytes.as_ref()[self.fields.tools.clone()]
+    }
+
+    /// What an engine makes of the prompt: text, or token ids.
+    pub fn rendered(&self) -> Rendered<'_> {
+        if self.fields.ids.is_empty() {
+            let text = self.fields.rendered.as_deref().map(str::as_bytes);
+            Rendered::Text(text.unwrap_or_else(|| self.text()))
+        } else {
+            Rendered::Ids(&self.fields.ids)
+        }
+    }
+
     /// The prompt's text in UTF-8: trimmed pieces joined by one space.
     pub fn text(&self) -> &[u8] {
         self.fields.text.bytes(self.bytes.as_ref())
@@ -83,6 +116,16 @@ impl<B: AsRef<[u8]>> Body<B> {
     /// Unicode code points in the text.
     pub const fn chars(&self) -> usize {
         self.fields.chars
+    }
+
+    /// What the prompt weighs in a choice: tokens as [`Body::token_estimate`] has them, of all that an engine renders.
+    pub fn weight(&self) -> u64 {
+        let rendered = match self.rendered() {
+            Rendered::Ids(ids) => CHARS_OF_ID * ids.len(),
+            Rendered::Text(_) if self.fields.rendered.is_none() => self.fields.chars,
+            Rendered::Text(text) => code_points(text),
+        };
+        2 * (rendered + code_points(self.tools())) as u64
     }
 
     /// Tokens that the prompt is booked with: 2 for each code point, as upstream (the Go router) estimates.
@@ -97,6 +140,11 @@ impl<B: AsRef<[u8]>> Body<B> {
     pub fn splice(&self, members: &Members<'_>) -> Vec<u8> {
         self.fields.layout.splice(self.bytes.as_ref(), members)
     }
+}
+
+/// Code points in UTF-8 text.
+fn code_points(text: &[u8]) -> usize {
+    text.iter().filter(|&&byte| byte & 0xC0 != 0x80).count()
 }
 
 fn find(bytes: &[u8], prompt: Prompt) -> Result<Fields, BodyError> {

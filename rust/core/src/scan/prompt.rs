@@ -1,123 +1,116 @@
-//! The prompt's text, as upstream (the Go router) sees it: pieces trimmed of Unicode white space, empty ones skipped,
-//! joined by one space. Roles, tool calls and images do not count.
+//! Where a prompt stands in the members of a body; see [`Gathered`] for what is made of it.
 
-use std::borrow::Cow;
-
+use super::gathered::Gathered;
 use super::reader::{Reader, Result, Value};
 use super::string::Raw;
-use super::text::truncate;
 
-/// The value of `messages`: `content` of each element, a string or a list with items of type `text`.
-pub(super) fn messages<'a>(reader: &mut Reader<'a>, out: &mut Cow<'a, str>) -> Result<()> {
-    *out = Cow::Borrowed("");
-    each_element(reader, |reader| {
+/// Words in the `type` of a content item that is a medium and no text.
+const MEDIA: [&str; 4] = ["image", "video", "audio", "file"];
+
+/// The value of `messages`: `content` of each element, a string or a list of items; and whatever else stands there
+/// beside its role.
+pub(super) fn messages<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+    *out = Gathered::default();
+    if reader.peek()? != b'[' {
+        return reader.value().map(drop);
+    }
+    reader.array(|reader| {
         if reader.peek()? != b'{' {
             return reader.value().map(drop);
         }
-        let before = out.len();
-        reader.object(|reader, key| {
-            if key.unescaped() != "content" {
-                return reader.value().map(drop);
+        let before = out.text.len();
+        reader.object(|reader, key| match &*key.unescaped() {
+            "content" => {
+                out.truncate_text(before);
+                content(reader, out)
             }
-            truncate(out, before);
-            content(reader, out)
+            "role" => reader.value().map(drop),
+            _ => other_member(reader, out),
         })
     })
 }
 
-/// The value of `prompt`: a string, or a list of which the strings count.
-pub(super) fn plain<'a>(reader: &mut Reader<'a>, out: &mut Cow<'a, str>) -> Result<()> {
-    *out = Cow::Borrowed("");
-    string_or_list(reader, out, |reader, out| {
-        push_if_string(reader.value()?, out);
-        Ok(())
-    })
-}
-
-fn content<'a>(reader: &mut Reader<'a>, out: &mut Cow<'a, str>) -> Result<()> {
-    string_or_list(reader, out, |reader, out| {
-        if let Some(text) = text_item(reader)? {
-            push_piece(text, out);
-        }
-        Ok(())
-    })
-}
-
-/// A string is one piece; of a list, `element` passes each element; anything else has no text.
-fn string_or_list<'a>(
-    reader: &mut Reader<'a>,
-    out: &mut Cow<'a, str>,
-    mut element: impl FnMut(&mut Reader<'a>, &mut Cow<'a, str>) -> Result<()>,
-) -> Result<()> {
+/// The value of `prompt`: a string, a list of strings, of token ids, or of lists of token ids.
+pub(super) fn plain<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+    *out = Gathered::default();
     if reader.peek()? == b'[' {
-        return reader.array(|reader| element(reader, out));
+        return list(reader, out);
     }
     push_if_string(reader.value()?, out);
     Ok(())
 }
 
-fn each_element<'a>(
-    reader: &mut Reader<'a>,
-    element: impl FnMut(&mut Reader<'a>) -> Result<()>,
-) -> Result<()> {
-    if reader.peek()? != b'[' {
-        return reader.value().map(drop);
+/// The value of `prompt_token_ids`: a list of token ids, or of lists of them.
+pub(super) fn token_ids<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+    *out = Gathered::default();
+    if reader.peek()? == b'[' {
+        return list(reader, out);
     }
-    reader.array(element)
+    reader.value().map(drop)
 }
 
-/// The `text` of an item whose `type` is `text`.
-fn text_item<'a>(reader: &mut Reader<'a>) -> Result<Option<Raw<'a>>> {
-    if reader.peek()? != b'{' {
-        return reader.value().map(|_| None);
+fn list<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+    reader.array(|reader| {
+        if reader.peek()? == b'[' {
+            out.begin_list();
+            return list(reader, out);
+        }
+        match reader.value()? {
+            Value::String(raw) => out.push_text(raw),
+            Value::Number(literal) => out.push_id(literal),
+            Value::True | Value::Other => {}
+        }
+        Ok(())
+    })
+}
+
+fn content<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+    if reader.peek()? == b'[' {
+        return reader.array(|reader| item(reader, out));
     }
-    let mut is_text = false;
+    push_if_string(reader.value()?, out);
+    Ok(())
+}
+
+/// An item of a content list: text, a medium, or whatever else an engine may render, such as the result of a tool.
+fn item<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+    if reader.peek()? != b'{' {
+        return reader.value().map(drop);
+    }
+    let mut kind = None;
     let mut text = None;
-    reader.object(|reader, key| {
+    let json = reader.raw_object(|reader, key| {
         let value = reader.value()?;
         match (&*key.unescaped(), value) {
-            ("type", Value::String(raw)) => is_text = raw.unescaped() == "text",
-            ("type", _) => is_text = false,
+            ("type", Value::String(raw)) => kind = Some(raw),
+            ("type", _) => kind = None,
             ("text", Value::String(raw)) => text = Some(raw),
             ("text", _) => text = None,
             _ => {}
         }
         Ok(())
     })?;
-    Ok(text.filter(|_| is_text))
+    let kind = kind.map(|raw: Raw<'_>| raw.unescaped()).unwrap_or_default();
+    match text {
+        Some(text) if kind == "text" => out.push_text(text),
+        None if kind == "text" => {}
+        _ if MEDIA.iter().any(|word| kind.contains(word)) => out.push_medium(json),
+        _ => out.push_part(json),
+    }
+    Ok(())
 }
 
-fn push_if_string<'a>(value: Value<'a>, out: &mut Cow<'a, str>) {
+/// Tool calls, a name, and the like.
+fn other_member<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+    let (json, _) = reader.raw()?;
+    if json != "null" {
+        out.push_part(json);
+    }
+    Ok(())
+}
+
+fn push_if_string<'a>(value: Value<'a>, out: &mut Gathered<'a>) {
     if let Value::String(raw) = value {
-        push_piece(raw, out);
+        out.push_text(raw);
     }
-}
-
-fn push_piece<'a>(raw: Raw<'a>, out: &mut Cow<'a, str>) {
-    if out.is_empty() && !raw.escaped {
-        *out = Cow::Borrowed(raw.text.trim());
-        return;
-    }
-    let out = out.to_mut();
-    let before = out.len();
-    if before > 0 {
-        out.push(' ');
-    }
-    let start = out.len();
-    if raw.escaped {
-        raw.unescape_into(out);
-        trim_from(start, out);
-    } else {
-        out.push_str(raw.text.trim());
-    }
-    if out.len() == start {
-        out.truncate(before);
-    }
-}
-
-/// Trims white space at both ends of what stands from `start` on.
-fn trim_from(start: usize, out: &mut String) {
-    out.truncate(start + out[start..].trim_end().len());
-    let leading = out.len() - start - out[start..].trim_start().len();
-    out.drain(start..start + leading);
 }

@@ -133,6 +133,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An object, as [`Reader::object`], with the text it stands as.
+    pub(super) fn raw_object(
+        &mut self,
+        member: impl FnMut(&mut Self, Raw<'a>) -> Result<()>,
+    ) -> Result<&'a str> {
+        let start = self.at;
+        self.object(member)?;
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Any value, with the text it stands as.
+    pub(super) fn raw(&mut self) -> Result<(&'a str, Value<'a>)> {
+        self.peek()?;
+        let start = self.at;
+        let value = self.value()?;
+        Ok((&self.text[start..self.at], value))
+    }
+
     /// A string. Stands at the opening quote.
     fn string(&mut self) -> Result<Raw<'a>> {
         let start = self.at + 1;

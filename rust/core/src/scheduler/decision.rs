@@ -1,7 +1,8 @@
 //! What goes into a decision beside the request, and what comes out.
 
+use crate::hash::Prefix;
 use crate::ids::Role;
-use crate::load::Lease;
+use crate::load::{Burden, Lease};
 use crate::policy::{Explanation, Policy, Verdict};
 
 use super::outcomes::Outcome;
@@ -15,16 +16,21 @@ pub struct Options {
     pub exclude: Vec<String>,
 }
 
-/// Why nobody was chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SelectError {
-    /// The role has no worker.
-    #[error("no healthy workers available")]
-    NoWorker,
-    /// No policy was configured for the role.
-    #[error("role {0} is not served: the scheduler was given no policy for it")]
-    NotServed(Role),
+/// What a decision is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) burden: Burden,
+    /// None for a prompt with nothing in it, and where the policy does not look.
+    pub(super) prefix: Option<&'a Prefix>,
+    pub(super) session: Option<&'a str>,
+    /// See [`Options::exclude`].
+    pub(super) exclude: &'a [String],
 }
+
+/// No policy was configured for the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("role {0} is not served: the scheduler was given no policy for it")]
+pub struct NotServed(pub Role);
 
 /// A booked worker and how it was found.
 #[derive(Debug)]

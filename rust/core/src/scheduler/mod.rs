@@ -25,11 +25,11 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::hash;
+use crate::hash::{self, Chain, Prefix};
 use crate::ids::Role;
-use crate::load::{Lease, Worker};
+use crate::load::{Burden, Lease};
 use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
-use crate::scan::Body;
+use crate::scan::{Body, Rendered};
 use crate::tree::{Tree, TreeStats};
 
 use self::outcomes::Decisions;
@@ -38,9 +38,11 @@ use self::rules::Rules;
 use self::sessions::Stickiness;
 
 pub use self::config::SchedulerConfig;
-pub use self::decision::{Decision, Options, SelectError};
+pub use self::decision::{Decision, NotServed, Options};
 pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
-pub use self::roster::{Load, Reaped};
+pub use self::roster::{Load, Reaped, Standing};
+
+use self::decision::Ask;
 
 /// Workers, their counters, the prefix tree and the policies. Times are milliseconds on one clock.
 #[derive(Debug)]
@@ -94,51 +96,80 @@ impl Scheduler {
         Some((gone.worker.running(), gone.worker.tokens()))
     }
 
-    /// Candidates of a role.
+    /// Workers of a role, whatever their standing.
     pub fn count(&self, role: Role) -> usize {
-        self.roster.read().candidates(role).len()
+        self.roster.read().count(role)
     }
 
-    /// Chooses a worker by the role's policy and books it.
+    /// How many of a role are open, and how many passed over, that are not excluded.
+    pub fn left(&self, role: Role, exclude: &[String]) -> (usize, usize) {
+        self.roster.read().left(role, exclude)
+    }
+
+    /// Changes a worker's standing; an unknown url is ignored.
+    pub fn stand(&self, url: &str, standing: Standing) {
+        self.roster.write().stand(url, standing);
+    }
+
+    /// Takes a worker's credit for prefixes away: its engine ended, and its cache with it. Its counters stay.
+    pub fn forget_prefixes(&self, url: &str) {
+        let mut roster = self.roster.write();
+        let mut tree = self.tree.lock();
+        roster.replace_slot(url, |slot| {
+            if let Some(slot) = slot {
+                tree.retire(slot);
+            }
+            tree.assign()
+        });
+    }
+
+    /// Chooses a worker by the role's policy and books it; None where there is nobody.
     pub fn select<B: AsRef<[u8]>>(
         &self,
         role: Role,
         body: &Body<B>,
         options: &Options,
         now: u64,
-    ) -> Result<Decision, SelectError> {
-        let policy = self.policies[role.index()].ok_or(SelectError::NotServed(role))?;
+    ) -> Result<Option<Decision>, NotServed> {
+        let policy = self.policies[role.index()].ok_or(NotServed(role))?;
         let prefix = policy
             .reads_prefixes()
             .then(|| self.prefix(body, options.tokens.as_deref()))
             .flatten();
+        let ask = Ask {
+            burden: Burden {
+                tokens: body.token_estimate(),
+                weight: body.weight(),
+            },
+            prefix: prefix.as_ref(),
+            session: body.session_id(),
+            exclude: &options.exclude,
+        };
+        Ok(self.choose(role, policy, &ask, now))
+    }
+
+    fn choose(&self, role: Role, policy: Policy, ask: &Ask<'_>, now: u64) -> Option<Decision> {
         let roster = self.roster.read();
-        let candidates = without(roster.candidates(role), &options.exclude);
+        let candidates = roster.candidates(role, ask.exclude);
         if candidates.is_empty() {
             self.decisions.note(policy, Outcome::NoWorker, None);
-            return Err(SelectError::NoWorker);
+            return None;
         }
         let scene = Scene {
             role,
+            again: !ask.exclude.is_empty(),
             candidates: &candidates,
-            prefix: prefix.as_deref(),
+            prefix: ask.prefix,
             tree: &self.tree,
             now,
         };
         let mut rules = self.rules.lock();
         let choice = rules.choose(policy, &scene);
         let chosen = &candidates[choice.index];
-        let (lease, (running, tokens)) =
-            Lease::new(Arc::clone(&chosen.worker), body.token_estimate());
+        let (lease, (running, tokens)) = Lease::new(Arc::clone(&chosen.worker), ask.burden);
         drop(rules);
         if matches!(choice.verdict, Verdict::Scored { .. }) {
-            self.learn(
-                chosen,
-                role,
-                prefix.as_deref().unwrap_or_default(),
-                body.session_id(),
-                now,
-            );
+            self.learn(chosen, role, ask, now);
         }
         drop(roster);
         let explanation = Explanation {
@@ -156,7 +187,7 @@ impl Scheduler {
         };
         self.decisions
             .note(choice.policy, decision.outcome(), decision.hit_ratio());
-        Ok(decision)
+        Some(decision)
     }
 
     /// Takes an engine's own counts; an unknown url is ignored.
@@ -196,48 +227,27 @@ impl Scheduler {
         self.sessions.lock().totals()
     }
 
-    /// Block hashes of the prompt; None for one without text.
-    fn prefix<B: AsRef<[u8]>>(&self, body: &Body<B>, tokens: Option<&[i64]>) -> Option<Vec<u64>> {
-        (body.chars() > 0).then(|| match tokens {
-            Some(tokens) => hash::of_tokens(tokens, self.block_size),
-            None => hash::of_text(body.text(), self.block_size),
+    /// Block hashes of the prompt; None for one with nothing in it.
+    fn prefix<B: AsRef<[u8]>>(&self, body: &Body<B>, tokens: Option<&[i64]>) -> Option<Prefix> {
+        let rendered = body.rendered();
+        let empty = matches!(rendered, Rendered::Text(b"")) && body.tools().is_empty();
+        let chain = || Chain::new(body.model(), self.block_size).whole_text(body.tools());
+        (!empty).then(|| match (tokens, rendered) {
+            (Some(tokens), _) => chain().end_with_ids(tokens.iter().copied()),
+            (None, Rendered::Ids(ids)) => chain().end_with_ids(ids.iter().map(|&id| id.into())),
+            (None, Rendered::Text(text)) => chain().end_with_text(text),
         })
     }
 
     /// Records a scored choice.
-    fn learn(
-        &self,
-        chosen: &Candidate,
-        role: Role,
-        prefix: &[u64],
-        session: Option<&str>,
-        now: u64,
-    ) {
-        if let Some(slot) = chosen.slot {
-            self.tree.lock().record(prefix, slot, now);
+    fn learn(&self, chosen: &Candidate, role: Role, ask: &Ask<'_>, now: u64) {
+        if let (Some(slot), Some(prefix)) = (chosen.slot, ask.prefix) {
+            self.tree.lock().record(prefix.hashes(), slot, now);
         }
-        if let Some(session) = session {
+        if let Some(session) = ask.session {
             // Seeded by role: a session's prefill and decode workers are two different habits.
             let session = hash::of_name(session, role.index() as u64);
             self.sessions.lock().note(session, chosen.worker.key());
         }
-    }
-}
-
-/// The candidates that are not excluded, or all if that leaves none.
-fn without(candidates: &Arc<[Candidate]>, exclude: &[String]) -> Arc<[Candidate]> {
-    if exclude.is_empty() {
-        return Arc::clone(candidates);
-    }
-    let excluded = |worker: &Worker| exclude.iter().any(|url| url == worker.url());
-    let left: Arc<[Candidate]> = candidates
-        .iter()
-        .filter(|candidate| !excluded(&candidate.worker))
-        .cloned()
-        .collect();
-    if left.is_empty() {
-        Arc::clone(candidates)
-    } else {
-        left
     }
 }

@@ -7,18 +7,40 @@ use crate::ids::{Role, Slot};
 use crate::load::Worker;
 use crate::policy::Candidate;
 
+/// Whether a worker is to be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum Standing {
+    /// As any other.
+    #[default]
+    Open,
+    /// Only where nobody is open: it asked to be left alone for a while.
+    PassedOver,
+    /// Only where there is nobody else at all: it fails.
+    Ejected,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     present: BTreeMap<Box<str>, Entry>,
     /// Left while something was in hand.
     departed: BTreeMap<Box<str>, (Role, Arc<Worker>)>,
-    /// The candidates of each role, ascending by url; replaced as a whole so that a decision can keep what it saw.
-    by_role: [Arc<[Candidate]>; Role::ALL.len()],
+    by_role: [Tiers; Role::ALL.len()],
+}
+
+/// The candidates of a role by standing, each list ascending by url; replaced as a whole so that a decision can keep
+/// what it saw.
+#[derive(Debug, Default)]
+struct Tiers {
+    open: Arc<[Candidate]>,
+    passed_over: Arc<[Candidate]>,
+    ejected: Arc<[Candidate]>,
 }
 
 #[derive(Debug)]
 struct Entry {
     role: Role,
+    standing: Standing,
     candidate: Candidate,
 }
 
@@ -56,8 +78,50 @@ pub struct Reaped {
 }
 
 impl Roster {
-    pub(super) fn candidates(&self, role: Role) -> &Arc<[Candidate]> {
-        &self.by_role[role.index()]
+    /// Workers of a role, whatever their standing.
+    pub(super) fn count(&self, role: Role) -> usize {
+        let tiers = &self.by_role[role.index()];
+        tiers.open.len() + tiers.passed_over.len() + tiers.ejected.len()
+    }
+
+    /// The candidates of a role but for those excluded: of those that are open, else of those passed over; where all
+    /// of these are excluded all of them again, and those ejected where there is nobody else.
+    pub(super) fn candidates(&self, role: Role, exclude: &[String]) -> Arc<[Candidate]> {
+        let tiers = &self.by_role[role.index()];
+        let left = [&tiers.open, &tiers.passed_over].map(|tier| without(tier, exclude));
+        let all = [&tiers.open, &tiers.passed_over, &tiers.ejected].map(Arc::clone);
+        let mut lists = left.into_iter().chain(all);
+        lists.find(|list| !list.is_empty()).unwrap_or_default()
+    }
+
+    /// How many of a role are open, and how many passed over, that are not excluded.
+    pub(super) fn left(&self, role: Role, exclude: &[String]) -> (usize, usize) {
+        let tiers = &self.by_role[role.index()];
+        let count = |tier| without(tier, exclude).len();
+        (count(&tiers.open), count(&tiers.passed_over))
+    }
+
+    /// Changes a worker's standing; an unknown url is ignored.
+    pub(super) fn stand(&mut self, url: &str, standing: Standing) {
+        if let Some(entry) = self.present.get_mut(url) {
+            let role = entry.role;
+            if std::mem::replace(&mut entry.standing, standing) != standing {
+                self.list(role);
+            }
+        }
+    }
+
+    /// Gives a worker another place in the tree: `slot` takes the old one back and hands out a new one.
+    pub(super) fn replace_slot(
+        &mut self,
+        url: &str,
+        slot: impl FnOnce(Option<Slot>) -> Option<Slot>,
+    ) {
+        if let Some(entry) = self.present.get_mut(url) {
+            let role = entry.role;
+            entry.candidate.slot = slot(entry.candidate.slot);
+            self.list(role);
+        }
     }
 
     pub(super) fn worker(&self, url: &str) -> Option<&Worker> {
@@ -84,12 +148,19 @@ impl Roster {
             worker,
             slot: slot(),
         };
-        self.present.insert(url.into(), Entry { role, candidate });
+        let entry = Entry {
+            role,
+            standing: Standing::default(),
+            candidate,
+        };
+        self.present.insert(url.into(), entry);
         self.list(role);
     }
 
     pub(super) fn remove(&mut self, url: &str) -> Option<Candidate> {
-        let Entry { role, candidate } = self.present.remove(url)?;
+        let Entry {
+            role, candidate, ..
+        } = self.present.remove(url)?;
         if !candidate.worker.is_idle() {
             self.departed
                 .insert(url.into(), (role, Arc::clone(&candidate.worker)));
@@ -131,7 +202,27 @@ impl Roster {
 
     /// Lists the candidates of a role anew.
     fn list(&mut self, role: Role) {
-        let entries = self.present.values().filter(|entry| entry.role == role);
-        self.by_role[role.index()] = entries.map(|entry| entry.candidate.clone()).collect();
+        let tier = |standing: Standing| {
+            let entries = self.present.values();
+            entries
+                .filter(|entry| entry.role == role && entry.standing == standing)
+                .map(|entry| entry.candidate.clone())
+                .collect()
+        };
+        self.by_role[role.index()] = Tiers {
+            open: tier(Standing::Open),
+            passed_over: tier(Standing::PassedOver),
+            ejected: tier(Standing::Ejected),
+        };
     }
+}
+
+/// The candidates that are not excluded.
+fn without(candidates: &Arc<[Candidate]>, exclude: &[String]) -> Arc<[Candidate]> {
+    if exclude.is_empty() {
+        return Arc::clone(candidates);
+    }
+    let excluded = |worker: &Worker| exclude.iter().any(|url| url == worker.url());
+    let left = candidates.iter().filter(|each| !excluded(&each.worker));
+    left.cloned().collect()
 }

@@ -42,9 +42,16 @@ fn prompt(text: &str) -> Body<String> {
 }
 
 fn select(scheduler: &Scheduler, text: &str) -> Decision {
-    scheduler
-        .select(Role::Mixed, &prompt(text), &Options::default(), 0)
-        .unwrap()
+    decide(scheduler, Role::Mixed, &prompt(text), &[])
+}
+
+fn decide(scheduler: &Scheduler, role: Role, body: &Body<String>, exclude: &[&str]) -> Decision {
+    let options = Options {
+        tokens: None,
+        exclude: exclude.iter().map(|&url| url.to_owned()).collect(),
+    };
+    let decision = scheduler.select(role, body, &options, 0);
+    decision.unwrap().unwrap()
 }
 
 fn url(decision: &Decision) -> &str {
@@ -53,12 +60,7 @@ fn url(decision: &Decision) -> &str {
 
 /// Urls of `count` decisions, each given back at once.
 fn turns(scheduler: &Scheduler, role: Role, count: usize) -> String {
-    let one = |_| {
-        url(&scheduler
-            .select(role, &prompt(""), &Options::default(), 0)
-            .unwrap())
-        .to_owned()
-    };
+    let one = |_| url(&decide(scheduler, role, &prompt(""), &[])).to_owned();
     (0..count).map(one).collect()
 }
 
@@ -67,36 +69,59 @@ const LONG: &str = "aaaabbbbccccddddeeeeffffgggghhhhiiiijjjj";
 #[test]
 fn excluded_workers_serve_when_nobody_else_is_left() {
     let scheduler = fleet(Policy::RequestNum, 2);
-    let chosen = |exclude: &[&str]| {
-        let exclude = exclude.iter().map(|&url| url.to_owned()).collect();
-        let decision = scheduler.select(
-            Role::Mixed,
-            &prompt(""),
-            &Options {
-                tokens: None,
-                exclude,
-            },
-            0,
-        );
-        url(&decision.unwrap()).to_owned()
-    };
+    let chosen =
+        |exclude: &[&str]| url(&decide(&scheduler, Role::Mixed, &prompt(""), exclude)).to_owned();
     assert_eq!(chosen(&["a"]), "b");
     assert_eq!(chosen(&["a", "b"]), "a");
 }
 
 #[test]
-fn errors_tell_an_empty_role_from_one_not_served() {
-    let scheduler = scheduler(&[(Role::Mixed, Policy::Random)]);
-    let error = |role| {
-        scheduler
-            .select(role, &prompt(""), &Options::default(), 0)
-            .unwrap_err()
-    };
+fn standings_are_tiers() {
+    let scheduler = fleet(Policy::RequestNum, 3);
+    let chosen =
+        |exclude: &[&str]| url(&decide(&scheduler, Role::Mixed, &prompt(""), exclude)).to_owned();
+    scheduler.stand("a", Standing::Ejected);
+    scheduler.stand("b", Standing::PassedOver);
+    assert_eq!(chosen(&[]), "c");
     assert_eq!(
-        error(Role::Mixed).to_string(),
-        "no healthy workers available"
+        chosen(&["c"]),
+        "b",
+        "who is passed over, sooner than who had it"
     );
-    assert_eq!(error(Role::Decode), SelectError::NotServed(Role::Decode));
+    assert_eq!(
+        chosen(&["b", "c"]),
+        "c",
+        "who had it, sooner than who is ejected"
+    );
+    assert_eq!(scheduler.left(Role::Mixed, &[]), (1, 1));
+    assert_eq!(scheduler.left(Role::Mixed, &["c".to_owned()]), (0, 1));
+    assert_eq!(scheduler.count(Role::Mixed), 3);
+    scheduler.stand("c", Standing::PassedOver);
+    assert_eq!(chosen(&[]), "b", "when all refuse nobody is passed over");
+    scheduler.remove("b");
+    scheduler.remove("c");
+    assert_eq!(chosen(&[]), "a", "the last one serves, whatever it did");
+    scheduler.stand("nobody", Standing::Ejected);
+    assert_eq!("passed_over".parse(), Ok(Standing::PassedOver));
+}
+
+#[test]
+fn an_engine_that_ended_has_no_prefix_and_keeps_its_counters() {
+    let scheduler = fleet(Policy::CacheAware, 1);
+    let held = select(&scheduler, LONG);
+    scheduler.forget_prefixes("a");
+    let next = select(&scheduler, LONG);
+    assert_eq!((next.running, next.hit_ratio()), (2, Some(0.0)));
+    assert_eq!(select(&scheduler, LONG).hit_ratio(), Some(1.0));
+    drop(held);
+}
+
+#[test]
+fn an_empty_role_is_told_from_one_not_served() {
+    let scheduler = scheduler(&[(Role::Mixed, Policy::Random)]);
+    let select = |role| scheduler.select(role, &prompt(""), &Options::default(), 0);
+    assert!(select(Role::Mixed).unwrap().is_none());
+    assert_eq!(select(Role::Decode).unwrap_err(), NotServed(Role::Decode));
 }
 
 #[test]
@@ -141,9 +166,7 @@ fn a_new_role_keeps_the_counters() {
         (Role::Decode, Policy::RequestNum),
     ]);
     scheduler.add("a", Role::Prefill);
-    let held = scheduler
-        .select(Role::Prefill, &prompt("hello"), &Options::default(), 0)
-        .unwrap();
+    let held = decide(&scheduler, Role::Prefill, &prompt("hello"), &[]);
     scheduler.add("a", Role::Decode);
     assert_eq!(
         (
@@ -152,9 +175,7 @@ fn a_new_role_keeps_the_counters() {
         ),
         (0, 1)
     );
-    let next = scheduler
-        .select(Role::Decode, &prompt("hello"), &Options::default(), 0)
-        .unwrap();
+    let next = decide(&scheduler, Role::Decode, &prompt("hello"), &[]);
     assert_eq!((next.running, next.tokens), (2, 20));
     drop(held);
     assert_eq!(next.lease.release(), Some((0, Some(0))));
@@ -179,9 +200,7 @@ fn a_lease_is_told_of_in_upstreams_words() {
         (Role::Decode, "count: 1", None),
     ] {
         scheduler.add(role.name(), role);
-        let decision = scheduler
-            .select(role, &prompt("ab"), &Options::default(), 0)
-            .unwrap();
+        let decision = decide(&scheduler, role, &prompt("ab"), &[]);
         assert_eq!(
             lines::chosen(&decision),
             format!("select worker ({role}): {role}, {booked}")

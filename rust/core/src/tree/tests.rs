@@ -5,10 +5,20 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::{MIN_CAPACITY, Tree};
-use crate::hash;
+use crate::hash::Chain;
 use crate::ids::Slot;
 
 const IDLE: u64 = 100;
+
+fn of_text(text: &[u8], block_size: usize) -> Vec<u64> {
+    let prefix = Chain::new(None, block_size).end_with_text(text);
+    prefix.hashes().to_vec()
+}
+
+fn of_tokens(tokens: &[i64], block_size: usize) -> Vec<u64> {
+    let prefix = Chain::new(None, block_size).end_with_ids(tokens.iter().copied());
+    prefix.hashes().to_vec()
+}
 
 /// Every prefix with the last record for each worker: what the tree must equal while nothing is evicted.
 #[derive(Default)]
@@ -85,7 +95,7 @@ fn chain(prompt: &[(u8, u8)]) -> Vec<u64> {
         .iter()
         .flat_map(|&(token, times)| std::iter::repeat_n(i64::from(token), times.into()))
         .collect();
-    hash::of_tokens(&tokens, 1)
+    of_tokens(&tokens, 1)
 }
 
 fn op(workers: usize) -> impl Strategy<Value = Op> {
@@ -169,7 +179,7 @@ proptest! {
             let worker = rng.usize(..fleet.0.len());
             let (length, last) = (1 + rng.usize(..400), rng.usize(..400));
             let prompt: Vec<i64> = (0..length).map(|at| i64::try_from(at * last / 399).unwrap()).collect();
-            let hashes = hash::of_tokens(&prompt, 1);
+            let hashes = of_tokens(&prompt, 1);
             tree.record(&hashes, fleet.0[worker], now);
             naive.record(&hashes, worker, now);
             let matched = fleet.matched(&tree, &hashes, now);
@@ -197,28 +207,22 @@ proptest! {
 fn every_worker_gets_its_own_longest_match() {
     let mut tree = Tree::new(MIN_CAPACITY, IDLE);
     let fleet = Fleet::join(&mut tree, 2);
-    tree.record(&hash::of_text(b"ABCD", 1), fleet.0[0], 0);
-    tree.record(&hash::of_text(b"ABX", 1), fleet.0[1], 0);
-    assert_eq!(
-        fleet.matched(&tree, &hash::of_text(b"ABY", 1), 0),
-        vec![2, 2]
-    );
-    assert_eq!(
-        fleet.matched(&tree, &hash::of_text(b"ABCD", 1), 0),
-        vec![4, 2]
-    );
+    tree.record(&of_text(b"ABCD", 1), fleet.0[0], 0);
+    tree.record(&of_text(b"ABX", 1), fleet.0[1], 0);
+    assert_eq!(fleet.matched(&tree, &of_text(b"ABY", 1), 0), vec![2, 2]);
+    assert_eq!(fleet.matched(&tree, &of_text(b"ABCD", 1), 0), vec![4, 2]);
 }
 
 #[test]
 fn a_split_keeps_every_holder() {
     let mut tree = Tree::new(MIN_CAPACITY, IDLE);
     let fleet = Fleet::join(&mut tree, 3);
-    tree.record(&hash::of_text(b"ABCDEF", 1), fleet.0[0], 0);
-    tree.record(&hash::of_text(b"ABCDEF", 1), fleet.0[1], 0);
-    tree.record(&hash::of_text(b"ABX", 1), fleet.0[2], 0);
+    tree.record(&of_text(b"ABCDEF", 1), fleet.0[0], 0);
+    tree.record(&of_text(b"ABCDEF", 1), fleet.0[1], 0);
+    tree.record(&of_text(b"ABX", 1), fleet.0[2], 0);
     assert_eq!(tree.node_count(), 3);
     assert_eq!(
-        fleet.matched(&tree, &hash::of_text(b"ABCDEF", 1), 0),
+        fleet.matched(&tree, &of_text(b"ABCDEF", 1), 0),
         vec![6, 6, 2]
     );
 }
@@ -229,7 +233,7 @@ fn a_slot_is_reused_only_after_a_sweep() {
     let slots: Vec<Slot> = (0..Slot::LIMIT).map_while(|_| tree.assign()).collect();
     assert_eq!(slots.len(), Slot::LIMIT);
     assert_eq!(tree.assign(), None);
-    let hashes = hash::of_text(b"ABCD", 1);
+    let hashes = of_text(b"ABCD", 1);
     tree.record(&hashes, slots[7], 0);
     tree.retire(slots[7]);
     assert_eq!(tree.assign(), None);
@@ -242,7 +246,7 @@ fn a_slot_is_reused_only_after_a_sweep() {
 fn a_chain_longer_than_the_capacity_is_kept_in_part() {
     let mut tree = Tree::new(MIN_CAPACITY, IDLE);
     let fleet = Fleet::join(&mut tree, 1);
-    let hashes = hash::of_tokens(&vec![1; 1_000_000], 1);
+    let hashes = of_tokens(&vec![1; 1_000_000], 1);
     tree.record(&hashes, fleet.0[0], 0);
     tree.check();
     let matched = fleet.matched(&tree, &hashes, 0)[0];
@@ -256,7 +260,7 @@ fn memory_falls_when_blocks_expire() {
     let mut tree = Tree::new(64 << 20, IDLE);
     let fleet = Fleet::join(&mut tree, 1);
     for prompt in 0..2_000 {
-        tree.record(&hash::of_tokens(&[prompt; 64], 1), fleet.0[0], 0);
+        tree.record(&of_tokens(&[prompt; 64], 1), fleet.0[0], 0);
     }
     let full = tree.bytes();
     while tree.expire(IDLE) > 0 {}
@@ -273,7 +277,7 @@ fn a_long_prompt_costs_little_memory() {
         for prompt in 0..2_000 {
             let tokens: Vec<i64> = (0..125).map(|at| prompt * 1_000 + at).collect();
             tree.record(
-                &hash::of_tokens(&tokens, 1),
+                &of_tokens(&tokens, 1),
                 fleet.0[prompt as usize % workers],
                 0,
             );

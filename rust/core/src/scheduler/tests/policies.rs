@@ -31,6 +31,20 @@ fn round_robin_has_a_cursor_for_prefill_and_one_for_the_rest() {
 }
 
 #[test]
+fn round_robin_does_not_move_for_a_request_that_is_sent_again() {
+    let scheduler = fleet(Policy::RoundRobin, 2);
+    let mut first = String::new();
+    for _ in 0..4 {
+        let chosen = select(&scheduler, "");
+        first += url(&chosen);
+        if url(&chosen) == "a" {
+            decide(&scheduler, Role::Mixed, &prompt(""), &["a"]);
+        }
+    }
+    assert_eq!(first, "abab", "a worker that fails has every other request");
+}
+
+#[test]
 fn candidates_are_in_string_order() {
     let scheduler = scheduler(&[(Role::Mixed, Policy::RequestNum)]);
     scheduler.add("http://10.0.0.2:80", Role::Mixed);
@@ -96,9 +110,8 @@ fn remote_score_uses_fresh_counts_of_the_engines() {
     scheduler.observe("nobody", 0.0, 0.0, 0);
     assert_eq!(url(&select(&scheduler, "")), "a");
     scheduler.observe("b", 1.0, 1.0, 4_000);
-    let late = scheduler
-        .select(Role::Mixed, &prompt(""), &Options::default(), 4_000)
-        .unwrap();
+    let late = scheduler.select(Role::Mixed, &prompt(""), &Options::default(), 4_000);
+    let late = late.unwrap().unwrap();
     assert_eq!(url(&late), "a", "the router's own count of a is 0");
 }
 
@@ -134,17 +147,7 @@ fn cache_aware_goes_where_the_prefix_is() {
 fn cache_aware_credits_every_worker_with_its_own_match() {
     let scheduler = fleet(Policy::CacheAware, 2);
     let first = select(&scheduler, "aaaabbbbccccdddd");
-    let other = scheduler
-        .select(
-            Role::Mixed,
-            &prompt("aaaabbbbxxxx"),
-            &Options {
-                exclude: vec!["a".into()],
-                tokens: None,
-            },
-            0,
-        )
-        .unwrap();
+    let other = decide(&scheduler, Role::Mixed, &prompt("aaaabbbbxxxx"), &["a"]);
     assert_eq!((url(&first), url(&other)), ("a", "b"));
     let third = select(&scheduler, "aaaabbbbyyyy");
     assert!(
@@ -159,15 +162,7 @@ fn cache_aware_credits_every_worker_with_its_own_match() {
 #[test]
 fn cache_aware_falls_back_when_imbalanced() {
     let scheduler = fleet(Policy::CacheAware, 2);
-    let exclude = Options {
-        exclude: vec!["b".into()],
-        tokens: None,
-    };
-    let on_a = |_| {
-        scheduler
-            .select(Role::Mixed, &prompt("x"), &exclude, 0)
-            .unwrap()
-    };
+    let on_a = |_| decide(&scheduler, Role::Mixed, &prompt("x"), &["b"]);
     let one: Vec<Decision> = (0..1).map(on_a).collect();
     assert_eq!(
         select(&scheduler, LONG).policy,
@@ -237,11 +232,8 @@ fn tokens_are_hashed_where_they_are_given() {
         tokens: Some((0..10).collect()),
         exclude: Vec::new(),
     };
-    drop(
-        scheduler
-            .select(Role::Mixed, &prompt("x"), &options, 0)
-            .unwrap(),
-    );
+    let chosen = scheduler.select(Role::Mixed, &prompt("x"), &options, 0);
+    assert!(chosen.unwrap().is_some());
     assert_eq!(scheduler.tree().blocks, 2);
 }
 
@@ -256,11 +248,134 @@ fn sessions_count_scored_requests_only() {
         .unwrap()
     };
     for text in [LONG, LONG, ""] {
-        drop(
-            scheduler
-                .select(Role::Mixed, &body(text), &Options::default(), 0)
-                .unwrap(),
-        );
+        drop(decide(&scheduler, Role::Mixed, &body(text), &[]));
     }
     assert_eq!(scheduler.sessions(), (1, 2));
+}
+
+/// Requests per worker, from the fewest to the most.
+fn spread(decisions: &[Decision]) -> Vec<usize> {
+    let mut counts = BTreeMap::new();
+    for decision in decisions {
+        *counts.entry(url(decision)).or_insert(0) += 1;
+    }
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    counts.sort_unstable();
+    counts
+}
+
+/// Streams that have had their first chunk hold no tokens any more.
+fn stream(scheduler: &Scheduler, body: &Body<String>) -> Decision {
+    let decision = decide(scheduler, Role::Mixed, body, &[]);
+    decision.lease.release_tokens();
+    decision
+}
+
+const LOOKING_AT_LOAD: [Policy; 5] = [
+    Policy::ProcessTokens,
+    Policy::RequestNum,
+    Policy::FdMetricsScore,
+    Policy::CacheAware,
+    Policy::RemoteCacheAware,
+];
+
+#[test]
+fn streams_spread_also_over_a_worker_that_comes_late() {
+    for policy in LOOKING_AT_LOAD {
+        let scheduler = fleet(policy, 1);
+        let mut held: Vec<Decision> = (0..12)
+            .map(|number| stream(&scheduler, &prompt(&format!("{number} {LONG}"))))
+            .collect();
+        scheduler.add("b", Role::Mixed);
+        held.extend(
+            (12..24).map(|number| stream(&scheduler, &prompt(&format!("{number} {LONG}")))),
+        );
+        let spread = spread(&held);
+        assert!(2 * spread[0] >= spread[1], "{policy:?}: {spread:?}");
+    }
+}
+
+#[test]
+fn prompts_without_plain_text_spread_and_match() {
+    let bodies: [fn(usize) -> (String, Prompt); 5] = [
+        |number| {
+            let ids: Vec<usize> = (0..40).map(|id| 1_000 * number + id).collect();
+            (format!("{{\"prompt\":{ids:?}}}"), Prompt::Plain)
+        },
+        |number| {
+            let ids: Vec<usize> = (0..40).map(|id| 1_000 * number + id).collect();
+            (format!("{{\"prompt\":[{ids:?},{ids:?}]}}"), Prompt::Plain)
+        },
+        |number| {
+            let ids: Vec<usize> = (0..40).map(|id| 1_000 * number + id).collect();
+            (
+                format!("{{\"messages\":[],\"prompt_token_ids\":{ids:?}}}"),
+                Prompt::Messages,
+            )
+        },
+        |number| {
+            let url = format!(
+                "{{\"type\":\"image_url\",\"image_url\":{{\"url\":\"http://i/{number}\"}}}}"
+            );
+            (
+                format!("{{\"messages\":[{{\"content\":[{url}]}}]}}"),
+                Prompt::Messages,
+            )
+        },
+        |number| {
+            let result = format!("{{\"type\":\"tool_result\",\"content\":\"{number} {LONG}\"}}");
+            (
+                format!("{{\"messages\":[{{\"content\":[{result}]}}]}}"),
+                Prompt::Messages,
+            )
+        },
+    ];
+    for (kind, make) in bodies.iter().enumerate() {
+        let body = |number| {
+            let (json, prompt) = make(number);
+            Body::scan(json, prompt).unwrap()
+        };
+        for policy in [Policy::ProcessTokens, Policy::CacheAware] {
+            let scheduler = fleet(policy, 3);
+            let held: Vec<Decision> = (0..12)
+                .map(|number| decide(&scheduler, Role::Mixed, &body(number), &[]))
+                .collect();
+            assert_eq!(spread(&held), [4, 4, 4], "{policy:?}, kind {kind}");
+            assert!(held.iter().all(|decision| decision.tokens == 0));
+        }
+        let scheduler = fleet(Policy::CacheAware, 2);
+        let first = url(&select_body(&scheduler, &body(7))).to_owned();
+        let again = select_body(&scheduler, &body(7));
+        assert_eq!(
+            (url(&again), again.hit_ratio()),
+            (&*first, Some(1.0)),
+            "kind {kind}"
+        );
+        assert!(
+            select_body(&scheduler, &body(8)).hit_ratio() < Some(0.2),
+            "kind {kind}"
+        );
+    }
+}
+
+fn select_body(scheduler: &Scheduler, body: &Body<String>) -> Decision {
+    decide(scheduler, Role::Mixed, body, &[])
+}
+
+#[test]
+fn other_tools_and_other_models_share_no_prefix() {
+    let scheduler = fleet(Policy::CacheAware, 1);
+    let ratio = |members: &str| {
+        let json = format!("{{\"messages\":[{{\"content\":\"{LONG}\"}}]{members}}}");
+        let body = Body::scan(json, Prompt::Messages).unwrap();
+        select_body(&scheduler, &body).hit_ratio()
+    };
+    let tools = ",\"tools\":[{\"name\":\"get_weather\"}]";
+    assert_eq!(ratio(""), Some(0.0));
+    assert_eq!(ratio(""), Some(1.0));
+    assert_eq!(ratio(tools), Some(0.0));
+    assert_eq!(ratio(tools), Some(1.0));
+    assert_eq!(ratio(",\"tools\":null"), Some(1.0));
+    assert_eq!(ratio(",\"model\":\"m\""), Some(0.0));
+    assert_eq!(ratio(",\"model\":\"m\""), Some(1.0));
 }

@@ -1,0 +1,162 @@
+"""The conduct of the fleet: what requests say of their workers, and what follows for choosing.
+
+Called by routing for every exchange; where nothing ever failed a call is one look into an empty dict.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from fd_router.fleet import outcome
+from fd_router.fleet.ejection import WorkerConduct
+from fd_router.observe.logs import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fd_router._core import Head, Scheduler
+    from fd_router.fleet.registry import Registry
+    from fd_router.observe.logs import Log
+    from fd_router.observe.metrics import Metrics
+
+
+class Conduct:
+    """Takes workers out of choosing that fail, passes those over that ask for it, and lets them back."""
+
+    def __init__(
+        self,
+        threshold: int,
+        *,
+        registry: Registry,
+        scheduler: Scheduler,
+        log: Log,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        later: Callable[[float, Callable[[], object]], object],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`threshold` faults in a row eject a worker. `later` is `loop.call_later`, `chance` gives 0 to 1."""
+        self._threshold = threshold
+        self._registry = registry
+        self._scheduler = scheduler
+        self._log = log
+        self._metrics = metrics
+        self._clock = clock
+        self._later = later
+        self._chance = chance
+        self._workers: dict[str, WorkerConduct] = {}
+
+    def chosen(self, url: str) -> None:
+        """A request goes to a worker. To be called in the same step as the choice."""
+        worker = self._workers.get(url)
+        if worker is not None and worker.on_trial():
+            worker.chosen()
+            self._apply(url, worker)
+
+    def answered(self, url: str, head: Head) -> None:
+        """The head of an answer has come."""
+        match outcome.of_status(head.status):
+            case "fault":
+                self._fault(url, f"status {head.status}")
+            case "pressure":
+                self._pressure(url, head.status, outcome.retry_after(head.headers, time.time()))
+            case _:
+                worker = self._workers.get(url)
+                if worker is not None and worker.answered():
+                    self._apply(url, worker)
+                    self._log.info(messages.trial_passed(url))
+
+    def served(self, url: str, status: int) -> None:
+        """The whole answer has come."""
+        worker = self._workers.get(url)
+        if worker is not None and outcome.of_status(status) == "served":
+            worker.served()
+            if worker.clean(self._clock()):
+                del self._workers[url]
+
+    def failed(self, url: str, kind: str) -> None:
+        """An exchange failed, with this `UpstreamError.kind`."""
+        if kind == outcome.REFUSED:
+            self._registry.refused(url)
+        if outcome.of_kind(kind) == "fault":
+            self._fault(url, kind)
+        else:
+            self.given_up(url)
+
+    def given_up(self, url: str) -> None:
+        """An exchange ended without saying anything of its worker."""
+        worker = self._workers.get(url)
+        if worker is not None and worker.given_up():
+            self._apply(url, worker)
+
+    def suspects(self) -> list[str]:
+        """Workers that fail and are still chosen, because the fleet cannot spare them."""
+        return [url for url, worker in self._workers.items() if worker.suspect]
+
+    def joined(self, url: str) -> None:
+        """The worker was registered, anew or again: what its requests said before still holds."""
+        worker = self._workers.get(url)
+        if worker is not None:
+            self._apply(url, worker)
+
+    def left(self, url: str) -> None:
+        """The worker is not registered any more: those that are left must be able to spare who is ejected."""
+        ejected = sorted(
+            (worker.until, each) for each, worker in self._workers.items() if worker.out and each != url
+        )
+        for _, each in ejected:
+            if not self._can_spare(each):
+                worker = self._workers[each]
+                worker.due()
+                self._apply(each, worker)
+
+    def forget(self, url: str) -> None:
+        """The worker left for good."""
+        self._workers.pop(url, None)
+        self.left(url)
+
+    def _fault(self, url: str, why: str) -> None:
+        now = self._clock()
+        worker = self._workers.setdefault(url, WorkerConduct(self._threshold))
+        if worker.fault(now, spare=self._can_spare(url), chance=self._chance()):
+            self._metrics.ejected()
+            secs = self._hold(url, worker, now)
+            self._log.warn(messages.ejected(url, secs, worker.faults, why))
+
+    def _pressure(self, url: str, status: int, asked: float | None) -> None:
+        now = self._clock()
+        worker = self._workers.setdefault(url, WorkerConduct(self._threshold))
+        if worker.pressure(now, asked):
+            self._metrics.passed_over()
+            secs = self._hold(url, worker, now)
+            self._log.warn(messages.passed_over(url, secs, status))
+
+    def _hold(self, url: str, worker: WorkerConduct, now: float) -> float:
+        self._apply(url, worker)
+        until = worker.until
+        self._later(until - now, lambda: self._due(url, worker, until))
+        return until - now
+
+    def _due(self, url: str, worker: WorkerConduct, until: float) -> None:
+        # Prolonged, or forgotten, in the meantime: another timer is set, or none is wanted.
+        if self._workers.get(url) is worker and worker.until == until and worker.standing != "open":
+            worker.due()
+            self._apply(url, worker)
+
+    def _apply(self, url: str, worker: WorkerConduct) -> None:
+        self._scheduler.stand(url, worker.standing)
+
+    def _can_spare(self, url: str) -> bool:
+        """Whether, with this one, at most half of its role's workers are ejected."""
+        instance = self._registry.get(url)
+        if instance is None:
+            return False
+        peers = self._registry.of_role(instance.role)
+        out = [peer for peer in peers if peer.url == url or self._is_out(peer.url)]
+        return 2 * len(out) <= len(peers)
+
+    def _is_out(self, url: str) -> bool:
+        worker = self._workers.get(url)
+        return worker is not None and worker.out

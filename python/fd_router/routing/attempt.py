@@ -1,0 +1,61 @@
+"""How one attempt to serve a request ends, where it does not end well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fd_router.errors import BadGatewayError, GatewayTimeoutError
+
+if TYPE_CHECKING:
+    from fd_router._core import Head, UpstreamError
+    from fd_router.errors import RouterError
+    from fd_router.types import Headers, Role
+
+FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker did not do its part: an answer that says so, or no answer (`error`)."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    error: UpstreamError | None = None
+
+    @classmethod
+    def of_error(cls, error: UpstreamError) -> Failure:
+        """There is no answer."""
+        return cls(504 if error.kind == FIRST_BYTE_TIMEOUT else 502, [], b"", error)
+
+    @classmethod
+    def of_head(cls, head: Head) -> Failure:
+        """The answer itself is the failure; its body is not at hand."""
+        return cls(head.status, head.headers, b"")
+
+    def __str__(self) -> str:
+        return str(self.error) if self.error is not None else f"status {self.status}"
+
+
+class LegError(Exception):
+    """An attempt is lost because of one worker. `str()` says why.
+
+    `also` is the other worker of a pair where both were silent up to the limit: either may be the one that hangs, as
+    a prefill that stands still keeps its decode from answering.
+    """
+
+    def __init__(self, role: Role, url: str, failure: Failure, also: str | None = None) -> None:
+        super().__init__(str(failure))
+        self.role = role
+        self.url = url
+        self.failure = failure
+        self.suspects = [url] if also is None else [url, also]
+
+
+def unanswered(lost: LegError) -> RouterError:
+    """What the client is told whose request no worker could be made to answer."""
+    error = lost.failure.error
+    if error is not None and error.kind == FIRST_BYTE_TIMEOUT:
+        return GatewayTimeoutError(f"Backend service did not answer in time: {lost}")
+    return BadGatewayError(f"Failed to connect to backend service: {lost}")

@@ -1,0 +1,153 @@
+"""When a request is sent again: the one rule, for single workers and for pairs.
+
+A request is sent again
+- when a connection failed and nothing of an answer was received, so that no engine is known to work on it; a whole
+  answer that did not come in time is not asked for again: the engine may be at it still, and so would be the next;
+- when a worker refused it with one of `upstream.retry-statuses`, or a leg of a pair failed with 5xx, and no byte of the
+  answer has reached the client;
+and then only
+- `attempts` times in all, over all workers;
+- to a worker that has not had it, is not failing itself, and after a refusal is not refusing itself; to the same worker
+  only where there is no other at all;
+- within the budget of the whole router, so that a fleet in trouble does not get a multiple of its load: each request
+  earns a fifth of a retry, each second three.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fd_router.fleet import outcome
+from fd_router.routing.attempt import FIRST_BYTE_TIMEOUT, LegError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fd_router._core import Head, Scheduler, UpstreamError
+    from fd_router.fleet.conduct import Conduct
+    from fd_router.observe.metrics import Metrics
+    from fd_router.types import Role
+
+EARNED_BY_REQUEST = 0.2
+EARNED_BY_SECOND = 3.0
+BURST = 100.0
+"""Retries that a quiet time saves up, and that a router starts with."""
+
+
+class RetryBudget:
+    """A token bucket over all requests of the router. Times are seconds of one monotonic clock."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._level = BURST
+        self._seen = clock()
+
+    def earn(self) -> None:
+        """A request has come."""
+        self._level = min(BURST, self._level + EARNED_BY_REQUEST)
+
+    def spend(self) -> bool:
+        """Take one retry; False when there is none."""
+        now = self._clock()
+        self._level = min(BURST, self._level + EARNED_BY_SECOND * (now - self._seen))
+        self._seen = now
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True
+
+
+class GrantedError(Exception):
+    """An attempt is over, and another one is granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """What decides about retries, in all requests."""
+
+    scheduler: Scheduler
+    conduct: Conduct
+    budget: RetryBudget
+    metrics: Metrics
+    statuses: frozenset[int]
+    """Statuses of refusals that another worker may not share."""
+
+
+class Tries:
+    """The tries of one request."""
+
+    def __init__(
+        self, retries: Retries, attempts: int, *, stream: bool, on_retry: Callable[[LegError], None]
+    ) -> None:
+        """`stream` is whether the request asks for a stream, so that its first byte comes early; `on_retry` is told
+        what is lost when another attempt follows."""
+        self._retries = retries
+        self._attempts = attempts
+        self._stream = stream
+        self._on_retry = on_retry
+        self.number = 1
+        """Of the present try."""
+        self.failed: list[str] = []
+        """Workers that are not to be chosen again."""
+        retries.budget.earn()
+
+    async def run(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Make attempts until one is through. Raises `LegError` for the last one, and whatever else one raises."""
+        while True:
+            try:
+                await attempt()
+            except GrantedError:
+                self.number += 1
+            except LegError as lost:
+                if not self.grant(lost):
+                    raise
+                self.number += 1
+            else:
+                return
+
+    def grant(self, lost: LegError) -> bool:
+        """Decide whether another attempt follows; if so its worker will be another, as far as there is one."""
+        error = lost.failure.error
+        wanted = self._may_fail_over(error) if error is not None else self._may_refuse(lost)
+        if not wanted or self.number >= self._attempts:
+            return False
+        if not self._somebody(lost.role, [*self.failed, lost.url], refused=error is None):
+            self._retries.metrics.retry_denied("no_candidate")
+            return False
+        if not self._retries.budget.spend():
+            self._retries.metrics.retry_denied("budget")
+            return False
+        self.failed.extend(lost.suspects)
+        self.failed.extend(url for url in self._retries.conduct.suspects() if url not in self.failed)
+        self._retries.metrics.retry()
+        self._on_retry(lost)
+        return True
+
+    def pass_on(self, lost: LegError) -> None:
+        """Raise where another worker is asked in place of an answer that nobody has seen; else deliver it."""
+        if self.grant(lost):
+            raise GrantedError
+
+    def refused(self, head: Head) -> bool:
+        """Whether an answer is a refusal that another worker may not share."""
+        return head.status in self._retries.statuses
+
+    def _may_fail_over(self, error: UpstreamError) -> bool:
+        late = error.kind == FIRST_BYTE_TIMEOUT and not self._stream
+        return outcome.of_kind(error.kind) == "fault" and not (error.received or late)
+
+    def _may_refuse(self, lost: LegError) -> bool:
+        status = lost.failure.status
+        return status in self._retries.statuses or (lost.role != "mixed" and status >= 500)
+
+    def _somebody(self, role: Role, tried: list[str], *, refused: bool) -> bool:
+        """Whether sending again makes sense: see the rule above."""
+        suspects = self._retries.conduct.suspects()
+        fresh, passed_over = self._retries.scheduler.left(role, [*tried, *suspects])
+        if fresh or (passed_over and not refused):
+            return True
+        if refused or any(self._retries.scheduler.left(role, tried)):
+            return False
+        # Everybody has had it: the same worker again, unless it fails all the time.
+        return any(self._retries.scheduler.left(role, suspects))
