@@ -7,7 +7,7 @@ class is safe to use from any thread; `Relay.drain` and the futures belong to th
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, Literal, TypeAlias, final
 
 from fd_router.types import Headers, Role
 
@@ -24,7 +24,6 @@ __all__ = [
     "Head",
     "Journal",
     "Lease",
-    "NoWorkerError",
     "Policy",
     "Relay",
     "RelayStats",
@@ -55,9 +54,6 @@ UPSTREAM_KINDS: Final[tuple[str, ...]]
 
 class BodyError(ValueError):
     """The body is not a JSON object; `str()` says what is wrong and at which byte."""
-
-class NoWorkerError(LookupError):
-    """No candidate is left for the role."""
 
 class UpstreamError(Exception):
     """An exchange failed."""
@@ -219,7 +215,19 @@ class Scheduler:
         """Take a worker out of selection and forget its prefixes. Returns its (running, tokens); None if unknown."""
 
     def count(self, role: Role) -> int:
-        """Candidates of a role."""
+        """Workers of a role, whatever their standing."""
+
+    def left(self, role: Role, exclude: Sequence[str] = ()) -> tuple[int, int]:
+        """How many workers of a role are open, and how many passed over, that are not in `exclude`."""
+
+    def stand(self, url: str, standing: Literal["open", "passed_over", "ejected"]) -> None:
+        """Change a worker's standing; a new worker is open, an unknown url is ignored.
+
+        Who is passed over is chosen only where nobody is open, who is ejected only where there is nobody else.
+        """
+
+    def forget_prefixes(self, url: str) -> None:
+        """Take a worker's credit for prefixes away; its counters stay. An unknown url is ignored."""
 
     def select(
         self,
@@ -229,12 +237,12 @@ class Scheduler:
         tags: str = "",
         tokens: Sequence[int] | None = None,
         exclude: Sequence[str] = (),
-    ) -> Lease:
+    ) -> Lease | None:
         """Choose a worker by the role's policy and book it: running +1, tokens + the request's estimate.
 
-        `tags` stand before the decision's log lines. `tokens` are the tokenizer's ids, else code points are hashed.
-        `exclude` are urls not to choose; when nothing else is left they are candidates again. Raises `NoWorkerError`
-        when the role has no worker.
+        None when the role has no worker. `tags` stand before the decision's log lines. `tokens` are ids of the tokenizer
+        service; without them the ids or the code points of the prompt are hashed. `exclude` are urls not to choose, to
+        which the request was sent before; when nothing else is left they are candidates again.
         """
 
     def observe(self, url: str, running: float, waiting: float) -> None:

@@ -14,6 +14,7 @@ class RouterError(Exception):
     code: ClassVar[str] = "internal"
     side: ClassVar[Side] = "router"
     retry_safe: ClassVar[bool] = False
+    """Whether nobody has worked on the request, so that sending it again is safe: the answer says `Retry-After`."""
 
 
 class ConfigError(RouterError):
@@ -104,6 +105,21 @@ class BadGatewayError(RouterError):
     status = 502
     code = "bad_gateway"
     side = "upstream"
+
+
+class GatewayTimeoutError(RouterError):
+    """No worker answered in time, and the client has seen nothing."""
+
+    status = 504
+    code = "gateway_timeout"
+    side = "upstream"
+
+
+class LoopError(RouterError):
+    """The request came from this router: it is registered at itself, or at one that it sends to."""
+
+    status = 508
+    code = "loop"
 
 
 class PairBuildError(RouterError):

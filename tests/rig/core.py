@@ -30,5 +30,7 @@ def scheduler(policies: Mapping[Any, str], *, journal: Journal | None = None, **
 def relay(loop: AbstractEventLoop, **arguments: Any) -> Relay:
     """A relay, not yet attached to its loop; `arguments` are those of `Relay` that differ from the default."""
     settings = asdict(UpstreamConfig())
-    del settings["attempts"]  # how often a request is sent is not the relay's to know
-    return Relay(loop, **settings | arguments)
+    # How often a request is sent is not the relay's to know.
+    for key in ("attempts", "pair_attempts", "retry_statuses"):
+        del settings[key]
+    return Relay(loop, **settings | {"hop": "test"} | arguments)

@@ -134,7 +134,9 @@ _TYPES: dict[str, Type] = {"null": "null", "bool": "bool", "int": "int", "float"
 def _found(node: yaml.Node) -> Found:
     if isinstance(node, yaml.ScalarNode):
         return Found(_TYPES.get(type_of(node), "text"), node.value)
-    return Found("mapping" if isinstance(node, yaml.MappingNode) else "list")
+    if isinstance(node, yaml.SequenceNode):
+        return Found("list", items=tuple(_found(item) for item in node.value))
+    return Found("mapping")
 
 
 def _name(key: yaml.Node) -> str:

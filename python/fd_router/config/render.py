@@ -16,8 +16,12 @@ def effective_yaml(config: Config) -> str:
     document: dict[str, dict[str, Any]] = {}
     for name in SECTIONS:
         section = getattr(config, name)
-        document[name] = {key_of(entry): getattr(section, entry.name) for entry in fields(section)}
+        document[name] = {key_of(entry): _plain(getattr(section, entry.name)) for entry in fields(section)}
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1_000)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def example_yaml() -> str:
@@ -58,4 +62,6 @@ def _literal(setting: Setting) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return plain(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(str(item) for item in value)}]"
     return str(value) if value else '""'

@@ -10,7 +10,18 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeAlias
 
 from fd_router import _core
-from fd_router.config.setting import Choice, Flag, HttpUrl, Integer, Number, Path, Setting, Text, setting
+from fd_router.config.setting import (
+    Choice,
+    Flag,
+    HttpUrl,
+    Integer,
+    ListOf,
+    Number,
+    Path,
+    Setting,
+    Text,
+    setting,
+)
 
 POLICIES = tuple(policy.name for policy in _core.POLICIES)
 """The policies by their wire names."""
@@ -42,6 +53,9 @@ class ServerConfig:
     max_connections: int = setting(Integer(1, 1_000_000), 16_384, "client connections at a time")
     max_in_flight: int = setting(_COUNT, 0, "inference requests at a time, beyond it 503; 0: no limit")
     max_body_mb: int = setting(Integer(1, 4_096), 64, "largest request body, beyond it 413", "MiB")
+    write_timeout_secs: float = setting(
+        _LIMIT, 60.0, "how long a client may take no byte of its answer; 0: no limit", "s"
+    )
     drain_timeout_secs: float = setting(_LIMIT, 30.0, "how long SIGTERM waits for running requests", "s")
     expose_worker_urls: bool = setting(
         Flag(), True, "PD mode: tell clients the workers in `X-Router-Prefill-URL` and `X-Router-Decode-URL`"
@@ -68,6 +82,10 @@ class ManagerConfig:
     forget_after_secs: float = setting(
         _LIMIT, 300.0, "how long a lost worker is probed for its return; 0: it must register again", "s"
     )
+    eject_after_failures: int = setting(
+        Integer(0, 1_000), 5, "failed requests in a row that take a worker out for a while; 0: never"
+    )
+    max_workers: int = setting(Integer(1, 4_096), 4_096, "workers that may be registered, beyond it 503")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +142,10 @@ class UpstreamConfig:
     )
     max_idle_per_worker: int = setting(_COUNT, 256, "idle connections kept for each worker")
     attempts: int = setting(Integer(1, 10), 3, "tries of a request that no worker has begun to answer")
+    pair_attempts: int = setting(Integer(1, 10), 2, "PD mode: the same, in pairs of workers")
+    retry_statuses: tuple[int, ...] = setting(
+        ListOf(Integer(300, 599)), (429, 503, 304), "answers for which another worker is tried; empty: none"
+    )
 
 
 @dataclass(frozen=True, slots=True)

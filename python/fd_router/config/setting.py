@@ -16,6 +16,8 @@ class Found:
 
     type: Type
     text: str = ""
+    items: tuple[Found, ...] = ()
+    """Of a list."""
 
     def __str__(self) -> str:
         if self.type in ("list", "mapping"):
@@ -179,6 +181,26 @@ class Choice:
         """See `Kind.read`."""
         text = Text().read(found)
         return text if text in self.names else None
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list of values of one kind, each once."""
+
+    item: Kind
+    name: str = "list"
+
+    @property
+    def accepts(self) -> str:
+        """See `Kind.accepts`."""
+        return f"list, each a {self.item.accepts}"
+
+    def read(self, found: Found) -> tuple[Any, ...] | None:
+        """See `Kind.read`."""
+        if found.type != "list":
+            return None
+        values = [self.item.read(item) for item in found.items]
+        return None if None in values else tuple(dict.fromkeys(values))
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class ClientConnections:
         if late > self.interval:
             self._since.clear()
         count, waiting = await asyncio.get_running_loop().run_in_executor(None, self._look)
-        self._metrics.client_connections = count
+        self._metrics.client_connections(count)
         full = count >= self._limit
         if full and not self._full:
             self._log.warn(

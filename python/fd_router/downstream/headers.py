@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fd_router._core import HOP_HEADER
 from fd_router.errors import BadRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MAX_HOPS = 8
+"""Routers that a request may pass before this one."""
 _LENGTH_DIGITS = 18
 """More digits cannot be a length; the limit keeps the number within 64 bits."""
 
@@ -25,6 +28,12 @@ def trace_id(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     """The caller's trace id for the log (`X_BD_LOGID`), None if there is none or it is empty."""
     value = get(headers, b"x_bd_logid")
     return value.decode("utf-8", "replace").strip() or None if value else None
+
+
+def came_by(headers: Sequence[tuple[bytes, bytes]], hop: bytes) -> bool:
+    """Whether the request was sent by the router of this hop id, or by more routers than any chain needs."""
+    hops = [value for name, value in headers if name == HOP_HEADER]
+    return hop in hops or len(hops) > MAX_HOPS
 
 
 def content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:

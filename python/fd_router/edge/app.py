@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fd_router.downstream.client import WATCH_AFTER, Client
 from fd_router.edge.routes import ROUTES
-from fd_router.errors import ClientGoneError, OverloadedError, RegistrationError, RouterError
+from fd_router.errors import ClientGoneError, RegistrationError, RouterError
 from fd_router.observe.logs import messages
 from fd_router.runtime.overdue import OverdueWatch
 
@@ -78,7 +78,7 @@ class App:
             if client.request_id is not None:
                 payload["request_id"] = client.request_id
         extra = list(client.extra) if error.status == 502 else []
-        if isinstance(error, OverloadedError):
+        if error.retry_safe:
             extra.append((b"retry-after", b"1"))
         await client.answer_json(error.status, payload, extra)
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from fd_router._core import BodyError, Request
 from fd_router.downstream import headers as http_headers
 from fd_router.edge.body import BODY_TIMEOUT, MIB
-from fd_router.errors import BadRequestError, OverloadedError
+from fd_router.errors import BadRequestError, LoopError, OverloadedError
 from fd_router.observe.logs import messages, tags
 
 if TYPE_CHECKING:
@@ -30,11 +30,19 @@ class Inference:
     """Serves completions; in PD mode, where there are `pairs`, with those."""
 
     def __init__(
-        self, server: ServerConfig, *, mixed: MixedDispatch, pairs: PairDispatch | None, log: Log
+        self,
+        server: ServerConfig,
+        *,
+        mixed: MixedDispatch,
+        pairs: PairDispatch | None,
+        log: Log,
+        hop: str,
     ) -> None:
+        """`hop` is what the router adds to requests that it sends, so that it knows its own."""
         self._mixed = mixed
         self._pairs = pairs
         self._log = log
+        self._hop = hop.encode()
         self._body_limit = server.max_body_mb * MIB
         self._max_in_flight = server.max_in_flight
         self._in_flight = 0
@@ -47,6 +55,9 @@ class Inference:
             limit = f"{self._max_in_flight} requests in flight (server.max-in-flight)"
             self._log.warn(messages.limit_reached(limit))
             raise OverloadedError(f"router is at its limit of {limit}")
+        if http_headers.came_by(client.headers, self._hop):
+            self._log.error(messages.LOOP, client.tags)
+            raise LoopError("the request came from this router: one of its workers is the router itself")
         self._in_flight += 1
         try:
             request = await self._read(client)

@@ -101,6 +101,7 @@ class Admission:
     async def _passes_gate(self, url: str) -> bool:
         try:
             verdict = self._prober.verdict(url, self._members.gate(url))
-            return await asyncio.wait_for(verdict, GATE_TIMEOUT)
+            well, _ = await asyncio.wait_for(verdict, GATE_TIMEOUT)
         except asyncio.TimeoutError:
             return False
+        return well

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 
 MODELS_MAX_AGE = 10.0
 """Seconds for which a list of models is answered without asking again."""
+MODELS_STALE_AGE = 60.0
+"""Seconds for which it is answered while it is asked for again: nobody waits for a slow engine but the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Union:
+    """What the workers at `urls` said at a time."""
+
+    taken_at: float
+    urls: list[str]
+    answer: dict[str, Any]
 
 
 class Models:
@@ -27,32 +39,44 @@ class Models:
         self._registry = registry
         self._api = api
         self._clock = clock
-        self._lock = asyncio.Lock()
-        self._cached: tuple[float, list[str], dict[str, Any]] | None = None
+        self._known: _Union | None = None
+        self._asking: asyncio.Task[_Union] | None = None
 
     async def union(self) -> dict[str, Any]:
         """An OpenAI list object; of entries with one id, the first by worker url stands."""
-        async with self._lock:  # a burst of questions asks the workers once
-            urls = [instance.url for instance in self._registry.all()]
-            if self._cached is not None:
-                taken_at, asked, answer = self._cached
-                if asked == urls and self._clock() - taken_at < MODELS_MAX_AGE:
-                    return answer
-            answer = {"object": "list", "data": await self._ask(urls)}
-            self._cached = (self._clock(), urls, answer)
-            return answer
+        urls = [instance.url for instance in self._registry.all()]
+        known = self._known if self._known is not None and self._known.urls == urls else None
+        age = self._clock() - known.taken_at if known is not None else 0.0
+        if known is not None and age < MODELS_MAX_AGE:
+            return known.answer
+        # A burst of questions asks the workers once.
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._refresh(urls))
+        if known is not None and age < MODELS_STALE_AGE:
+            return known.answer
+        return (await asyncio.shield(self._asking)).answer
 
-    async def _ask(self, urls: list[str]) -> list[dict[str, Any]]:
+    async def _refresh(self, urls: list[str]) -> _Union:
+        entries = await self._ask(urls)
+        union = _Union(self._clock(), urls, {"object": "list", "data": entries or []})
+        if entries is not None:
+            self._known = union
+        return union
+
+    async def _ask(self, urls: list[str]) -> list[dict[str, Any]] | None:
+        """The entries; None where there are workers and none of them answered."""
         lists = await asyncio.gather(*(self._api.models(url) for url in urls), return_exceptions=True)
         entries: dict[str, dict[str, Any]] = {}
+        answered = not urls
         for answer in lists:
             if isinstance(answer, EngineError):
                 continue
             if isinstance(answer, BaseException):
                 raise answer
+            answered = True
             for entry in answer:
                 entries.setdefault(entry["id"], entry)
-        return [entries[name] for name in sorted(entries)]
+        return [entries[name] for name in sorted(entries)] if answered else None
 
 
 class Aborts:

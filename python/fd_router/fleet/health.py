@@ -8,6 +8,7 @@ on probation, is tried in every round, and comes back by itself (`forget_after_s
 
 A worker that keeps coming and going does more harm than one that is gone. Each loss therefore doubles the time until
 the next return, from none over one interval up to `forget_after_secs`; `CALM_SECS` of service undo one doubling.
+A registration does not shorten it: engines register every few seconds, whatever they do in between.
 
 A process that was stopped (SIGSTOP, a paused virtual machine) finds its connections broken and its probes timed out
 when it goes on, which says nothing about the workers. A trial that notices this excuses one failure, so that no
@@ -106,6 +107,10 @@ class WorkerHealth:
         """The trial of this round; `late` as in `HealthRules.keeping`."""
         return self._rules.keeping(late) if self._serving else self._rules.admitting()
 
+    def held(self, now: float) -> float:
+        """Seconds until a worker on probation may be back; 0 for one that may be back now, or is in service."""
+        return 0.0 if self._serving else max(0.0, self._hold_until - now)
+
     def judge(self, healthy: bool, now: float) -> Change:
         """Take a trial's verdict. `forgotten` is final: drop the object; so is `lost` if `forget_after_secs` is 0."""
         if self._serving:
@@ -132,7 +137,10 @@ class WorkerHealth:
         self._serving = False
 
     def readmit(self, now: float) -> None:
-        """Back in service: it passed a trial, or the gate of a registration. What it did before still counts."""
+        """Back in service: it passed a trial, or the gate of a registration, and is not held any more.
+
+        What it did before still counts.
+        """
         if not self._serving:
             self._serving = True
             self._served_since = now

@@ -9,6 +9,7 @@ from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
     from fd_router.config import Config
+    from fd_router.fleet.conduct import Conduct
     from fd_router.fleet.health import Trial
     from fd_router.fleet.registry import Registry
     from fd_router.observe.logs import Log
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 class Membership:
     """Workers in service, which are in the registry, and lost ones on probation, which only wait for their return."""
 
-    def __init__(self, config: Config, registry: Registry, log: Log, metrics: Metrics) -> None:
+    def __init__(
+        self, config: Config, registry: Registry, conduct: Conduct, log: Log, metrics: Metrics
+    ) -> None:
         manager = config.manager
         self.registry = registry
+        self._conduct = conduct
         self.rules = HealthRules(
             failure_threshold=manager.health_failure_threshold,
             success_threshold=manager.health_success_threshold,
@@ -49,11 +53,18 @@ class Membership:
         return self.registry.all() + list(self._lost.values())
 
     def admit(self, instance: Instance, now: float) -> None:
-        """Take a worker into service, or take over what it says of itself anew."""
+        """Take a worker into service, or take over what it says of itself anew.
+
+        One that was lost too often waits on probation until its hold is over.
+        """
         url = instance.url
-        before = self.registry.put(instance)
-        self._lost.pop(url, None)
         standing = self._standings.setdefault(url, WorkerHealth(self.rules, now))
+        held = standing.held(now)
+        if held:
+            self._lost[url] = instance
+            self._log.info(messages.held(instance.role, url, held))
+            return
+        before = self._take_in(instance)
         if not standing.serving:
             self._metrics.flip("up")
         standing.readmit(now)
@@ -62,11 +73,18 @@ class Membership:
         elif before.role != instance.role:
             self._log.info(messages.role_changed(url, before.role, instance.role))
 
+    def _take_in(self, instance: Instance) -> Instance | None:
+        before = self.registry.put(instance)
+        self._lost.pop(instance.url, None)
+        self._conduct.joined(instance.url)
+        return before
+
     def leave(self, url: str) -> bool:
         """Take a worker out for good, on request. False when it is neither in service nor on probation."""
         removal = self.registry.remove(url)
         instance = removal.instance if removal is not None else self._lost.pop(url, None)
         self._standings.pop(url, None)
+        self._conduct.forget(url)
         if instance is not None:
             self._log.info(messages.unregistered(instance.role, url))
         return instance is not None
@@ -90,6 +108,7 @@ class Membership:
         if removal is None:
             return
         self._lost[url] = removal.instance
+        self._conduct.left(url)
         self._metrics.flip("down")
         self._log.error(messages.removed_unhealthy(removal.instance.role, url))
         if removal.running:
@@ -104,13 +123,14 @@ class Membership:
             self._forget(url)
 
     def _return(self, url: str) -> None:
-        instance = self._lost.pop(url)
-        self.registry.put(instance)
+        instance = self._lost[url]
+        self._take_in(instance)
         self._metrics.flip("up")
         self._log.info(messages.came_back(instance.role, url))
 
     def _forget(self, url: str) -> None:
         self._standings.pop(url, None)
+        self._conduct.forget(url)
         instance = self._lost.pop(url, None)
         if instance is not None and self.rules.forget_after_secs:
             self._log.warn(messages.forgotten(instance.role, url, self.rules.forget_after_secs))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
+from fd_router.fleet.outcome import REFUSED
+from fd_router.fleet.prober import SILENT
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from fd_router.fleet.prober import Prober
     from fd_router.observe.logs import Log
     from fd_router.types import Instance
+    from fd_router.upstream.relay import Upstream
 
 
 class Monitor:
@@ -25,11 +29,13 @@ class Monitor:
         members: Membership,
         *,
         prober: Prober,
+        upstream: Upstream,
         log: Log,
         clock: Callable[[], float],
     ) -> None:
         self._members = members
         self._prober = prober
+        self._upstream = upstream
         self._log = log
         self._clock = clock
 
@@ -53,8 +59,16 @@ class Monitor:
 
     async def _verdict(self, url: str, trial: Trial) -> tuple[str, bool, bool]:
         served = url in self._members.registry
+        start = time.monotonic()
         # A worker on probation fails each round; its loss has been logged, once.
-        return url, served, await self._prober.verdict(url, trial, quiet=not served)
+        well, probe = await self._prober.verdict(url, trial, quiet=not served)
+        if probe.kind == REFUSED:
+            self._members.registry.refused(url)
+        if not well and served and probe.kind in SILENT:
+            # An engine may be too busy for its probe; it is not dead while its answers move.
+            heard = self._upstream.heard(url)
+            well = heard is not None and heard < time.monotonic() - start
+        return url, served, well
 
     async def report(self) -> None:
         """Probe every prefill and decode worker once and log what they say; nobody is removed."""

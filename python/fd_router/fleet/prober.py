@@ -7,16 +7,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fd_router._core import UpstreamError
 from fd_router.observe.logs import messages
-from fd_router.upstream.engines import EngineClient, EngineError
 
 if TYPE_CHECKING:
     from fd_router.fleet.health import Trial
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
+    from fd_router.upstream.relay import Upstream
 
-CONCURRENCY = 128
-"""Probes at once; more wait their turn, which does not count into their timeout."""
+CONCURRENCY = 512
+"""Probes of one prober at once; more wait their turn, which does not count into their timeout."""
+SILENT = frozenset({"cancelled", "connect_timeout", "first_byte_timeout"})
+"""Kinds of failure that a busy engine has as well as a dead one; our own limit cancels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,51 +28,54 @@ class Probe:
 
     seconds: float
     well: bool
+    kind: str = ""
+    """`UpstreamError.kind` where there was no answer."""
 
 
 class Prober:
-    """Asks `GET <url><endpoint>`; well means status 200 within the timeout, whole body included.
+    """Asks `GET <url><endpoint>`; well means status 200 within the timeout. A redirection is not followed.
 
-    Every probe is counted, and one without an answer is logged.
+    The whole body is read, up to what the relay collects of an answer. Every probe is counted, and one without an
+    answer is logged. Who must not wait for others has a prober of its own.
     """
 
-    def __init__(self, endpoint: str, timeout_secs: float, log: Log, metrics: Metrics) -> None:
+    def __init__(
+        self, endpoint: str, timeout_secs: float, upstream: Upstream, log: Log, metrics: Metrics
+    ) -> None:
         self._endpoint = endpoint
+        self._timeout = timeout_secs
+        self._upstream = upstream
         self._log = log
         self._metrics = metrics
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        # A connection for each probe: a kept one would say nothing of the listener.
-        self._client = EngineClient(
-            timeout_secs, connections=CONCURRENCY, keep_alive=False, follow_redirects=True
-        )
 
     async def probe(self, url: str, *, quiet: bool = False) -> Probe:
         """Probe once; `quiet` keeps a failure out of the log."""
-        target = url + self._endpoint
         async with self._slots:
-            start = time.monotonic()
-            well, error = await self._ask(target)
-            seconds = time.monotonic() - start
-        self._metrics.probe(well)
+            probe, error = await self._ask(url + self._endpoint)
+        self._metrics.probe(probe.well)
         if error is not None and not quiet:
-            self._log.error(messages.probe_failed(target, error))
-        return Probe(seconds, well)
+            self._log.error(messages.probe_failed(url + self._endpoint, error))
+        return probe
 
-    async def verdict(self, url: str, trial: Trial, *, quiet: bool = False) -> bool:
-        """Probe until the trial has its verdict: whether the engine is well."""
+    async def verdict(self, url: str, trial: Trial, *, quiet: bool = False) -> tuple[bool, Probe]:
+        """Probe until the trial has its verdict: whether the engine is well. Returns the last probe with it."""
         while True:
             probe = await self.probe(url, quiet=quiet)
             verdict = trial.record(probe.well, probe.seconds)
             if verdict is not None:
-                return verdict
+                return verdict, probe
 
-    async def _ask(self, target: str) -> tuple[bool, str | None]:
+    async def _ask(self, target: str) -> tuple[Probe, str | None]:
+        start = time.monotonic()
+        exchange = self._upstream.ask(target)
+        limit = asyncio.get_running_loop().call_later(self._timeout, exchange.cancel)
         try:
-            answer = await self._client.get(target)
-        except EngineError as error:
-            return False, f'Get "{target}": {error}'
-        return answer.status == 200, None
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+            head = await exchange.head
+        except UpstreamError as error:
+            why = str(error) if error.kind != "cancelled" else f"no answer within {self._timeout:g} s"
+            return Probe(time.monotonic() - start, False, error.kind), f'Get "{target}": {why}'
+        finally:
+            limit.cancel()
+            exchange.cancel()
+        return Probe(time.monotonic() - start, head.status == 200), None

@@ -59,6 +59,10 @@ class Registry:
         self._scheduler.add(instance.url, instance.role)
         return before
 
+    def refused(self, url: str) -> None:
+        """Nobody listens at a url: the engine ended, and its cache with it, whoever listens there next."""
+        self._scheduler.forget_prefixes(url)
+
     def remove(self, url: str) -> Removal | None:
         """Take a worker out of selection; requests under way are left alone. None when it was not there."""
         instance = self._instances.pop(url, None)

@@ -16,39 +16,49 @@ if TYPE_CHECKING:
     from fd_router.observe.logs import Log
     from fd_router.types import Instance
 
-CONCURRENCY = 64
-"""Workers asked at once."""
+CONNECTIONS = 256
+"""Workers asked at once; more wait within their limit."""
 
 POLICIES = frozenset(policy.name for policy in _core.POLICIES if policy.reads_remote_load)
 """The policies that decide by these figures; without one of them nobody is asked."""
 
 
 class RemoteLoad:
-    """Asks every worker in rounds and tells the scheduler. A worker that does not answer counts by its local load."""
+    """Asks every worker in rounds and tells the scheduler. A worker that does not answer counts by its local load.
+
+    Each worker is asked in a task of its own, which no other waits for; one that is at it still is not asked again.
+    """
 
     def __init__(self, registry: Registry, scheduler: Scheduler, log: Log, timeout_secs: float) -> None:
         self._registry = registry
         self._scheduler = scheduler
         self._log = log
-        self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._client = EngineClient(timeout_secs, connections=CONCURRENCY)
+        self._client = EngineClient(timeout_secs, connections=CONNECTIONS)
+        self._asking: dict[str, asyncio.Task[None]] = {}
 
     async def round(self, _late: float = 0.0) -> None:
-        """Ask everybody once, concurrently."""
-        await asyncio.gather(*(self.ask(instance) for instance in self._registry.all()))
+        """Begin to ask everybody who is not being asked."""
+        loop = asyncio.get_running_loop()
+        for instance in self._registry.all():
+            if instance.url not in self._asking:
+                task = self._asking[instance.url] = loop.create_task(self.ask(instance))
+                task.add_done_callback(lambda _, url=instance.url: self._asking.pop(url))
 
     async def ask(self, instance: Instance) -> None:
         """Ask one worker; a failure is logged, and its figures grow stale by themselves."""
-        async with self._slots:
-            try:
-                answer = await self._client.get(instance.metrics_url)
-                answer.require_success()
-                load = parse_engine_metrics(answer.content.decode("utf-8", "replace"))
-            except (EngineError, ValueError) as error:
-                self._log.warn(messages.remote_metrics_failed(instance.url, error))
-            else:
-                self._scheduler.observe(instance.url, load.running, load.waiting)
+        try:
+            answer = await self._client.get(instance.metrics_url)
+            answer.require_success()
+            load = parse_engine_metrics(answer.content.decode("utf-8", "replace"))
+        except (EngineError, ValueError) as error:
+            self._log.warn(messages.remote_metrics_failed(instance.url, error))
+        else:
+            self._scheduler.observe(instance.url, load.running, load.waiting)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Give up the questions under way and close the connections."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import time
 from typing import TYPE_CHECKING
 
 from fd_router._core import AccessLog
+from fd_router.downstream.connections import ClientConnections
 from fd_router.edge.app import App
 from fd_router.edge.control import Control
 from fd_router.edge.inference import Inference
 from fd_router.edge.routes import ENDPOINTS, METHODS, Endpoints
 from fd_router.edge.status import Status
 from fd_router.fleet.admission import Admission
+from fd_router.fleet.conduct import Conduct
 from fd_router.fleet.fanout import Aborts, Models
 from fd_router.fleet.membership import Membership
 from fd_router.fleet.monitor import Monitor
@@ -24,6 +28,7 @@ from fd_router.observe.metrics import Metrics
 from fd_router.observe.stats_line import Stats
 from fd_router.routing.mixed import MixedDispatch
 from fd_router.routing.pairs import PairDispatch
+from fd_router.routing.retry import Retries, RetryBudget
 from fd_router.routing.scheduling import new_scheduler
 from fd_router.routing.selection import Selector
 from fd_router.routing.upkeep import EXPIRE_INTERVAL, Upkeep
@@ -57,12 +62,12 @@ class Service:
             journal=log.journal,
         )
         self._metrics = metrics = Metrics()
-        self._upstream = upstream = Upstream(config.upstream)
+        hop = secrets.token_hex(8)
+        self._upstream = upstream = Upstream(config.upstream, hop=hop)
         access = AccessLog(log.journal, METHODS, ENDPOINTS)
         metrics.bind(scheduler, access, upstream.relay, log)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
-        self._prober = Prober(manager.health_check_endpoint, manager.health_check_timeout_secs, log, metrics)
         self._api = EngineApi(manager.health_check_timeout_secs)
         self._tokenizer = (
             Tokenizer(settings.tokenizer_url, settings.tokenizer_timeout_secs)
@@ -75,19 +80,33 @@ class Service:
             else None
         )
         clock = time.monotonic
-        members = Membership(config, registry, log, metrics)
-        self._monitor = Monitor(members, prober=self._prober, log=log, clock=clock)
-        self._admission = Admission(
-            members, self._prober, self._remote_load, log, clock, splitwise=config.server.splitwise
+        self._conduct = conduct = Conduct(
+            manager.eject_after_failures,
+            registry=registry,
+            scheduler=scheduler,
+            log=log,
+            metrics=metrics,
+            clock=clock,
+            later=asyncio.get_running_loop().call_later,
         )
-        selector = Selector(scheduler, policies, self._tokenizer, log)
+        members = Membership(config, registry, conduct, log, metrics)
+        self._monitor = Monitor(members, prober=self._prober(), upstream=upstream, log=log, clock=clock)
+        # A prober of its own: registrations that hang must not keep the monitor from finding dead workers.
+        self._admission = Admission(
+            members, self._prober(), self._remote_load, log, clock, splitwise=config.server.splitwise
+        )
+        selector = Selector(scheduler, policies, self._tokenizer, conduct, log)
+        self._retries = Retries(
+            scheduler, conduct, RetryBudget(clock), metrics, frozenset(config.upstream.retry_statuses)
+        )
         self._status = Status(members=members, models=Models(registry, self._api, clock), metrics=metrics)
         endpoints = Endpoints(
             inference=Inference(
                 config.server,
-                mixed=MixedDispatch(selector, upstream, log, metrics, config.upstream.attempts),
+                mixed=self._mixed(selector),
                 pairs=self._pairs(selector) if config.server.splitwise else None,
                 log=log,
+                hop=hop,
             ),
             control=Control(
                 admission=self._admission, monitor=self._monitor, aborts=Aborts(registry, self._api), log=log
@@ -97,13 +116,37 @@ class Service:
         self.app = App(endpoints, log, metrics, access)
         self._rounds = self._background()
 
-    def _pairs(self, selector: Selector) -> PairDispatch:
-        return PairDispatch(
-            selector,
-            self._registry,
+    def _prober(self) -> Prober:
+        manager = self._config.manager
+        return Prober(
+            manager.health_check_endpoint,
+            manager.health_check_timeout_secs,
             self._upstream,
             self.log,
             self._metrics,
+        )
+
+    def _mixed(self, selector: Selector) -> MixedDispatch:
+        return MixedDispatch(
+            selector=selector,
+            upstream=self._upstream,
+            conduct=self._conduct,
+            retries=self._retries,
+            log=self.log,
+            metrics=self._metrics,
+            attempts=self._config.upstream.attempts,
+        )
+
+    def _pairs(self, selector: Selector) -> PairDispatch:
+        return PairDispatch(
+            selector=selector,
+            registry=self._registry,
+            upstream=self._upstream,
+            conduct=self._conduct,
+            retries=self._retries,
+            log=self.log,
+            metrics=self._metrics,
+            attempts=self._config.upstream.pair_attempts,
             expose_worker_urls=self._config.server.expose_worker_urls,
         )
 
@@ -111,11 +154,20 @@ class Service:
         manager, settings = self._config.manager, self._config.scheduler
         stats = Stats(self._scheduler, self.log)
         upkeep = Upkeep(self._scheduler, self._registry, self.log)
+        server = self._config.server
+        clients = ClientConnections(
+            server.port,
+            limit=server.max_connections,
+            write_timeout_secs=server.write_timeout_secs,
+            log=self.log,
+            metrics=self._metrics,
+        )
         rounds: list[tuple[float, Callable[[float], Awaitable[None]]]] = [
             (manager.health_check_interval_secs, self._monitor.round),
             (settings.eviction_interval_secs, upkeep.reap),
             (settings.stats_interval_secs, stats.round),
             (EXPIRE_INTERVAL, upkeep.expire),
+            (clients.interval, clients.round),
         ]
         if self._remote_load is not None:
             rounds.append((manager.metrics_interval_secs, self._remote_load.round))
@@ -141,7 +193,7 @@ class Service:
         """End the background, the exchanges under way and, last, the log."""
         for periodic in self._rounds:
             await periodic.stop()
-        for client in (self._prober, self._api, self._tokenizer, self._remote_load):
+        for client in (self._api, self._tokenizer, self._remote_load):
             if client is not None:
                 await client.close()
         self._upstream.close()

@@ -34,8 +34,8 @@ class Delivery:
         head: Head,
         start: float,
         on_first: Callable[[], object] | None = None,
-    ) -> bool:
-        """Send the head, the client's `extra` headers and the body on, unchanged. Returns whether all of it went out.
+    ) -> UpstreamError | None:
+        """Send the head, the client's `extra` headers and the body on, unchanged. Returns what broke it off, or None.
 
         The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is called with the first
         byte of an answer that was not collected.
@@ -56,9 +56,9 @@ class Delivery:
                 await exchange.forward(client.send, first, head, client.extra)
             except UpstreamError as error:
                 await self._broken(client, exchange, head, error)
-                return False
+                return error
         client.settle()
-        return True
+        return None
 
     async def _broken(self, client: Client, exchange: Exchange, head: Head, error: UpstreamError) -> None:
         if client.gone:

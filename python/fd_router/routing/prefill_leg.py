@@ -1,43 +1,34 @@
 """The prefill leg of a pair: read for its effect, and the first to know that a pair is lost.
 
 Driven by callbacks on the exchange's futures rather than by a task of its own: in the good case the leg costs the
-loop two short calls. The leg holds prefill's booking and gives it back at the first chunk (stream), at the end of
-the body (unary), or when it is closed.
+loop two short calls. The leg owns prefill's lease and gives it back at the first chunk (stream), at the end of the body
+(unary), or when it is closed.
+
+A decode may end before its prefill has said so. Prefill is then read to its end behind the client's back, for a second
+at most: its worker has done its part, keeps its connection, and is not taken for one that broke off.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fd_router._core import UpstreamError
 from fd_router.observe.logs import messages
+from fd_router.routing.attempt import Failure
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, MutableMapping
 
     from fd_router._core import Exchange, Head, Lease
+    from fd_router.fleet.conduct import Conduct
     from fd_router.observe.logs import Log
-    from fd_router.types import Headers
 
 REFUSAL_LIMIT = 65_536
 """Bytes of a refusal's body that are kept for the client."""
-
-
-@dataclass(frozen=True, slots=True)
-class LegFailure:
-    """Why a leg did not do its part: an answer with a status of 400 or more, or no answer (`error`)."""
-
-    status: int
-    headers: Headers
-    body: bytes
-    error: UpstreamError | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether the worker refused the request itself, so that another worker would too."""
-        return self.error is None and self.status < 500
+LINGER_SECS = 1.0
+"""How long prefill may take to end after decode has."""
 
 
 class PrefillLeg:
@@ -46,42 +37,46 @@ class PrefillLeg:
     def __init__(
         self,
         exchange: Exchange,
-        booking: Lease,
+        lease: Lease,
+        conduct: Conduct,
         log: Log,
         tags: str,
         *,
         stream: bool,
         on_failure: Callable[[], None],
     ) -> None:
-        self.failure: LegFailure | None = None
+        self.failure: Failure | None = None
+        self.answered = False
+        """Whether the worker has begun to answer."""
         self._exchange = exchange
-        self._booking = booking
+        self._lease = lease
+        self._url = lease.url
+        self._conduct = conduct
         self._log = log
         self._tags = tags
         self._stream = stream
         self._on_failure = on_failure
-        self._open = True
-        self._reading = False
+        self._status = 0
+        self._over = False
+        """Prefill has told all, or nobody listens any more."""
         self._released = False
         self._refusal = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
         exchange.head.add_done_callback(self._headed)
 
-    @property
-    def answered(self) -> bool:
-        """Whether the worker has begun to answer."""
-        return self._reading
-
     def _headed(self, future: Future[Head]) -> None:
-        if not self._open:
+        if self._over:
             _consume(future)
             return
         try:
             head = future.result()
         except UpstreamError as error:
-            self._fail(LegFailure(502, [], b"", error))
+            self._broken(error)
             return
-        self._reading = True
-        if head.status >= 400:
+        self.answered = True
+        self._status = head.status
+        self._conduct.answered(self._url, head)
+        if head.status >= 400 or head.status == 304:
             self._read_refusal(head)
         elif head.body is not None:
             self._done()
@@ -91,15 +86,15 @@ class PrefillLeg:
 
     def _read_refusal(self, head: Head) -> None:
         if head.body is not None:
-            self._fail(LegFailure(head.status, head.headers, head.body))
+            self._fail(Failure(head.status, head.headers, head.body))
             return
 
         def whole(future: Future[None]) -> None:
             _consume(future)
-            if self._open:
+            if not self._over:
                 # The length that was announced may be more than what was kept or came.
                 headers = [(name, value) for name, value in head.headers if name != b"content-length"]
-                self._fail(LegFailure(head.status, headers, bytes(self._refusal)))
+                self._fail(Failure(head.status, headers, bytes(self._refusal)))
 
         self._exchange.forward(self._keep).add_done_callback(whole)
 
@@ -108,44 +103,77 @@ class PrefillLeg:
         self._refusal += message.get("body", b"")[:room]
 
     def _first_chunk(self) -> None:
-        if self._open:
-            self._release(messages.prefill_first_chunk(self._booking.url))
+        if not self._over:
+            self._release(messages.prefill_first_chunk(self._url))
 
     def _ended(self, future: Future[None]) -> None:
-        if not self._open:
+        if self._over:
             _consume(future)
             return
         try:
             future.result()
         except UpstreamError as error:
             self._log.error(messages.prefill_copy_error(error), self._tags)
-            self._fail(LegFailure(502, [], b"", error))
+            self._broken(error)
         else:
             self._done()
 
     def _done(self) -> None:
-        self._release(messages.prefill_done(self._booking.url))
+        self._conduct.served(self._url, self._status)
+        self._release(messages.prefill_done(self._url))
+        self._end()
 
-    def _fail(self, failure: LegFailure) -> None:
+    def _broken(self, error: UpstreamError) -> None:
+        self._conduct.failed(self._url, error.kind)
+        self._fail(Failure.of_error(error))
+
+    def _fail(self, failure: Failure) -> None:
         self.failure = failure
+        self._end()
         self._on_failure()
 
     def _release(self, message: str) -> None:
         if self._released:
             return
         self._released = True
-        self._booking.release()
+        self._lease.release()
         self._log.info(message, self._tags)
 
-    def close(self) -> None:
-        """The pair is over: stop reading and give back what is still booked. Idempotent."""
-        self._open = False
+    def _end(self) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._give_back()
+
+    def blame(self, kind: str) -> None:
+        """The pair is lost because of this worker's silence, by its partner's `UpstreamError.kind`."""
+        if not self._over:
+            self._over = True
+            self._conduct.failed(self._url, kind)
+
+    def cancel(self) -> None:
+        """Stop reading."""
         self._exchange.cancel()
-        url = self._booking.url
+
+    def close(self, *, served: bool) -> None:
+        """The pair is over; `served` is whether its client was answered well. Gives back what is still booked."""
+        if served and not self._over:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_SECS, self._cut)
+        else:
+            self._cut()
+
+    def _cut(self) -> None:
+        if not self._over:
+            self._over = True
+            self._conduct.given_up(self._url)
+        self._exchange.cancel()
+        self._give_back()
+
+    def _give_back(self) -> None:
         self._release(
-            messages.prefill_fallback(url, self._stream)
-            if self._reading
-            else messages.prefill_error_path(url)
+            messages.prefill_fallback(self._url, self._stream)
+            if self.answered
+            else messages.prefill_error_path(self._url)
         )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fd_router import errors
-from fd_router._core import POLICIES, NoWorkerError
+from fd_router._core import POLICIES
+from fd_router.errors import NoWorkerError
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fd_router._core import Lease, Request, Scheduler
+    from fd_router.fleet.conduct import Conduct
     from fd_router.observe.logs import Log
     from fd_router.types import Role
     from fd_router.upstream.tokenizer import Tokenizer
@@ -28,9 +29,11 @@ class Selector:
         scheduler: Scheduler,
         policies: dict[Role, str],
         tokenizer: Tokenizer | None,
+        conduct: Conduct,
         log: Log,
     ) -> None:
         self._scheduler = scheduler
+        self._conduct = conduct
         # Without a policy that looks at prefixes nobody would read the tokens.
         self._tokenizer = tokenizer if TOKENIZED_POLICIES & set(policies.values()) else None
         self._log = log
@@ -61,8 +64,9 @@ class Selector:
         tokens: Sequence[int] | None = None,
         exclude: Sequence[str] = (),
     ) -> Lease:
-        """Choose and book in one step. Raises `errors.NoWorkerError`."""
-        try:
-            return self._scheduler.select(role, request, tags=tags, tokens=tokens, exclude=exclude)
-        except NoWorkerError as error:
-            raise errors.NoWorkerError("no healthy workers available") from error
+        """Choose and book in one step. Raises `NoWorkerError`."""
+        lease = self._scheduler.select(role, request, tags=tags, tokens=tokens, exclude=exclude)
+        if lease is None:
+            raise NoWorkerError("no healthy workers available")
+        self._conduct.chosen(lease.url)
+        return lease

@@ -1,7 +1,7 @@
 """HTTP calls to engines, and to services beside them, that carry no client's request: the one place that knows httpx.
 
-All of them ignore the environment's proxies, which are no way to an engine, and end within one limit over the whole
-call.
+All of them ignore the environment's proxies, which are no way to an engine, follow no redirection, and are bounded: one
+limit of time over the whole call, however its bytes trickle, and one of size.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import Any
 
 import httpx
 import orjson
+
+MAX_ANSWER_BYTES = 4 << 20
+"""The longest answer that is read: a page of metrics of a large engine has some hundred KiB."""
 
 
 class EngineError(Exception):
@@ -34,22 +37,15 @@ class Answer:
 class EngineClient:
     """Calls engines over at most `connections` connections at once; more calls wait within their limit."""
 
-    def __init__(
-        self,
-        timeout_secs: float,
-        *,
-        connections: int,
-        keep_alive: bool = True,
-        follow_redirects: bool = False,
-    ) -> None:
+    def __init__(self, timeout_secs: float, *, connections: int) -> None:
         self._timeout = timeout_secs
         self._client = httpx.AsyncClient(
             timeout=None,  # one limit over the whole call, below
             trust_env=False,
-            follow_redirects=follow_redirects,
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=connections if keep_alive else 0
-            ),
+            follow_redirects=False,
+            # A few bytes may unfold to any number of them.
+            headers={"accept-encoding": "identity"},
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
 
     async def get(self, url: str) -> Answer:
@@ -61,15 +57,24 @@ class EngineClient:
         return await self._call("POST", url, body)
 
     async def _call(self, method: str, url: str, body: bytes | None) -> Answer:
-        headers = {"content-type": "application/json"} if body is not None else None
-        call = self._client.request(method, url, content=body, headers=headers)
         try:
-            answer = await asyncio.wait_for(call, self._timeout)
+            return await asyncio.wait_for(self._exchange(method, url, body), self._timeout)
         except asyncio.TimeoutError as error:
             raise EngineError(f"no answer within {self._timeout:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EngineError(str(error) or type(error).__name__) from error
-        return Answer(answer.status_code, answer.content)
+
+    async def _exchange(self, method: str, url: str, body: bytes | None) -> Answer:
+        headers = {"content-type": "application/json"} if body is not None else None
+        async with self._client.stream(method, url, content=body, headers=headers) as answer:
+            if answer.headers.get("content-encoding", "identity") != "identity":
+                raise EngineError("answer is compressed, which was not asked for")
+            content = bytearray()
+            async for piece in answer.aiter_raw():
+                content += piece
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise EngineError(f"answer of more than {MAX_ANSWER_BYTES} bytes")
+            return Answer(answer.status_code, bytes(content))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 from fd_router._core import Relay
 
 if TYPE_CHECKING:
-    from fd_router._core import Exchange, UpstreamError
+    from fd_router._core import Exchange
     from fd_router.config import UpstreamConfig
     from fd_router.types import Headers
-
-FINAL = frozenset({"cancelled", "closed"})
-"""Kinds of failure that are our own doing; any other leaves the request free to be served elsewhere."""
 
 
 class Upstream:
@@ -40,8 +37,3 @@ class Upstream:
         """End every exchange and the relay's threads."""
         asyncio.get_running_loop().remove_reader(self.relay.fileno())
         self.relay.close()
-
-
-def retryable(error: UpstreamError) -> bool:
-    """Whether another worker may be asked, given that the client has seen nothing of an answer."""
-    return error.kind not in FINAL

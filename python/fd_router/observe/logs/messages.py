@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 TOPICS = {
     "client": "INFO: a client left before it was answered in full",
     "config": "WARN, or ERROR for an unknown policy: a setting that is accepted and does not do what it says",
-    "health": "INFO: a worker that was removed answers its probes again; WARN: a worker is forgotten for good",
-    "limit": "WARN: a request was turned away because a limit of the router is reached",
+    "eject": "WARN: a worker's requests fail, and it is taken out for a while; INFO: it serves again",
+    "health": "INFO: a worker that was removed answers its probes again, or must wait; WARN: it is forgotten for good",
+    "loop": "ERROR: a request came back to the router that sent it",
+    "limit": "WARN: a request or a connection was turned away because a limit of the router is reached",
     "pair": "WARN: a leg failed, and another pair is chosen",
+    "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
     "register": "INFO: a worker was added, changed its role, or was taken out on request",
     "retry": "WARN: a request goes to another worker",
 }
 """What may follow `[fd-router] `, with its levels and meaning."""
 
 PARSED = "Parsing completed; starting worker selection."
+LOOP = "[fd-router] loop: a request came back to this router, which is registered at itself"
 COMPLETED = "Request completed successfully."
 BEFORE_PREFILL = "before SelectWorker prefill"
 BEFORE_DECODE = "before SelectWorker decode, after prefill"
@@ -281,6 +285,33 @@ def pair_again(role: str, url: str, error: object) -> str:
 def came_back(role: Role, url: str) -> str:
     """INFO."""
     return f"[fd-router] health: {role} {url} answers again and is back in rotation"
+
+
+def held(role: Role, url: str, seconds: float) -> str:
+    """INFO: a registration of a worker that was lost too often."""
+    return f"[fd-router] health: {role} {url} registered again, but waits {seconds:.1f} s more for coming and going"
+
+
+def ejected(url: str, seconds: float, faults: int, why: str) -> str:
+    """WARN."""
+    return f"[fd-router] eject: {url} is out for {seconds:.1f} s, {faults} requests in a row failed, the last by {why}"
+
+
+def trial_passed(url: str) -> str:
+    """INFO."""
+    return f"[fd-router] eject: {url} serves again and is back"
+
+
+def passed_over(url: str, seconds: float, status: int) -> str:
+    """WARN."""
+    return f"[fd-router] pressure: {url} answered {status} and is passed over for {seconds:.1f} s"
+
+
+def written_off(peer: str, seconds: float) -> str:
+    """WARN."""
+    return (
+        f"[fd-router] limit: client {peer} took no byte for {seconds:g} s (server.write-timeout-secs), closed"
+    )
 
 
 def forgotten(role: Role, url: str, seconds: float) -> str:

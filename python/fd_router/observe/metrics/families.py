@@ -161,6 +161,28 @@ UPSTREAM_ERRORS = Family(
     "Exchanges with workers that failed",
     values=UPSTREAM_KINDS,
 )
+RETRIES_DENIED = Family(
+    "fd_router_retries_denied_total",
+    "counter",
+    ("reason",),
+    "requests",
+    "Times that a request would have been sent again, but for a lack of budget or of somebody to send it to",
+    values=("budget", "no_candidate"),
+)
+EJECTIONS = Family(
+    "fd_router_ejections_total",
+    "counter",
+    (),
+    "workers",
+    "Times that a worker was taken out of choosing because its requests failed",
+)
+PASSED_OVER = Family(
+    "fd_router_passed_over_total",
+    "counter",
+    (),
+    "workers",
+    "Times that a worker was passed over for a while because it refused a request for load",
+)
 RETRIES = Family(
     "fd_router_retries_total",
     "counter",
@@ -214,6 +236,20 @@ REJECTED = Family(
     ("code",),
     "requests",
     "Errors that the router itself answered, by the error's code",
+)
+CLIENT_CONNECTIONS = Family(
+    "fd_router_client_connections",
+    "gauge",
+    (),
+    "connections",
+    "Open connections of clients, looked at every few seconds",
+)
+WRITTEN_OFF = Family(
+    "fd_router_clients_written_off_total",
+    "counter",
+    (),
+    "connections",
+    "Connections closed because their client took no byte of an answer for server.write-timeout-secs",
 )
 EXCHANGES = Family(
     "fd_router_upstream_exchanges", "gauge", (), "exchanges", "Exchanges with workers under way"
@@ -291,11 +327,16 @@ FAMILIES: tuple[Family, ...] = (
     DURATION,
     UPSTREAM_ERRORS,
     RETRIES,
+    RETRIES_DENIED,
+    EJECTIONS,
+    PASSED_OVER,
     PAIRS,
     PROBES,
     FLIPS,
     CLIENTS_GONE,
     REJECTED,
+    CLIENT_CONNECTIONS,
+    WRITTEN_OFF,
     EXCHANGES,
     IDLE_CONNECTIONS,
     CONNECTIONS,

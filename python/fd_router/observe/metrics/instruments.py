@@ -65,6 +65,22 @@ class Tally:
         return simple(self._family, list(self._counts.items()))
 
 
+class Gauge:
+    """A gauge without labels, 0 until it is set."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._value = 0.0
+
+    def set(self, value: float) -> None:
+        """Take the present value."""
+        self._value = value
+
+    def collect(self) -> Metric:
+        """The family's present sample."""
+        return simple(self._family, [((), self._value)])
+
+
 class Buckets:
     """A histogram without labels."""
 

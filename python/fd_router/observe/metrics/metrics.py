@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
 
 from fd_router.observe.metrics import families
-from fd_router.observe.metrics.instruments import Buckets, Tally
+from fd_router.observe.metrics.instruments import Buckets, Gauge, Tally
 from fd_router.observe.metrics.sources import (
     AccessCollector,
     RelayCollector,
@@ -44,6 +44,13 @@ class Metrics:
         """Count an inference request's whole time, in seconds."""
         self._upstream_errors = Tally(families.UPSTREAM_ERRORS)
         self._retries = Tally(families.RETRIES)
+        self._retries_denied = Tally(families.RETRIES_DENIED)
+        self._ejections = Tally(families.EJECTIONS)
+        self._passed_over = Tally(families.PASSED_OVER)
+        self._written_off = Tally(families.WRITTEN_OFF)
+        self._client_connections = Gauge(families.CLIENT_CONNECTIONS)
+        self.client_connections = self._client_connections.set
+        """Take how many connections of clients are open."""
         self._pairs = Tally(families.PAIRS)
         self._probes = Tally(families.PROBES)
         self._flips = Tally(families.FLIPS)
@@ -60,12 +67,17 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._rendering = threading.Lock()
 
-    def _instruments(self) -> tuple[Tally | Buckets, ...]:
+    def _instruments(self) -> tuple[Tally | Gauge | Buckets, ...]:
         return (
             self._ttft,
             self._duration,
             self._upstream_errors,
             self._retries,
+            self._retries_denied,
+            self._ejections,
+            self._passed_over,
+            self._client_connections,
+            self._written_off,
             self._pairs,
             self._probes,
             self._flips,
@@ -99,6 +111,22 @@ class Metrics:
         """Count a request that is sent again."""
         self._retries.add()
 
+    def retry_denied(self, reason: str) -> None:
+        """Count a request that is not sent again, by what was lacking: `budget` or `no_candidate`."""
+        self._retries_denied.add(reason)
+
+    def ejected(self) -> None:
+        """Count a worker that was taken out for its failures."""
+        self._ejections.add()
+
+    def passed_over(self) -> None:
+        """Count a worker that is passed over for its refusals."""
+        self._passed_over.add()
+
+    def written_off(self) -> None:
+        """Count a client that took nothing any more."""
+        self._written_off.add()
+
     def pair(self, outcome: str) -> None:
         """Count a prefill/decode pair by how it ended."""
         self._pairs.add(outcome)
@@ -123,7 +151,7 @@ class Metrics:
 class _Events(Collector):
     """The instruments that are fed by calls."""
 
-    def __init__(self, instruments: tuple[Tally | Buckets, ...]) -> None:
+    def __init__(self, instruments: tuple[Tally | Gauge | Buckets, ...]) -> None:
         self._instruments = instruments
 
     def collect(self) -> Iterator[Metric]:
