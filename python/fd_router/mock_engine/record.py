@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fd_router.mock_engine.wire import Request
+    from fd_router.mock_engine.request import Request
 
 MAX_BODY_KEPT = 1 << 20
 

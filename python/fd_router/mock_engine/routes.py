@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from fd_router.mock_engine.faults import FaultSwitch
     from fd_router.mock_engine.generation import Generator
-    from fd_router.mock_engine.wire import Connection, Request
+    from fd_router.mock_engine.request import Request
+    from fd_router.mock_engine.wire import Connection
 
 METRICS_HEADERS = [("content-type", "text/plain; version=0.0.4; charset=utf-8")]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from fd_router.mock_engine.options import Options
-    from fd_router.mock_engine.wire import Request
+    from fd_router.mock_engine.request import Request
 
 QUEUE_PORT = 6778
 """Registered as `engine_worker_queue_port`; nothing listens there."""

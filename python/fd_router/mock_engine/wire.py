@@ -12,145 +12,15 @@ import socket
 import struct
 import sys
 import traceback
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
+from fd_router.mock_engine.request import MAX_BODY, MAX_HEAD, BadRequestError, Parser
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
 
-MAX_HEAD = 65_536
-MAX_BODY = 256 << 20
-
-
-class BadRequestError(Exception):
-    """Bytes that are no HTTP request; `status` is that of the answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request as it came."""
-
-    method: str
-    target: str
-    version: str
-    headers: tuple[tuple[str, str], ...]
-    """Names in lower case, in order."""
-    head: bytes
-    """The raw head, blank line included."""
-    body: bytes
-    """Without transfer coding."""
-
-    @property
-    def path(self) -> str:
-        """The target without its query."""
-        return self.target.partition("?")[0]
-
-    def header(self, name: str) -> str:
-        """The first value of a header, `""` where there is none."""
-        return next((value for key, value in self.headers if key == name), "")
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the client will use the connection again."""
-        return self.version == "HTTP/1.1" and self.header("connection").lower() != "close"
-
-
-class Parser:
-    """Takes bytes as they arrive, gives whole requests."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._requests = self._run()
-        self.wants_continue = False
-        """A client waits for `100 Continue` before it sends its body."""
-
-    def feed(self, data: bytes) -> None:
-        """Add what was received."""
-        self._buffer += data
-
-    @property
-    def pending(self) -> int:
-        """Bytes fed and not yet taken."""
-        return len(self._buffer)
-
-    def next(self) -> Request | None:
-        """The next whole request, or None until more bytes come. Raises `BadRequestError`."""
-        return next(self._requests)
-
-    def _run(self) -> Generator[Request | None, None, None]:
-        while True:
-            head = yield from self._until(b"\r\n\r\n")
-            method, target, version, headers = split_head(head)
-            fields = dict(headers)
-            self.wants_continue = fields.get("expect", "").lower() == "100-continue"
-            if "chunked" in fields.get("transfer-encoding", "").lower():
-                body = yield from self._chunks()
-            else:
-                body = yield from self._exactly(length_of(fields.get("content-length", "0"), 10))
-            self.wants_continue = False
-            yield Request(method, target, version, headers, head, body)
-
-    def _until(self, mark: bytes) -> Generator[None, None, bytes]:
-        start = 0
-        while (at := self._buffer.find(mark, start)) < 0:
-            if len(self._buffer) > MAX_HEAD:
-                raise BadRequestError(431, f"head over {MAX_HEAD} bytes")
-            start = max(0, len(self._buffer) - len(mark) + 1)
-            yield
-        return self._take(at + len(mark))
-
-    def _exactly(self, size: int) -> Generator[None, None, bytes]:
-        while len(self._buffer) < size:
-            yield
-        return self._take(size)
-
-    def _chunks(self) -> Generator[None, None, bytes]:
-        body = bytearray()
-        while True:
-            line = yield from self._until(b"\r\n")
-            size = length_of(line.partition(b";")[0].strip().decode("latin-1"), 16)
-            data = yield from self._exactly(size + 2)
-            if size == 0:
-                return bytes(body)
-            body += data[:-2]
-            if len(body) > MAX_BODY:
-                raise BadRequestError(413, f"body over {MAX_BODY} bytes")
-
-    def _take(self, size: int) -> bytes:
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return taken
-
-
-def split_head(head: bytes) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
-    """Method, target, version and headers of a raw head. Raises `BadRequestError`."""
-    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-    parts = first.split(" ")
-    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
-        raise BadRequestError(400, f"bad request line {first[:100]!r}")
-    pairs = [line.partition(":") for line in lines]
-    if not all(colon for _, colon, _ in pairs):
-        raise BadRequestError(400, "header line without a colon")
-    headers = tuple((name.strip().lower(), value.strip()) for name, _, value in pairs)
-    return parts[0], parts[1], parts[2], headers
-
-
-def length_of(text: str, base: int) -> int:
-    """A body's or a chunk's length. Raises `BadRequestError`."""
-    try:
-        length = int(text, base)
-    except ValueError:
-        length = -1
-    if length < 0:
-        raise BadRequestError(400, f"bad length {text[:40]!r}")
-    if length > MAX_BODY:
-        raise BadRequestError(413, f"body over {MAX_BODY} bytes")
-    return length
+    from fd_router.mock_engine.request import Request
 
 
 def format_head(status: int, headers: list[tuple[str, str]]) -> bytes:
