@@ -1,4 +1,9 @@
-"""Registers the engine with a router again and again, as a FastDeploy engine does."""
+"""Registers the engine with a router again and again, as a FastDeploy engine does.
+
+The client is by hand, not httpx, which was tried: to import it doubles the time from an engine's start to its
+first registration (70 ms became 157), and a beat costs four times the CPU (0.55 ms became 2.4). Most tests start
+engines of their own and have them beat every 200 ms.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """HTTP/1.1 requests out of bytes, whatever pieces they come in.
 
 What a router sends is judged here, so that a request which could be read in two ways is refused: one that h11
-refuses is refused here too, and one that h11 writes is read alike. The unit tests hold the two side by side.
+refuses is refused here too, and one that h11 writes is read alike. The unit tests hold the two side by side;
+why h11 itself does not read the requests stands in `wire`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 A web framework would hide what faults are made of: a head without a body, half a frame, a reset, a reply that
 says one length and has another. A connection here serves one request at a time and gives the caller `write`,
 `close` and `reset`; when the client leaves, the task that serves it is cancelled.
+
+By hand, not by h11, which was tried: when h11 read the requests, a whole one-token answer cost 96 us of CPU instead
+of 60 and a connection got a quarter fewer of them a second; 128 us and 40 % when it framed the answers too. On that
+side it also refuses what faults are made of: a length that is off, a body under 304, lengths that contradict.
 """
 
 from __future__ import annotations
