@@ -75,6 +75,29 @@ def test_usage_reports_the_modelled_cache(start_engine: StartEngine) -> None:
     assert metrics.value("fastdeploy:available_gpu_block_num") == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/completions", {"prompt": "aaaabbbbcccc"}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "ab"}]}),
+    ],
+)
+def test_usage_is_in_whole_answers_and_in_streams_that_ask(
+    start_engine: StartEngine, path: str, asked: dict[str, Any]
+) -> None:
+    engine = start_engine(block_size=4, token_secs=0)
+    stream = {"stream": True}
+    cold, warm, counted, plain = (
+        httpx.post(f"{engine.url}{path}", json={**asked, "max_tokens": 2, **more})
+        for more in ({}, {}, {**stream, "stream_options": {"include_usage": True}}, stream)
+    )
+    details = [whole.json()["usage"]["prompt_tokens_details"] for whole in (cold, warm)]
+    assert details == [{"cached_tokens": 0}, {"cached_tokens": 8 if "messages" in asked else 12}]
+    *chunks, last = events(counted.text)
+    assert (last["choices"], last["usage"]) == ([], warm.json()["usage"])
+    assert not any("usage" in chunk for chunk in (*chunks, *events(plain.text)))
+
+
 def test_batch_queue_and_abort(start_engine: StartEngine) -> None:
     engine = start_engine(max_batch=1, max_queue=1, token_secs=0.005)
     with raw_ask(engine, request_id="r1", max_tokens=100_000) as first:
@@ -288,8 +311,13 @@ def test_pair_hands_the_kv_over(start_engine: StartEngine, raw_worker: Callable[
         assert prefill.json()["usage"]["completion_tokens"] == 1
         assert b'"cached_tokens":%d}' % cached in answer
         assert b'"text":"%b:' % pair.decode.name.encode() in answer
-    streamed = events(ask(pair.prefill, **pair.fields(stream=True)).text)
+    fields = pair.fields(stream=True, stream_options={"include_usage": True})
+    with raw_ask(pair.decode, **fields) as decode:
+        *streamed, last = events(ask(pair.prefill, **fields).text)
+        answer = decode.read_until(b"[DONE]")
     assert [event["choices"][0]["finish_reason"] for event in streamed] == [None, "length"]
+    assert last["usage"]["prompt_tokens_details"] == {"cached_tokens": 8}
+    assert b'"cached_tokens":8}' in answer
     assert pair.prefill.stats()["kv_sent"] == 3
 
 
