@@ -30,7 +30,7 @@ use crate::ids::Role;
 use crate::load::{Burden, Lease};
 use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
 use crate::scan::{Body, Rendered};
-use crate::tree::{Tree, TreeStats};
+use crate::tree::{Expired, Tree, TreeStats};
 
 use self::outcomes::Decisions;
 use self::roster::Roster;
@@ -207,8 +207,8 @@ impl Scheduler {
         self.roster.write().reap()
     }
 
-    /// Drops blocks that are too old, a bounded part per call. Returns the blocks dropped.
-    pub fn expire(&self, now: u64) -> u64 {
+    /// Drops blocks that are too old, a bounded part per call.
+    pub fn expire(&self, now: u64) -> Expired {
         self.tree.lock().expire(now)
     }
 
@@ -242,7 +242,7 @@ impl Scheduler {
     /// Records a scored choice.
     fn learn(&self, chosen: &Candidate, role: Role, ask: &Ask<'_>, now: u64) {
         if let (Some(slot), Some(prefix)) = (chosen.slot, ask.prefix) {
-            self.tree.lock().record(prefix.hashes(), slot, now);
+            self.tree.lock().record(prefix.hashes(), slot, 0.0, now);
         }
         if let Some(session) = ask.session {
             // Seeded by role: a session's prefill and decode workers are two different habits.

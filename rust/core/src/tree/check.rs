@@ -36,12 +36,19 @@ impl Tree {
         assert_eq!(self.slab.oldest, newer, "the end of the list is known");
         assert_eq!(self.table.used(), count, "the table knows nothing else");
         assert_eq!(self.blocks, blocks, "blocks are counted");
+        let with_row = (0..count).filter(|&id| self.slab.node(id as NodeId).row != NIL);
+        assert_eq!(self.slab.rows.used(), with_row.count(), "no row is lost");
         assert!(
             self.bytes() <= self.capacity,
             "{} bytes of {}",
             self.bytes(),
             self.capacity
         );
+    }
+
+    /// Nodes with a row of holders.
+    pub(super) fn rows(&self) -> usize {
+        self.slab.rows.used()
     }
 
     /// Nodes, for tests that want to see the shape.

@@ -6,14 +6,21 @@ use super::slab::{CHUNK, NIL, NodeId};
 /// Nodes that one call of [`Tree::expire`] drops at most: well under 1 ms, also when none of them is in a cache.
 const EXPIRE_STEP: usize = 256;
 
-/// Words of holder sets that one call of [`Tree::expire`] sweeps at most.
-const SWEEP_STEP: usize = 4_096;
+/// Nodes that one call of [`Tree::expire`] sweeps at most.
+const SWEEP_STEP: usize = 2_048;
+
+/// What a call of [`Tree::expire`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    /// Blocks dropped.
+    pub blocks: u64,
+    /// Whether there is more to do at once.
+    pub more: bool,
+}
 
 impl Tree {
-    /// Drops blocks idle for the limit and goes on with clearing retired slots; a bounded part per call.
-    ///
-    /// Returns the blocks dropped.
-    pub fn expire(&mut self, now: u64) -> u64 {
+    /// Drops blocks idle for the limit and goes on with clearing what has lapsed; a bounded part per call.
+    pub fn expire(&mut self, now: u64) -> Expired {
         self.advance(now);
         let before = self.expired;
         for _ in 0..EXPIRE_STEP {
@@ -22,8 +29,11 @@ impl Tree {
             }
             self.expired += self.drop_last();
         }
-        self.sweep(SWEEP_STEP / self.slots.words());
-        self.expired - before
+        let sweeping = self.sweep(SWEEP_STEP);
+        Expired {
+            blocks: self.expired - before,
+            more: sweeping || self.last_is_idle(),
+        }
     }
 
     /// A place for a new node, outside list and table: that of an idle node, else new, else that of the node
@@ -31,9 +41,9 @@ impl Tree {
     pub(super) fn claim(&mut self, hashes: &[u64], stamp: u64, keep: NodeId) -> Option<NodeId> {
         let last = self.slab.oldest;
         let idle = self.last_is_idle();
-        let growth = self.slab.growth(self.slots.words());
+        let growth = self.slab.growth();
         if (!idle || last == keep) && self.bytes() + growth <= self.capacity {
-            return Some(self.slab.push(hashes, stamp, self.slots.words()));
+            return Some(self.slab.push(hashes, stamp));
         }
         if last == NIL || last == keep {
             return None;
@@ -85,6 +95,7 @@ impl Tree {
         let node = self.slab.node(id);
         let (key, lost) = (node.key(), node.hashes().len() as u64);
         self.slab.unlink(id);
+        self.slab.clear_holders(id);
         self.table.remove(key, id);
         self.blocks -= lost;
         lost

@@ -6,11 +6,13 @@ use super::walk::Step;
 use crate::ids::Slot;
 
 impl Tree {
-    /// Notes that the worker of `slot` has the blocks of `hashes`, which are a chain as [`crate::hash`] makes it.
+    /// Notes that the worker of `slot` has the blocks of `hashes`, which are a chain as [`crate::hash`] makes it, and
+    /// was sent `uncached` tokens for it that it had not.
     ///
     /// A chain longer than the whole capacity is noted as far as there is room.
-    pub fn record(&mut self, hashes: &[u64], slot: Slot, now: u64) {
+    pub fn record(&mut self, hashes: &[u64], slot: Slot, uncached: f64, now: u64) {
         self.advance(now);
+        self.clocks.advance(slot, uncached);
         let path: Vec<Step> = self.descend(hashes).collect();
         if let Some(last) = path.last().filter(|last| !last.whole) {
             self.split(last.id, last.matched);
@@ -42,7 +44,7 @@ impl Tree {
         self.blocks -= rest.len() as u64;
         if let Some(below) = self.add(&rest, stamp, id, id) {
             self.slab.copy_holders(id, below);
-            self.slots.clear_swept(&mut self.slab, below);
+            self.sweep_node(below);
         } else {
             self.evicted += rest.len() as u64;
         }
@@ -62,15 +64,15 @@ impl Tree {
         let now = self.clock;
         let start = self.generation_start(now);
         let stamp = std::mem::replace(&mut self.slab.node_mut(id).stamp, now);
-        self.slab.widen(id, slot.word() + 1);
-        let (recent, before) = self.slab.holders_mut(id);
         if now - stamp >= self.idle_limit {
-            recent.fill(0);
-            before.fill(0);
+            self.slab.clear_holders(id);
         } else if stamp < start {
-            before.copy_from_slice(recent);
-            recent.fill(0);
+            let clocks = &self.clocks;
+            let counts = |slot: Slot, mark| clocks.counts(slot.index(), mark);
+            self.slab
+                .retain(id, |slot, mark| mark.aged().filter(|_| counts(slot, mark)));
         }
-        recent[slot.word()] |= slot.bit();
+        let width = self.slots.words() * 64;
+        self.slab.hold(id, slot, self.clocks.mark(slot), width);
     }
 }

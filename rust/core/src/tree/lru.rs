@@ -30,10 +30,8 @@ impl Slab {
 
     /// Moves the node at `from` to the place `to`, whose node must be outside the list; `from` is then a hole.
     pub(super) fn relocate(&mut self, from: NodeId, to: NodeId) {
-        let node = self.node(from).clone();
-        let (newer, older) = (node.newer, node.older);
-        *self.node_mut(to) = node;
-        self.copy_holders(from, to);
+        let (newer, older) = (self.node(from).newer, self.node(from).older);
+        self.move_node(from, to);
         self.join(newer, to);
         self.join(to, older);
     }

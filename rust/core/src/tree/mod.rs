@@ -6,11 +6,13 @@
 //! That makes nodes free to move, so the slab stays dense and memory that falls idle is given back.
 //!
 //! # Holders
-//! Each node has two bitsets over worker slots: who was recorded there in the node's own generation, and who in the
-//! one before. Generations are `idle_limit` long and follow from the clock; a node knows its own from the time of its
-//! last record. So ageing costs nothing: an old set is dropped when a node is next recorded, and ignored until then.
-//! A worker loses credit between one and two idle limits after its last record on a node that others keep in use, and
-//! exactly one idle limit after it on a node that nobody uses.
+//! Each holder of a node has a mark of one byte: in which epoch of its worker's volume clock it was recorded last
+//! ([`clocks`]), and whether in the node's own generation or the one before. Generations are `idle_limit` long and follow
+//! from the clock; a node knows its own from the time of its last record. So ageing costs nothing: marks are looked at
+//! when a node is next recorded, and compared with the clocks until then.
+//! A worker loses credit by time between one and two idle limits after its last record on a node that others keep in use,
+//! and exactly one idle limit after it on a node that nobody uses; by volume when it was sent as many uncached tokens as
+//! its cache holds.
 //!
 //! # Order
 //! All nodes stand in one list by their last record. A record moves its path to the front from the deepest node up,
@@ -19,14 +21,16 @@
 //!
 //! # Memory
 //! [`Tree::bytes`] counts every table. A node is only added while it stays within the capacity; after that each new
-//! node takes the place of the last one in the list. What else can grow (a fuller table, wider holder sets) is made
-//! up for at once by giving a chunk of nodes back. No step is longer than one chunk or one shard of the table.
+//! node takes the place of the last one in the list. What else can grow (a fuller table, rows of holders) is made up
+//! for at once by giving a chunk of nodes back. No step is longer than one chunk or one shard of the table.
 //!
 //! # Workers that leave
-//! A retired slot is handed out again only after a sweep over the whole slab has cleared its bit, so a worker that
+//! A retired slot is handed out again only after a sweep over the whole slab has dropped its marks, so a worker that
 //! comes back has no credit from before.
 
+mod clocks;
 mod evict;
+mod holders;
 mod insert;
 mod lru;
 mod slab;
@@ -42,11 +46,14 @@ mod tests;
 
 use crate::ids::Slot;
 
+use self::clocks::Clocks;
 use self::slab::Slab;
 use self::slots::Slots;
 use self::table::Table;
 
+pub use self::evict::Expired;
 pub use self::stats::TreeStats;
+pub use self::walk::Span;
 
 /// Least capacity in bytes: room for the fixed tables and a few chunks of the widest nodes.
 pub const MIN_CAPACITY: usize = 1 << 20;
@@ -57,6 +64,7 @@ pub struct Tree {
     slab: Slab,
     table: Table,
     slots: Slots,
+    clocks: Clocks,
     capacity: usize,
     idle_limit: u64,
     clock: u64,
@@ -73,6 +81,7 @@ impl Tree {
             slab: Slab::new(),
             table: Table::new(),
             slots: Slots::default(),
+            clocks: Clocks::default(),
             capacity: capacity.max(MIN_CAPACITY),
             idle_limit: idle_limit.max(1),
             clock: 0,
@@ -84,7 +93,19 @@ impl Tree {
 
     /// A slot for a worker that has no credit yet; None when [`Slot::LIMIT`] are taken or wait for a sweep.
     pub fn assign(&mut self) -> Option<Slot> {
-        self.slots.assign()
+        let slot = self.slots.assign()?;
+        self.clocks.start(slot);
+        Some(slot)
+    }
+
+    /// Sets how many tokens the cache of a slot's worker holds; None is not known.
+    pub fn set_capacity(&mut self, slot: Slot, tokens: Option<f64>) {
+        self.clocks.set_capacity(slot, tokens);
+    }
+
+    /// Lets a slot's volume clock go on by `tokens` that were more, or, below 0, fewer than was thought.
+    pub fn correct(&mut self, slot: Slot, tokens: f64) {
+        self.clocks.advance(slot, tokens);
     }
 
     /// Takes a slot back. Its credit must not be asked for any more.

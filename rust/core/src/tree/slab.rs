@@ -1,7 +1,6 @@
-//! Nodes in chunks of fixed size, dense: ids are `0..len`.
-//!
-//! A chunk keeps the holder sets of its nodes beside them, as wide as the highest slot recorded in the chunk needs. A
-//! fleet of 64 pays 16 bytes a node, one of 1,000 pays 256, and a fleet that grows widens one chunk at a time.
+//! Nodes in chunks of fixed size, dense: ids are `0..len`. Their holders: [`super::holders`].
+
+use super::holders::{Few, Rows};
 
 /// Block hashes in one node at most.
 pub(super) const EDGE: usize = 32;
@@ -23,8 +22,11 @@ pub(super) struct Node {
     /// Neighbours in the list by last record.
     pub(super) newer: NodeId,
     pub(super) older: NodeId,
+    /// The row of its holders; [`NIL`] while they are few.
+    pub(super) row: u32,
+    pub(super) few: Few,
     /// Hashes in use, 1 to [`EDGE`].
-    len: u32,
+    len: u8,
     hashes: [u64; EDGE],
 }
 
@@ -36,13 +38,15 @@ impl Node {
             stamp,
             newer: NIL,
             older: NIL,
-            len: hashes.len() as u32,
+            row: NIL,
+            few: Few::NONE,
+            len: hashes.len() as u8,
             hashes: edge,
         }
     }
 
     pub(super) fn hashes(&self) -> &[u64] {
-        &self.hashes[..self.len as usize]
+        &self.hashes[..usize::from(self.len)]
     }
 
     /// The hash that names the node in the table.
@@ -62,65 +66,27 @@ impl Node {
     }
 
     pub(super) const fn truncate(&mut self, len: usize) {
-        self.len = len as u32;
+        self.len = len as u8;
     }
-}
-
-#[derive(Debug)]
-struct Chunk {
-    nodes: Vec<Node>,
-    /// For each node `words` words of the recent generation, then as many of the one before.
-    holders: Vec<u64>,
-    words: usize,
-}
-
-impl Chunk {
-    fn new(words: usize) -> Self {
-        Self {
-            nodes: Vec::with_capacity(CHUNK),
-            holders: vec![0; CHUNK * 2 * words],
-            words,
-        }
-    }
-
-    const fn bytes(words: usize) -> usize {
-        size_of::<Self>() + CHUNK * (size_of::<Node>() + 2 * words * size_of::<u64>())
-    }
-
-    fn widen(&mut self, words: usize) {
-        let mut holders = vec![0; CHUNK * 2 * words];
-        let sets = holders
-            .chunks_exact_mut(words)
-            .zip(self.holders.chunks_exact(self.words));
-        for (wide, narrow) in sets {
-            wide[..narrow.len()].copy_from_slice(narrow);
-        }
-        self.holders = holders;
-        self.words = words;
-    }
-}
-
-/// The two holder sets of a node, equally long.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Holders<'a> {
-    pub(super) recent: &'a [u64],
-    pub(super) before: &'a [u64],
 }
 
 #[derive(Debug)]
 pub(super) struct Slab {
-    chunks: Vec<Chunk>,
-    bytes: usize,
+    chunks: Vec<Vec<Node>>,
+    pub(super) rows: Rows,
     /// Ends of the list by last record; [`NIL`] while it is empty.
     pub(super) newest: NodeId,
     pub(super) oldest: NodeId,
 }
 
+/// Bytes of a chunk.
+const CHUNK_BYTES: usize = size_of::<Vec<Node>>() + CHUNK * size_of::<Node>();
+
 impl Slab {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             chunks: Vec::new(),
-            bytes: 0,
+            rows: Rows::default(),
             newest: NIL,
             oldest: NIL,
         }
@@ -129,100 +95,63 @@ impl Slab {
     pub(super) fn len(&self) -> usize {
         self.chunks
             .last()
-            .map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.nodes.len())
+            .map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
     pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+        self.chunks.len() * CHUNK_BYTES + self.rows.bytes()
     }
 
-    /// Bytes that one more node would add, its holders `words` wide.
-    pub(super) fn growth(&self, words: usize) -> usize {
+    /// Bytes that one more node would add.
+    pub(super) fn growth(&self) -> usize {
         if self.len() < self.chunks.len() * CHUNK {
             0
         } else {
-            Chunk::bytes(words)
+            CHUNK_BYTES
         }
     }
 
     pub(super) fn node(&self, id: NodeId) -> &Node {
-        &self.chunks[id as usize / CHUNK].nodes[id as usize % CHUNK]
+        &self.chunks[id as usize / CHUNK][id as usize % CHUNK]
     }
 
     pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        &mut self.chunks[id as usize / CHUNK].nodes[id as usize % CHUNK]
+        &mut self.chunks[id as usize / CHUNK][id as usize % CHUNK]
     }
 
-    /// Adds a node without holders, outside the list; a new chunk is `words` wide.
-    pub(super) fn push(&mut self, hashes: &[u64], stamp: u64, words: usize) -> NodeId {
+    /// Adds a node without holders, outside the list.
+    pub(super) fn push(&mut self, hashes: &[u64], stamp: u64) -> NodeId {
         if self.len() == self.chunks.len() * CHUNK {
-            self.chunks.push(Chunk::new(words));
-            self.bytes += Chunk::bytes(words);
+            self.chunks.push(Vec::with_capacity(CHUNK));
         }
         let id = self.len() as NodeId;
         if let Some(last) = self.chunks.last_mut() {
-            last.nodes.push(Node::new(hashes, stamp));
+            last.push(Node::new(hashes, stamp));
         }
-        self.clear_holders(id);
         id
     }
 
     /// Puts another node, without holders and outside the list, in the place of `id`.
     pub(super) fn replace(&mut self, id: NodeId, hashes: &[u64], stamp: u64) {
-        *self.node_mut(id) = Node::new(hashes, stamp);
         self.clear_holders(id);
+        *self.node_mut(id) = Node::new(hashes, stamp);
     }
 
-    /// Removes the last node, which must be outside the list; a chunk that falls empty is given back.
+    /// Moves a node with its holders to the place `to`, whose node has none; `from` is then a hole.
+    pub(super) fn move_node(&mut self, from: NodeId, to: NodeId) {
+        let node = self.node(from).clone();
+        self.node_mut(from).row = NIL;
+        *self.node_mut(to) = node;
+    }
+
+    /// Removes the last node, which must be outside the list and have no holders; an empty chunk is given back.
     pub(super) fn pop(&mut self) {
         let Some(last) = self.chunks.last_mut() else {
             return;
         };
-        last.nodes.pop();
-        if last.nodes.is_empty() {
-            self.bytes -= Chunk::bytes(last.words);
+        last.pop();
+        if last.is_empty() {
             self.chunks.pop();
         }
-    }
-
-    pub(super) fn holders(&self, id: NodeId) -> Holders<'_> {
-        let chunk = &self.chunks[id as usize / CHUNK];
-        let from = id as usize % CHUNK * 2 * chunk.words;
-        let (recent, before) = chunk.holders[from..from + 2 * chunk.words].split_at(chunk.words);
-        Holders { recent, before }
-    }
-
-    /// The sets of [`Slab::holders`], recent and before, to change.
-    pub(super) fn holders_mut(&mut self, id: NodeId) -> (&mut [u64], &mut [u64]) {
-        let chunk = &mut self.chunks[id as usize / CHUNK];
-        let from = id as usize % CHUNK * 2 * chunk.words;
-        chunk.holders[from..from + 2 * chunk.words].split_at_mut(chunk.words)
-    }
-
-    /// Gives `to` the holders of `from`.
-    pub(super) fn copy_holders(&mut self, from: NodeId, to: NodeId) {
-        let Holders { recent, before } = self.holders(from);
-        let (recent, before) = (recent.to_vec(), before.to_vec());
-        self.widen(to, recent.len());
-        let (to_recent, to_before) = self.holders_mut(to);
-        to_recent.fill(0);
-        to_before.fill(0);
-        to_recent[..recent.len()].copy_from_slice(&recent);
-        to_before[..before.len()].copy_from_slice(&before);
-    }
-
-    /// Makes the sets of a node, and with it of its chunk, at least `words` wide.
-    pub(super) fn widen(&mut self, id: NodeId, words: usize) {
-        let chunk = &mut self.chunks[id as usize / CHUNK];
-        if chunk.words < words {
-            self.bytes += Chunk::bytes(words) - Chunk::bytes(chunk.words);
-            chunk.widen(words);
-        }
-    }
-
-    fn clear_holders(&mut self, id: NodeId) {
-        let (recent, before) = self.holders_mut(id);
-        recent.fill(0);
-        before.fill(0);
     }
 }

@@ -1,4 +1,5 @@
-//! Worker slots and the sweep that makes a retired one fit for use again.
+//! Worker slots, and the sweep that drops holders that do not count any more: those of retired slots, which are fit for
+//! use again after it, and those whose credit has lapsed by volume.
 //!
 //! A sweep runs down the slab from its end. Nodes move only from the end into a hole, so an unswept node never
 //! gets behind the cursor; a node split off an unswept one is freed of swept slots as it is made.
@@ -6,7 +7,7 @@
 use crate::ids::Slot;
 
 use super::Tree;
-use super::slab::{NodeId, Slab};
+use super::slab::NodeId;
 
 #[derive(Debug, Default)]
 pub(super) struct Slots {
@@ -15,10 +16,12 @@ pub(super) struct Slots {
     free: Vec<Slot>,
     /// Waiting for the next sweep.
     retired: Vec<Slot>,
-    /// Being cleared by the sweep under way; empty between sweeps.
+    /// Being cleared by the sweep under way.
     swept: Vec<Slot>,
     /// Nodes that the sweep has yet to visit.
     left: usize,
+    /// Epochs of the volume clocks when the sweep under way began; None between sweeps.
+    begun: Option<Vec<u8>>,
 }
 
 impl Slots {
@@ -43,36 +46,41 @@ impl Slots {
             .max(1)
             .next_power_of_two()
     }
-
-    /// Takes the slots of the sweep under way out of a node's holders.
-    pub(super) fn clear_swept(&self, slab: &mut Slab, id: NodeId) {
-        let (recent, before) = slab.holders_mut(id);
-        let words = recent.len();
-        for slot in self.swept.iter().filter(|slot| slot.word() < words) {
-            recent[slot.word()] &= !slot.bit();
-            before[slot.word()] &= !slot.bit();
-        }
-    }
 }
 
 impl Tree {
-    /// Goes on with clearing retired slots, over at most `limit` nodes.
-    pub(super) fn sweep(&mut self, limit: usize) {
-        if self.slots.swept.is_empty() {
-            if self.slots.retired.is_empty() {
-                return;
+    /// Goes on with a sweep, over at most `limit` nodes. Returns whether it is under way still.
+    pub(super) fn sweep(&mut self, limit: usize) -> bool {
+        if self.slots.begun.is_none() {
+            if self.slots.retired.is_empty() && !self.clocks.want_sweep() {
+                return false;
             }
             self.slots.swept = std::mem::take(&mut self.slots.retired);
+            self.slots.begun = Some(self.clocks.epochs());
             self.slots.left = self.slab.len();
         }
         let top = self.slots.left.min(self.slab.len());
         let bottom = top.saturating_sub(limit);
         for id in bottom..top {
-            self.slots.clear_swept(&mut self.slab, id as NodeId);
+            self.sweep_node(id as NodeId);
         }
         self.slots.left = bottom;
-        if bottom == 0 {
-            self.slots.free.append(&mut self.slots.swept);
+        if bottom > 0 {
+            return true;
         }
+        self.slots.free.append(&mut self.slots.swept);
+        if let Some(begun) = self.slots.begun.take() {
+            self.clocks.swept(&begun);
+        }
+        false
+    }
+
+    /// Drops a node's holders that do not count any more.
+    pub(super) fn sweep_node(&mut self, id: NodeId) {
+        let (slots, clocks) = (&self.slots, &self.clocks);
+        self.slab.retain(id, |slot, mark| {
+            let counts = !slots.swept.contains(&slot) && clocks.counts(slot.index(), mark);
+            counts.then_some(mark)
+        });
     }
 }

@@ -138,7 +138,7 @@ proptest! {
         for op in ops {
             match op {
                 Op::Record { prompt, worker } => {
-                    tree.record(&chain(&prompt), fleet.0[worker], now);
+                    tree.record(&chain(&prompt), fleet.0[worker], 0.0, now);
                     naive.record(&chain(&prompt), worker, now);
                 }
                 Op::Match { prompt } => {
@@ -180,7 +180,7 @@ proptest! {
             let (length, last) = (1 + rng.usize(..400), rng.usize(..400));
             let prompt: Vec<i64> = (0..length).map(|at| i64::try_from(at * last / 399).unwrap()).collect();
             let hashes = of_tokens(&prompt, 1);
-            tree.record(&hashes, fleet.0[worker], now);
+            tree.record(&hashes, fleet.0[worker], 0.0, now);
             naive.record(&hashes, worker, now);
             let matched = fleet.matched(&tree, &hashes, now);
             prop_assert_eq!(matched[worker] as usize, hashes.len());
@@ -207,8 +207,8 @@ proptest! {
 fn every_worker_gets_its_own_longest_match() {
     let mut tree = Tree::new(MIN_CAPACITY, IDLE);
     let fleet = Fleet::join(&mut tree, 2);
-    tree.record(&of_text(b"ABCD", 1), fleet.0[0], 0);
-    tree.record(&of_text(b"ABX", 1), fleet.0[1], 0);
+    tree.record(&of_text(b"ABCD", 1), fleet.0[0], 0.0, 0);
+    tree.record(&of_text(b"ABX", 1), fleet.0[1], 0.0, 0);
     assert_eq!(fleet.matched(&tree, &of_text(b"ABY", 1), 0), vec![2, 2]);
     assert_eq!(fleet.matched(&tree, &of_text(b"ABCD", 1), 0), vec![4, 2]);
 }
@@ -217,9 +217,9 @@ fn every_worker_gets_its_own_longest_match() {
 fn a_split_keeps_every_holder() {
     let mut tree = Tree::new(MIN_CAPACITY, IDLE);
     let fleet = Fleet::join(&mut tree, 3);
-    tree.record(&of_text(b"ABCDEF", 1), fleet.0[0], 0);
-    tree.record(&of_text(b"ABCDEF", 1), fleet.0[1], 0);
-    tree.record(&of_text(b"ABX", 1), fleet.0[2], 0);
+    tree.record(&of_text(b"ABCDEF", 1), fleet.0[0], 0.0, 0);
+    tree.record(&of_text(b"ABCDEF", 1), fleet.0[1], 0.0, 0);
+    tree.record(&of_text(b"ABX", 1), fleet.0[2], 0.0, 0);
     assert_eq!(tree.node_count(), 3);
     assert_eq!(
         fleet.matched(&tree, &of_text(b"ABCDEF", 1), 0),
@@ -234,7 +234,7 @@ fn a_slot_is_reused_only_after_a_sweep() {
     assert_eq!(slots.len(), Slot::LIMIT);
     assert_eq!(tree.assign(), None);
     let hashes = of_text(b"ABCD", 1);
-    tree.record(&hashes, slots[7], 0);
+    tree.record(&hashes, slots[7], 0.0, 0);
     tree.retire(slots[7]);
     assert_eq!(tree.assign(), None);
     tree.expire(0);
@@ -247,11 +247,11 @@ fn a_chain_longer_than_the_capacity_is_kept_in_part() {
     let mut tree = Tree::new(MIN_CAPACITY, IDLE);
     let fleet = Fleet::join(&mut tree, 1);
     let hashes = of_tokens(&vec![1; 1_000_000], 1);
-    tree.record(&hashes, fleet.0[0], 0);
+    tree.record(&hashes, fleet.0[0], 0.0, 0);
     tree.check();
     let matched = fleet.matched(&tree, &hashes, 0)[0];
     assert!(matched > 50_000, "{matched}");
-    tree.record(&hashes[..40], fleet.0[0], 1);
+    tree.record(&hashes[..40], fleet.0[0], 0.0, 1);
     tree.check();
 }
 
@@ -260,10 +260,10 @@ fn memory_falls_when_blocks_expire() {
     let mut tree = Tree::new(64 << 20, IDLE);
     let fleet = Fleet::join(&mut tree, 1);
     for prompt in 0..2_000 {
-        tree.record(&of_tokens(&[prompt; 64], 1), fleet.0[0], 0);
+        tree.record(&of_tokens(&[prompt; 64], 1), fleet.0[0], 0.0, 0);
     }
     let full = tree.bytes();
-    while tree.expire(IDLE) > 0 {}
+    while tree.expire(IDLE).more {}
     tree.check();
     assert_eq!(tree.stats().blocks, 0);
     assert!(tree.bytes() < full / 4, "{} of {full}", tree.bytes());
@@ -271,7 +271,7 @@ fn memory_falls_when_blocks_expire() {
 
 #[test]
 fn a_long_prompt_costs_little_memory() {
-    for (workers, limit) in [(64, 12), (1_000, 20)] {
+    for (workers, limit) in [(64, 12), (1_000, 12)] {
         let mut tree = Tree::new(256 << 20, IDLE);
         let fleet = Fleet::join(&mut tree, workers);
         for prompt in 0..2_000 {
@@ -279,10 +279,71 @@ fn a_long_prompt_costs_little_memory() {
             tree.record(
                 &of_tokens(&tokens, 1),
                 fleet.0[prompt as usize % workers],
+                0.0,
                 0,
             );
         }
         let each = tree.bytes() as u64 / tree.stats().blocks;
         assert!(each <= limit, "{each} bytes a block with {workers} workers");
     }
+}
+
+#[test]
+fn credit_lapses_by_volume_and_the_sweep_drops_it() {
+    let mut tree = Tree::new(MIN_CAPACITY, IDLE);
+    let fleet = Fleet::join(&mut tree, 2);
+    for &slot in &fleet.0 {
+        tree.set_capacity(slot, Some(800.0));
+    }
+    let kept = of_text(b"ABCD", 1);
+    tree.record(&kept, fleet.0[0], 4.0, 0);
+    tree.record(&kept, fleet.0[1], 4.0, 0);
+    for prompt in 0..10 {
+        tree.record(&of_tokens(&[prompt; 8], 1), fleet.0[0], 100.0, 0);
+    }
+    assert_eq!(fleet.matched(&tree, &kept, 0), vec![0, 4]);
+    let spans = tree.spans(&kept, fleet.0[0]);
+    assert_eq!(spans.len(), 1);
+    assert!((spans[0].age - 1_000.0).abs() <= 50.0, "{spans:?}");
+    for prompt in 10..60 {
+        tree.record(&of_tokens(&[prompt; 8], 1), fleet.0[0], 100.0, 0);
+    }
+    while tree.expire(0).more {}
+    tree.check();
+    assert!(tree.spans(&kept, fleet.0[0]).is_empty());
+    assert_eq!(fleet.matched(&tree, &kept, 0), vec![0, 4]);
+}
+
+#[test]
+fn a_node_with_many_holders_has_a_row_as_long_as_it_must() {
+    let mut tree = Tree::new(MIN_CAPACITY, IDLE);
+    let mut fleet = Fleet::join(&mut tree, 70);
+    let shared = of_text(b"SYSTEM", 1);
+    for &slot in &fleet.0 {
+        tree.record(&shared, slot, 0.0, 0);
+    }
+    tree.record(&of_text(b"SYSX", 1), fleet.0[3], 0.0, 0);
+    assert_eq!(tree.rows(), 2, "a split copies it");
+    tree.check();
+    for worker in 3..70 {
+        fleet.restart(&mut tree, worker);
+    }
+    while tree.expire(0).more {}
+    assert_eq!(tree.rows(), 0);
+    let mut wanted = vec![6; 3];
+    wanted.resize(70, 0);
+    assert_eq!(fleet.matched(&tree, &shared, 0), wanted);
+    tree.check();
+}
+
+#[test]
+fn a_record_is_taken_back() {
+    let mut tree = Tree::new(MIN_CAPACITY, IDLE);
+    let fleet = Fleet::join(&mut tree, 2);
+    let (short, long) = (of_text(b"AB", 1), of_text(b"ABCDEF", 1));
+    tree.record(&short, fleet.0[0], 0.0, 0);
+    tree.record(&long, fleet.0[1], 0.0, 0);
+    tree.record(&long, fleet.0[0], 0.0, 0);
+    tree.take_back(&long, 2, fleet.0[0]);
+    assert_eq!(fleet.matched(&tree, &long, 0), vec![2, 6]);
 }

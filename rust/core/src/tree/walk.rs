@@ -1,7 +1,8 @@
 //! Reading: the descent along a chain of hashes, and the credit of every worker on it.
 
 use super::Tree;
-use super::slab::{Holders, NodeId};
+use super::holders::Mark;
+use super::slab::NodeId;
 use crate::ids::Slot;
 
 /// Words of the widest holder set.
@@ -56,21 +57,29 @@ impl Tree {
         credit.resize(words * 64, 0);
         let mut everybody = [u64::MAX; MAX_WORDS];
         let present = &mut everybody[..words];
+        let mut nobody = [0; MAX_WORDS];
+        let held = &mut nobody[..words];
         let mut depth = 0;
         for step in self.descend(hashes) {
             let stamp = self.slab.node(step.id).stamp;
             if self.is_idle(stamp, now) {
                 break;
             }
-            let holders = self.slab.holders(step.id);
             let recent_only = stamp < self.generation_start(now);
-            let any = narrow(present, holders, recent_only, |index, lost| {
+            held.fill(0);
+            self.slab.holders(step.id, held, |index, mark| {
+                self.clocks.counts(index, mark) && (mark.is_recent() || !recent_only)
+            });
+            let mut any = 0;
+            for (index, (word, held)) in present.iter_mut().zip(&*held).enumerate() {
                 // Nobody has any credit before the first node.
                 if depth > 0 {
-                    each_bit(lost, index, |slot| credit[slot] = depth);
+                    each_bit(*word & !held, index, |slot| credit[slot] = depth);
                 }
-            });
-            if !any {
+                *word &= held;
+                any |= *word;
+            }
+            if any == 0 {
                 return;
             }
             depth += step.matched as u32;
@@ -81,25 +90,46 @@ impl Tree {
             }
         }
     }
+
+    /// The spans of `hashes` that were recorded for a slot, from the first on, as far as they go without a gap: also
+    /// those whose credit has lapsed since.
+    pub fn spans(&self, hashes: &[u64], slot: Slot) -> Vec<Span> {
+        let mut end = 0;
+        let spans = self.descend(hashes).map_while(|step| {
+            let mark = self.slab.mark(step.id, slot);
+            end += step.matched as u32;
+            (mark != Mark::NONE).then(|| Span {
+                end,
+                age: self.clocks.age(slot, mark),
+            })
+        });
+        spans.collect()
+    }
+
+    /// Takes back a record of the blocks from `from` on, which `slot` has not got after all.
+    pub fn take_back(&mut self, hashes: &[u64], from: usize, slot: Slot) {
+        let mut start = 0;
+        let mut path = Vec::new();
+        for step in self.descend(hashes) {
+            if start >= from {
+                path.push(step.id);
+            }
+            start += step.matched;
+        }
+        for id in path {
+            self.slab
+                .retain(id, |other, mark| (other != slot).then_some(mark));
+        }
+    }
 }
 
-/// Leaves only a node's holders in `present`; `lost` gets each word of the others. Returns whether anybody is left.
-fn narrow(
-    present: &mut [u64],
-    holders: Holders<'_>,
-    recent_only: bool,
-    mut lost: impl FnMut(usize, u64),
-) -> bool {
-    let mut any = 0;
-    for (index, word) in present.iter_mut().enumerate() {
-        let recent = holders.recent.get(index).copied().unwrap_or(0);
-        let before = holders.before.get(index).copied().unwrap_or(0);
-        let held = if recent_only { recent } else { recent | before };
-        lost(index, *word & !held);
-        *word &= held;
-        any |= *word;
-    }
-    any != 0
+/// Blocks that were recorded for a slot together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Span {
+    /// Blocks from the beginning of the prompt to the end of the span.
+    pub end: u32,
+    /// Tokens that the worker was sent since the last record, within half an epoch of its clock.
+    pub age: f64,
 }
 
 fn each_bit(mut word: u64, index: usize, mut visit: impl FnMut(usize)) {
