@@ -18,7 +18,7 @@ impl Explanation {
     /// The log message without its time stamp; None where there is nothing to tell.
     pub fn text(&self) -> Option<String> {
         match &self.verdict {
-            Verdict::Plain => None,
+            Verdict::Plain | Verdict::Weighed { .. } => None,
             Verdict::FellBack(fallback) => Some(self.fell_back(fallback)),
             Verdict::Scored { loads, hits, .. } => Some(self.scored(loads, hits)),
         }

@@ -4,6 +4,7 @@ mod cache_aware;
 mod explain;
 mod fd_metrics_score;
 mod fd_remote_metrics_score;
+mod least_work;
 mod power_of_two;
 mod process_tokens;
 mod random;
@@ -55,6 +56,8 @@ pub enum Policy {
     CacheAware,
     /// See [`remote_cache_aware`].
     RemoteCacheAware,
+    /// See [`least_work`].
+    LeastWork,
 }
 
 impl Policy {
@@ -68,7 +71,10 @@ impl Policy {
 
     /// Whether the policy looks at prefixes, so that the prompt has to be hashed.
     pub const fn reads_prefixes(self) -> bool {
-        matches!(self, Self::CacheAware | Self::RemoteCacheAware)
+        matches!(
+            self,
+            Self::CacheAware | Self::RemoteCacheAware | Self::LeastWork
+        )
     }
 
     /// Whether the policy decides by the engines' own counts, so that they have to be asked for them.
@@ -89,6 +95,7 @@ impl Policy {
             }
             Self::CacheAware => Box::new(cache_aware::CacheAware::new(settings)),
             Self::RemoteCacheAware => Box::new(remote_cache_aware::RemoteCacheAware::new(settings)),
+            Self::LeastWork => Box::new(least_work::LeastWork::new(settings)),
         }
     }
 }
@@ -123,6 +130,10 @@ pub struct Settings {
     pub waiting_weight: f64,
     /// Milliseconds for which an engine's own counts are used.
     pub metrics_max_age: u64,
+    /// `least_work`: by what share a prompt's uncached tokens count more than waiting ones.
+    pub copy_cost: f64,
+    /// `least_work`: requests that a worker counts as running beside its own.
+    pub base_running: f64,
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub(crate) struct Scene<'a> {
     /// Block hashes of the prompt; None for a prompt with nothing in it.
     pub(crate) prefix: Option<&'a Prefix>,
     pub(crate) tree: &'a Mutex<Tree>,
+    /// Tokens that an engine makes of one that the prefix estimates.
+    pub(crate) scale: f64,
     /// Milliseconds.
     pub(crate) now: u64,
 }
@@ -37,11 +39,16 @@ pub(crate) struct Scene<'a> {
 impl Scene<'_> {
     /// The first of the candidates with the least `key`. Keys of pairs compare their first parts first.
     pub(crate) fn least<K: PartialOrd>(&self, key: impl Fn(&Worker) -> K) -> usize {
+        self.least_by(|_, worker| key(worker))
+    }
+
+    /// The same, where the key depends on the candidate's index as well.
+    pub(crate) fn least_by<K: PartialOrd>(&self, key: impl Fn(usize, &Worker) -> K) -> usize {
         let mut keys = self
             .candidates
             .iter()
-            .map(|candidate| key(&candidate.worker))
-            .enumerate();
+            .enumerate()
+            .map(|(index, candidate)| (index, key(index, &candidate.worker)));
         let Some(mut best) = keys.next() else {
             return 0;
         };
@@ -82,6 +89,13 @@ pub enum Verdict {
     Plain,
     /// A cache-aware policy left the choice to `process_tokens`.
     FellBack(Fallback),
+    /// `least_work` weighed the candidates.
+    Weighed {
+        /// Blocks of the prompt that the chosen worker has.
+        matched: u32,
+        /// Blocks of the prompt.
+        blocks: u32,
+    },
     /// A cache-aware policy scored the candidates.
     Scored {
         /// Load of each candidate.
@@ -93,6 +107,16 @@ pub enum Verdict {
         /// Blocks of the prompt.
         blocks: u32,
     },
+}
+
+impl Verdict {
+    /// Blocks of the prompt that the chosen worker has; None where nobody looked.
+    pub(crate) const fn matched(&self) -> Option<u32> {
+        match self {
+            Self::Weighed { matched, .. } | Self::Scored { matched, .. } => Some(*matched),
+            Self::Plain | Self::FellBack(_) => None,
+        }
+    }
 }
 
 /// Why a cache-aware policy did not score.

@@ -2,10 +2,12 @@
 
 use crate::hash::Prefix;
 use crate::ids::Role;
-use crate::load::{Burden, Lease};
+use crate::ids::Slot;
+use crate::load::Lease;
 use crate::policy::{Explanation, Policy, Verdict};
 
 use super::outcomes::Outcome;
+use crate::tree::Span;
 
 /// What a decision is about, beside the request.
 #[derive(Debug, Clone, Default)]
@@ -17,14 +19,39 @@ pub struct Options {
 }
 
 /// What a decision is about.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ask<'a> {
-    pub(super) burden: Burden,
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    /// Tokens of the prompt as upstream (the Go router) estimates and logs them.
+    pub tokens: u64,
+    /// What the prompt weighs in a choice by tokens.
+    pub weight: u64,
     /// None for a prompt with nothing in it, and where the policy does not look.
-    pub(super) prefix: Option<&'a Prefix>,
-    pub(super) session: Option<&'a str>,
+    pub prefix: Option<Prefix>,
+    /// Whether the tokens of the prefix are an engine's own, and no estimate.
+    pub exact: bool,
+    /// The model that is asked for.
+    pub model: Option<&'a str>,
+    /// The session that the request belongs to.
+    pub session: Option<&'a str>,
+    /// Whether the answer is streamed, so that its first byte is seen.
+    pub stream: bool,
     /// See [`Options::exclude`].
-    pub(super) exclude: &'a [String],
+    pub exclude: &'a [String],
+}
+
+/// What was recorded of a decision's prompt.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) prefix: Prefix,
+    pub(super) slot: Slot,
+    /// Blocks that the worker was thought to have.
+    pub(super) matched: u32,
+    /// Tokens, by the scale of then, that it was thought to lack.
+    pub(super) uncached: f64,
+    /// What had been recorded of the prompt before, lapsed or not.
+    pub(super) spans: Vec<Span>,
+    /// See [`super::scales`]; None where the tokens are exact.
+    pub(super) model: Option<u64>,
 }
 
 /// No policy was configured for the role.
@@ -47,6 +74,7 @@ pub struct Decision {
     pub tokens: u64,
     /// What a cache-aware policy saw.
     pub explanation: Explanation,
+    pub(super) recorded: Option<Recorded>,
 }
 
 impl Decision {
@@ -54,7 +82,7 @@ impl Decision {
     pub const fn reason(&self) -> Option<&'static str> {
         match &self.explanation.verdict {
             Verdict::FellBack(fallback) => Some(fallback.reason()),
-            Verdict::Plain | Verdict::Scored { .. } => None,
+            Verdict::Plain | Verdict::Scored { .. } | Verdict::Weighed { .. } => None,
         }
     }
 
@@ -69,6 +97,9 @@ impl Decision {
     pub fn hit_ratio(&self) -> Option<f64> {
         match self.explanation.verdict {
             Verdict::Scored {
+                matched, blocks, ..
+            }
+            | Verdict::Weighed {
                 matched, blocks, ..
             } => Some(f64::from(matched) / f64::from(blocks.max(1))),
             Verdict::Plain | Verdict::FellBack(_) => None,

@@ -5,18 +5,25 @@
 //! 1. `roster`: who is a candidate. Shared by decisions, exclusive for joining and leaving.
 //! 2. `rules`: the policies and their cursors. Held from the choice to the booking, so that no two decisions see the
 //!    same idle worker.
-//! 3. `tree`: prefixes.
-//! 4. `sessions`: stickiness.
+//! 3. `unary`: whole answers whose prompts may be through.
+//! 4. `scales`: tokens by model.
+//! 5. `tree`: prefixes.
+//! 6. `sessions`: stickiness.
 //!
 //! Counters are atomic and need none of them: a lease is given back without waiting for a decision.
 
+mod capacity;
 mod config;
 mod decision;
+mod learning;
 pub mod lines;
 mod outcomes;
 mod roster;
 mod rules;
+mod scales;
 mod sessions;
+mod truth;
+mod unary;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +35,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::hash::{self, Chain, Prefix};
 use crate::ids::Role;
 use crate::load::{Burden, Lease};
-use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
+use crate::policy::{Candidate, Explanation, Policy, Scene};
 use crate::scan::{Body, Rendered};
 use crate::tree::{Expired, Tree, TreeStats};
 
@@ -38,11 +45,15 @@ use self::rules::Rules;
 use self::sessions::Stickiness;
 
 pub use self::config::SchedulerConfig;
-pub use self::decision::{Decision, NotServed, Options};
+pub use self::decision::{Ask, Decision, NotServed, Options};
 pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
 pub use self::roster::{Load, Reaped, Standing};
+pub use self::truth::{TruthStats, Usage};
 
-use self::decision::Ask;
+use self::decision::Recorded;
+use self::scales::Scales;
+use self::truth::Truth;
+use self::unary::Unary;
 
 /// Workers, their counters, the prefix tree and the policies. Times are milliseconds on one clock.
 #[derive(Debug)]
@@ -50,8 +61,11 @@ pub struct Scheduler {
     roster: RwLock<Roster>,
     rules: Mutex<Rules>,
     tree: Mutex<Tree>,
+    unary: Mutex<Unary>,
+    scales: Mutex<Scales>,
     sessions: Mutex<Stickiness>,
     decisions: Decisions,
+    truth: Truth,
     policies: [Option<Policy>; Role::ALL.len()],
     block_size: usize,
 }
@@ -71,8 +85,11 @@ impl Scheduler {
                 config.seed,
             )),
             tree: Mutex::new(Tree::new(config.cache_max_bytes, config.idle_limit)),
+            unary: Mutex::default(),
+            scales: Mutex::default(),
             sessions: Mutex::default(),
             decisions: Decisions::default(),
+            truth: Truth::default(),
             policies,
             block_size: config.block_size.max(1),
         }
@@ -84,6 +101,7 @@ impl Scheduler {
     pub fn add(&self, url: &str, role: Role) {
         let mut roster = self.roster.write();
         roster.add(url, role, || self.tree.lock().assign());
+        roster.apply_capacity(url, &mut self.tree.lock());
     }
 
     /// Takes a worker out of selection and forgets its prefixes. Returns its (running, tokens).
@@ -121,6 +139,7 @@ impl Scheduler {
             }
             tree.assign()
         });
+        roster.apply_capacity(url, &mut tree);
     }
 
     /// Chooses a worker by the role's policy and books it; None where there is nobody.
@@ -137,40 +156,70 @@ impl Scheduler {
             .then(|| self.prefix(body, options.tokens.as_deref()))
             .flatten();
         let ask = Ask {
-            burden: Burden {
-                tokens: body.token_estimate(),
-                weight: body.weight(),
-            },
-            prefix: prefix.as_ref(),
+            tokens: body.token_estimate(),
+            weight: body.weight(),
+            prefix,
+            exact: options.tokens.is_some() || matches!(body.rendered(), Rendered::Ids(_)),
+            model: body.model(),
             session: body.session_id(),
+            stream: body.stream(),
             exclude: &options.exclude,
         };
-        Ok(self.choose(role, policy, &ask, now))
+        self.decide(role, ask, now)
     }
 
-    fn choose(&self, role: Role, policy: Policy, ask: &Ask<'_>, now: u64) -> Option<Decision> {
+    /// Chooses a worker for what is known of a request, and books it; None where there is nobody.
+    pub fn decide(
+        &self,
+        role: Role,
+        ask: Ask<'_>,
+        now: u64,
+    ) -> Result<Option<Decision>, NotServed> {
+        let policy = self.policies[role.index()].ok_or(NotServed(role))?;
         let roster = self.roster.read();
         let candidates = roster.candidates(role, ask.exclude);
         if candidates.is_empty() {
             self.decisions.note(policy, Outcome::NoWorker, None);
-            return None;
+            return Ok(None);
         }
+        let model = scales::key(ask.model);
+        let scale = if ask.exact || !policy.reads_prefixes() {
+            1.0
+        } else {
+            self.scales.lock().of(model)
+        };
         let scene = Scene {
             role,
             again: !ask.exclude.is_empty(),
             candidates: &candidates,
-            prefix: ask.prefix,
+            prefix: ask.prefix.as_ref(),
             tree: &self.tree,
+            scale,
             now,
         };
         let mut rules = self.rules.lock();
+        if policy == Policy::LeastWork {
+            self.unary.lock().release(now);
+        }
         let choice = rules.choose(policy, &scene);
         let chosen = &candidates[choice.index];
-        let (lease, (running, tokens)) = Lease::new(Arc::clone(&chosen.worker), ask.burden);
-        drop(rules);
-        if matches!(choice.verdict, Verdict::Scored { .. }) {
-            self.learn(chosen, role, ask, now);
+        let matched = choice.verdict.matched();
+        let (prompt, uncached) = tokens_of(scene.prefix, matched, scale);
+        let burden = Burden {
+            tokens: ask.tokens,
+            weight: ask.weight,
+            uncached,
+            prompt,
+        };
+        let (lease, (running, tokens)) = Lease::new(Arc::clone(&chosen.worker), burden, now);
+        if policy == Policy::LeastWork && !ask.stream {
+            self.expect(&lease, &candidates, now);
         }
+        drop(rules);
+        let recorded = matched.and_then(|matched| {
+            let model = (!ask.exact).then_some(model);
+            self.record(chosen, role, ask, matched, uncached, model, now)
+        });
         drop(roster);
         let explanation = Explanation {
             candidates,
@@ -184,10 +233,24 @@ impl Scheduler {
             running,
             tokens,
             explanation,
+            recorded,
         };
         self.decisions
             .note(choice.policy, decision.outcome(), decision.hit_ratio());
-        Some(decision)
+        Ok(Some(decision))
+    }
+
+    /// Sees to it that a whole answer's pending tokens are given back in time.
+    fn expect(&self, lease: &Lease, candidates: &[Candidate], now: u64) {
+        let due = lease.first_byte_due(|| {
+            let speeds = candidates.iter().filter_map(|each| each.worker.speed());
+            let (count, sum) =
+                speeds.fold((0, 0.0), |(count, sum), speed| (count + 1, sum + speed));
+            (count > 0).then(|| sum / f64::from(count))
+        });
+        if let Some(due) = due {
+            self.unary.lock().add(lease.booked(), due, now);
+        }
     }
 
     /// Takes an engine's own counts; an unknown url is ignored.
@@ -222,6 +285,11 @@ impl Scheduler {
         self.decisions.snapshot()
     }
 
+    /// What engines said that they had cached, since the start.
+    pub fn truth(&self) -> TruthStats {
+        self.truth.snapshot()
+    }
+
     /// Session stickiness since the start: (hits, scored requests with a session).
     pub fn sessions(&self) -> (u64, u64) {
         self.sessions.lock().totals()
@@ -239,15 +307,51 @@ impl Scheduler {
         })
     }
 
-    /// Records a scored choice.
-    fn learn(&self, chosen: &Candidate, role: Role, ask: &Ask<'_>, now: u64) {
-        if let (Some(slot), Some(prefix)) = (chosen.slot, ask.prefix) {
-            self.tree.lock().record(prefix.hashes(), slot, 0.0, now);
-        }
+    /// Records a choice that looked at prefixes.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one decision's facts, which are nowhere together"
+    )]
+    fn record(
+        &self,
+        chosen: &Candidate,
+        role: Role,
+        ask: Ask<'_>,
+        matched: u32,
+        uncached: f64,
+        model: Option<u64>,
+        now: u64,
+    ) -> Option<Recorded> {
         if let Some(session) = ask.session {
             // Seeded by role: a session's prefill and decode workers are two different habits.
             let session = hash::of_name(session, role.index() as u64);
             self.sessions.lock().note(session, chosen.worker.key());
         }
+        chosen.worker.record(uncached, now);
+        let (slot, prefix) = (chosen.slot?, ask.prefix?);
+        let mut tree = self.tree.lock();
+        let spans = tree.spans(prefix.hashes(), slot);
+        tree.record(prefix.hashes(), slot, uncached, now);
+        drop(tree);
+        Some(Recorded {
+            prefix,
+            slot,
+            matched,
+            uncached,
+            spans,
+            model,
+        })
     }
+}
+
+/// Tokens of a prompt, and those beyond the first `matched` blocks; 0 where nobody looked at them.
+fn tokens_of(prefix: Option<&Prefix>, matched: Option<u32>, scale: f64) -> (f64, f64) {
+    let Some(prefix) = prefix else {
+        return (0.0, 0.0);
+    };
+    let prompt = prefix.tokens() * scale;
+    let uncached = matched.map_or(0.0, |matched| {
+        (prompt - prefix.tokens_of(matched as usize) * scale).max(1.0)
+    });
+    (prompt, uncached)
 }

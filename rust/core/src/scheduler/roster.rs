@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ids::{Role, Slot};
 use crate::load::Worker;
 use crate::policy::Candidate;
+use crate::tree::Tree;
 
 /// Whether a worker is to be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::EnumString, strum::VariantNames)]
@@ -42,6 +43,8 @@ struct Entry {
     role: Role,
     standing: Standing,
     candidate: Candidate,
+    /// Its capacity as it was told last.
+    told: Option<f64>,
 }
 
 /// One worker's load.
@@ -152,9 +155,52 @@ impl Roster {
             role,
             standing: Standing::default(),
             candidate,
+            told: None,
         };
         self.present.insert(url.into(), entry);
         self.list(role);
+    }
+
+    /// A worker's place in the tree.
+    pub(super) fn slot(&self, url: &str) -> Option<Slot> {
+        self.present.get(url)?.candidate.slot
+    }
+
+    /// Lets the tree know of a worker's capacity.
+    pub(super) fn apply_capacity(&self, url: &str, tree: &mut Tree) {
+        if let Some(Candidate {
+            worker,
+            slot: Some(slot),
+        }) = self.present.get(url).map(|entry| &entry.candidate)
+        {
+            tree.set_capacity(*slot, worker.capacity());
+        }
+    }
+
+    /// Changes what is known of a worker's capacity.
+    pub(super) fn update_capacity(
+        &self,
+        url: &str,
+        tree: &mut Tree,
+        update: impl FnOnce(Option<f64>) -> Option<f64>,
+    ) {
+        if let Some(worker) = self.worker(url) {
+            worker.set_capacity(update(worker.capacity()));
+            self.apply_capacity(url, tree);
+        }
+    }
+
+    /// Whether a worker's capacity was told as another number before, or never.
+    pub(super) fn is_news(&mut self, url: &str, tokens: f64) -> bool {
+        let entry = self.present.get_mut(url);
+        entry.is_some_and(|entry| entry.told.replace(tokens) != Some(tokens))
+    }
+
+    /// The capacities that are known, by url.
+    pub(super) fn capacities(&self) -> Vec<(String, f64)> {
+        let workers = self.present.values().map(|entry| &entry.candidate.worker);
+        let known = |worker: &Arc<Worker>| Some((worker.url().to_owned(), worker.capacity()?));
+        workers.filter_map(known).collect()
     }
 
     pub(super) fn remove(&mut self, url: &str) -> Option<Candidate> {

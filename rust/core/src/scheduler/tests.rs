@@ -1,5 +1,6 @@
 //! Workers that come and go, errors, threads. What each policy does is in [`policies`].
 
+mod least_work;
 mod policies;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ const SETTINGS: Settings = Settings {
     load_balance_weight: 1.0,
     waiting_weight: 10.0,
     metrics_max_age: 3_000,
+    copy_cost: 0.4,
+    base_running: 16.0,
 };
 
 fn scheduler(policies: &[(Role, Policy)]) -> Scheduler {
@@ -228,7 +231,7 @@ fn eight_threads_lose_nothing() {
                 for turn in 0..500 {
                     let decision = select(scheduler, &format!("{LONG}{}", (turn * thread) % 50));
                     if turn % 3 == 0 {
-                        decision.lease.release_tokens();
+                        decision.lease.first_byte(0);
                     }
                     if turn % 50 == 0 {
                         scheduler.remove("c");

@@ -5,8 +5,8 @@
 //! last record, and its credit lapses when the clock has moved on by the whole capacity. Counting all tokens instead of the
 //! uncached ones forgets too early: what an engine has takes no room again.
 //!
-//! While the capacity is not known nothing lapses by volume. The clock runs all the same, in epochs of an eighth of
-//! [`ASSUMED`], so that a prefix that proves gone tells how old it was, which is how a capacity is learned.
+//! While the capacity is not known credit lapses after [`ASSUMED`] tokens, which is more than most caches hold. The clock
+//! runs in finer epochs then, so that a prefix that proves gone tells how old it was, which is how a capacity is learned.
 //!
 //! Epochs are counted modulo [`EPOCHS`]. A sweep drops what has lapsed before its epoch could be taken for a new one; a
 //! clock that would overtake the sweep waits for it.
@@ -16,8 +16,8 @@ use crate::ids::Slot;
 
 /// Epochs in a capacity.
 const PARTS: u8 = 8;
-/// Tokens: as large a cache as there is, so that the first that proves smaller corrects it.
-const ASSUMED: f64 = 4_194_304.0;
+/// Tokens after which credit lapses where the capacity is not known.
+pub(super) const ASSUMED: f64 = 4_194_304.0;
 /// Epochs by which a clock may be ahead of the sweep.
 const LEAD: u8 = 100;
 /// Epochs after which a mark has lapsed where the capacity is not known.
@@ -52,7 +52,7 @@ impl Clocks {
         if index >= self.clocks.len() {
             let clock = Clock {
                 volume: 0.0,
-                length: ASSUMED / f64::from(PARTS),
+                length: ASSUMED,
                 swept: 0,
             };
             self.clocks.resize(index + 1, clock);
@@ -65,12 +65,13 @@ impl Clocks {
 
     /// Sets a slot's capacity in tokens; None is not known.
     pub(super) fn set_capacity(&mut self, slot: Slot, tokens: Option<f64>) {
-        self.clocks[slot.index()].length = tokens.unwrap_or(ASSUMED).max(1.0) / f64::from(PARTS);
-        self.limits[slot.index()] = if tokens.is_some() {
+        let limit = if tokens.is_some() {
             PARTS
         } else {
             UNKNOWN_LIMIT
         };
+        self.limits[slot.index()] = limit;
+        self.clocks[slot.index()].length = tokens.unwrap_or(ASSUMED).max(1.0) / f64::from(limit);
     }
 
     /// Lets a slot's clock go on by uncached tokens; a negative number takes back what was counted too much.
@@ -94,11 +95,20 @@ impl Clocks {
         since(mark.epoch(), self.epochs[index]) < self.limits[index]
     }
 
+    /// Whether a slot's clock waits for the sweep.
+    pub(super) fn waits(&self, slot: Slot) -> bool {
+        let clock = &self.clocks[slot.index()];
+        clock.volume >= clock.length
+    }
+
     /// Tokens that a slot was sent since a mark, within half an epoch.
     pub(super) fn age(&self, slot: Slot, mark: Mark) -> f64 {
         let clock = &self.clocks[slot.index()];
         let epochs = since(mark.epoch(), self.epochs[slot.index()]);
-        f64::from(epochs) * clock.length + clock.volume.min(clock.length) - clock.length / 2.0
+        // It was recorded anywhere in its epoch, which may be the present one.
+        let volume = clock.volume.min(clock.length);
+        let within = if epochs == 0 { volume } else { clock.length };
+        f64::from(epochs) * clock.length + volume - within / 2.0
     }
 
     /// Whether there may be much that has lapsed.
@@ -165,12 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn nothing_lapses_where_the_capacity_is_not_known_and_ages_are_known() {
+    fn little_lapses_where_the_capacity_is_not_known_and_ages_are_fine() {
         let mut clocks = clocks(None);
         let mark = clocks.mark(SLOT);
-        clocks.advance(SLOT, 10.0 * ASSUMED);
+        clocks.advance(SLOT, 100_000.0);
+        assert!((clocks.age(SLOT, mark) / 100_000.0 - 1.0).abs() < 0.2);
+        for _ in 0..39 {
+            clocks.advance(SLOT, 100_000.0);
+            let begun = clocks.epochs();
+            clocks.swept(&begun);
+        }
         assert!(clocks.counts(3, mark));
-        assert!((clocks.age(SLOT, mark) / (10.0 * ASSUMED) - 1.0).abs() < 0.02);
+        clocks.advance(SLOT, 300_000.0);
+        assert!(!clocks.counts(3, mark));
     }
 
     #[test]
@@ -179,7 +196,7 @@ mod tests {
         let mark = clocks.mark(SLOT);
         clocks.advance(SLOT, 1e6);
         assert!(!clocks.counts(3, mark), "an old mark is never young again");
-        assert!(clocks.want_sweep());
+        assert!(clocks.want_sweep() && clocks.waits(SLOT));
         let begun = clocks.epochs();
         clocks.swept(&begun);
         clocks.advance(SLOT, 0.0);

@@ -5,6 +5,9 @@ use super::slab::{EDGE, NIL, NodeId};
 use super::walk::Step;
 use crate::ids::Slot;
 
+/// Nodes that a record sweeps where its worker's clock waits for that: too few to be felt.
+const SWEEP_STEP: usize = 128;
+
 impl Tree {
     /// Notes that the worker of `slot` has the blocks of `hashes`, which are a chain as [`crate::hash`] makes it, and
     /// was sent `uncached` tokens for it that it had not.
@@ -13,6 +16,9 @@ impl Tree {
     pub fn record(&mut self, hashes: &[u64], slot: Slot, uncached: f64, now: u64) {
         self.advance(now);
         self.clocks.advance(slot, uncached);
+        if self.clocks.waits(slot) {
+            self.sweep(SWEEP_STEP);
+        }
         let path: Vec<Step> = self.descend(hashes).collect();
         if let Some(last) = path.last().filter(|last| !last.whole) {
             self.split(last.id, last.matched);

@@ -93,7 +93,12 @@ impl Tree {
 
     /// The spans of `hashes` that were recorded for a slot, from the first on, as far as they go without a gap: also
     /// those whose credit has lapsed since.
+    ///
+    /// None are told while the slot's clock waits for the sweep, as ages would be wrong.
     pub fn spans(&self, hashes: &[u64], slot: Slot) -> Vec<Span> {
+        if self.clocks.waits(slot) {
+            return Vec::new();
+        }
         let mut end = 0;
         let spans = self.descend(hashes).map_while(|step| {
             let mark = self.slab.mark(step.id, slot);

@@ -74,7 +74,7 @@ fn process_tokens_takes_the_fewest_tokens() {
     let empty = select(&scheduler, "");
     assert_eq!((url(&empty), empty.tokens), ("b", 0));
     assert_eq!(url(&select(&scheduler, "x")), "b");
-    long.lease.release_tokens();
+    long.lease.first_byte(0);
     assert_eq!(url(&select(&scheduler, "x")), "a");
 }
 
@@ -267,16 +267,17 @@ fn spread(decisions: &[Decision]) -> Vec<usize> {
 /// Streams that have had their first chunk hold no tokens any more.
 fn stream(scheduler: &Scheduler, body: &Body<String>) -> Decision {
     let decision = decide(scheduler, Role::Mixed, body, &[]);
-    decision.lease.release_tokens();
+    decision.lease.first_byte(0);
     decision
 }
 
-const LOOKING_AT_LOAD: [Policy; 5] = [
+const LOOKING_AT_LOAD: [Policy; 6] = [
     Policy::ProcessTokens,
     Policy::RequestNum,
     Policy::FdMetricsScore,
     Policy::CacheAware,
     Policy::RemoteCacheAware,
+    Policy::LeastWork,
 ];
 
 #[test]
@@ -335,7 +336,7 @@ fn prompts_without_plain_text_spread_and_match() {
             let (json, prompt) = make(number);
             Body::scan(json, prompt).unwrap()
         };
-        for policy in [Policy::ProcessTokens, Policy::CacheAware] {
+        for policy in [Policy::ProcessTokens, Policy::CacheAware, Policy::LeastWork] {
             let scheduler = fleet(policy, 3);
             let held: Vec<Decision> = (0..12)
                 .map(|number| decide(&scheduler, Role::Mixed, &body(number), &[]))

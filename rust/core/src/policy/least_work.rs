@@ -1,0 +1,96 @@
+//! `least_work`: the worker on which the request, and what waits there, is least work, weighed by how busy it is.
+//!
+//! For each candidate: **(P + (1 + d) x u) x (running + k)**; the lowest wins.
+//!
+//! - `u`: tokens of the prompt that the worker does not hold, at least 1.
+//! - `P`: the same, summed over the worker's requests without a first byte. A whole answer shows no first byte: its part
+//!   is given back when the worker should be through with it, by the speed at which it served streams.
+//! - `d`: sending a prompt elsewhere copies its prefix there, and something else has to go. It counts only where the
+//!   worker's capacity is known: an index that believes in blocks long gone would tie sessions to full caches.
+//! - `k`: the sum alone is best for the first byte and blind to decoding; the product alone (k = 0) makes an idle worker
+//!   cost nothing, whatever it lacks.
+//!
+//! Ties go to fewer running, then to the worker that was recorded least lately, then by a hash of prompt and url: an idle
+//! fleet does not pile everything on the first url.
+//!
+//! Decode workers prefill nothing; what fills them is their KV cache. There the fewest prompt tokens in hand win, then the
+//! fewest running, then the first.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{Choice, Policy, Rule, Scene, Settings, Verdict};
+use crate::hash::Prefix;
+use crate::ids::Role;
+use crate::load::Worker;
+
+#[derive(Debug)]
+pub(super) struct LeastWork {
+    copy_cost: f64,
+    base_running: f64,
+    /// Matched blocks by slot, kept to spare an allocation.
+    credit: Vec<u32>,
+}
+
+/// What decides, in this order; less is better.
+type Cost = (f64, u64, f64, u64);
+
+impl LeastWork {
+    pub(super) const fn new(settings: &Settings) -> Self {
+        Self {
+            copy_cost: settings.copy_cost,
+            base_running: settings.base_running,
+            credit: Vec::new(),
+        }
+    }
+
+    fn least(&mut self, scene: &Scene<'_>) -> Choice {
+        let empty = Prefix::default();
+        let prefix = scene.prefix.unwrap_or(&empty);
+        scene
+            .tree
+            .lock()
+            .matches(prefix.hashes(), scene.now, &mut self.credit);
+        let uncached = |index: usize| {
+            let lacking = prefix.tokens() - prefix.tokens_of(self.matched(scene, index));
+            (lacking * scene.scale).max(1.0)
+        };
+        let index = scene.least_by(|index, worker| self.cost(scene, worker, uncached(index)));
+        Choice {
+            index,
+            policy: Policy::LeastWork,
+            verdict: Verdict::Weighed {
+                matched: self.matched(scene, index) as u32,
+                blocks: prefix.len() as u32,
+            },
+        }
+    }
+
+    fn cost(&self, scene: &Scene<'_>, worker: &Worker, uncached: f64) -> Cost {
+        let copied = if worker.capacity().is_some() {
+            1.0 + self.copy_cost
+        } else {
+            1.0
+        };
+        let running = worker.running();
+        let work = (worker.pending() + copied * uncached) * (running as f64 + self.base_running);
+        let first = scene.prefix.and_then(|prefix| prefix.hashes().first());
+        let lot = xxh3_64_with_seed(&worker.key().to_le_bytes(), first.copied().unwrap_or(0));
+        (work, running, worker.recorded(scene.now), lot)
+    }
+
+    fn matched(&self, scene: &Scene<'_>, index: usize) -> usize {
+        let slot = scene.candidates[index].slot;
+        let credit = slot.and_then(|slot| self.credit.get(slot.index()));
+        credit.copied().unwrap_or(0) as usize
+    }
+}
+
+impl Rule for LeastWork {
+    fn choose(&mut self, scene: &Scene<'_>) -> Choice {
+        if scene.role == Role::Decode {
+            let index = scene.least(|worker| (worker.resident(), worker.running()));
+            return Choice::plain(Policy::LeastWork, index);
+        }
+        self.least(scene)
+    }
+}

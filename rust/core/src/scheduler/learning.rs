@@ -1,0 +1,139 @@
+//! Learning from answers: how many tokens a prompt has, what was cached of it, and so how much a cache holds.
+
+use super::capacity::{Evidence, learned};
+use super::decision::{Decision, Recorded};
+use super::{Scheduler, Usage};
+
+/// Tokens by which an engine's count falls short of what it has: it counts whole blocks of its own, of 64 tokens at the
+/// most, and computes the last token anew in any case.
+const ENGINE_BLOCK: f64 = 65.0;
+
+impl Scheduler {
+    /// Takes what an answer says of the prompt of a decision.
+    pub fn learn(&self, decision: &Decision, usage: Usage) {
+        let Some(recorded) = &decision.recorded else {
+            return;
+        };
+        let estimate = recorded.prefix.tokens();
+        if estimate <= 0.0 || usage.prompt == 0 {
+            return;
+        }
+        if let Some(model) = recorded.model {
+            let mut scales = self.scales.lock();
+            scales.learn(model, usage.prompt as f64, estimate);
+        }
+        let Some(cached) = usage.cached.map(|cached| cached.min(usage.prompt)) else {
+            return;
+        };
+        let scale = usage.prompt as f64 / estimate;
+        let predicted = recorded.prefix.tokens_of(recorded.matched as usize) * scale;
+        self.truth.note(usage.prompt, predicted, cached);
+        let url = decision.lease.worker().url();
+        let roster = self.roster.read();
+        if roster.slot(url) != Some(recorded.slot) {
+            return; // it ended in the meantime
+        }
+        let mut tree = self.tree.lock();
+        let really_uncached = usage.prompt as f64 - cached as f64;
+        tree.correct(recorded.slot, really_uncached - recorded.uncached);
+        if let Some(evidence) = evidence(recorded, cached as f64, scale) {
+            roster.update_capacity(url, &mut tree, |capacity| learned(capacity, evidence));
+        }
+    }
+
+    /// Takes back what was recorded of a decision whose worker gave no answer.
+    pub fn take_back(&self, decision: &Decision) {
+        let Some(recorded) = &decision.recorded else {
+            return;
+        };
+        let roster = self.roster.read();
+        if roster.slot(decision.lease.worker().url()) == Some(recorded.slot) {
+            let mut tree = self.tree.lock();
+            let from = recorded.matched as usize;
+            tree.take_back(recorded.prefix.hashes(), from, recorded.slot);
+            tree.correct(recorded.slot, -recorded.uncached);
+        }
+    }
+
+    /// Tells how many tokens a worker's cache holds, from a setting or its metrics; an unknown url is ignored.
+    ///
+    /// What is learned from answers goes on from there; the same number again changes nothing.
+    pub fn tell_capacity(&self, url: &str, tokens: f64) {
+        let mut roster = self.roster.write();
+        if roster.is_news(url, tokens) {
+            roster.update_capacity(url, &mut self.tree.lock(), |_| Some(tokens));
+        }
+    }
+
+    /// Tokens that caches hold, by url; only those that are known.
+    pub fn capacities(&self) -> Vec<(String, f64)> {
+        self.roster.read().capacities()
+    }
+}
+
+/// What an answer with so many cached tokens says of the capacity; `scale` is tokens for one of the estimate.
+fn evidence(recorded: &Recorded, cached: f64, scale: f64) -> Option<Evidence> {
+    let ends_at = |blocks: u32| recorded.prefix.tokens_of(blocks as usize) * scale;
+    let slack = |span: u32| {
+        let block = ends_at(span) - ends_at(span.saturating_sub(1));
+        ENGINE_BLOCK + block / 2.0
+    };
+    let is_there = |blocks: u32| ends_at(blocks) <= cached + slack(blocks);
+    let mut oldest: Option<f64> = None;
+    for span in &recorded.spans {
+        if span.end > recorded.matched && !is_there(span.end) {
+            // It had lapsed, so its loss is no surprise.
+            break;
+        }
+        if !is_there(span.end) {
+            return Some(Evidence::Gone(span.age.max(1.0)));
+        }
+        oldest = Some(oldest.map_or(span.age, |age| age.max(span.age)));
+    }
+    oldest.map(Evidence::Held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Prefix;
+    use crate::ids::Slot;
+    use crate::tree::Span;
+
+    fn recorded(matched: u32) -> Recorded {
+        Recorded {
+            prefix: Prefix::of_blocks((0..10).collect(), 512, 5_120),
+            slot: Slot::new(0),
+            matched,
+            uncached: 0.0,
+            spans: vec![
+                Span { end: 2, age: 10.0 },
+                Span { end: 6, age: 500.0 },
+                Span {
+                    end: 8,
+                    age: 9_000.0,
+                },
+            ],
+            model: None,
+        }
+    }
+
+    #[test]
+    fn the_first_span_that_is_gone_tells_its_age() {
+        let says = |matched, cached| evidence(&recorded(matched), cached, 1.0);
+        assert_eq!(says(6, 0.0), Some(Evidence::Gone(10.0)));
+        assert_eq!(says(6, 1_024.0), Some(Evidence::Gone(500.0)));
+        assert_eq!(says(6, 3_072.0), Some(Evidence::Held(500.0)));
+        assert_eq!(
+            says(6, 3_072.0 - 65.0),
+            Some(Evidence::Held(500.0)),
+            "an engine's own blocks are no loss"
+        );
+        assert_eq!(says(8, 3_072.0), Some(Evidence::Gone(9_000.0)));
+        assert_eq!(
+            says(6, 4_096.0),
+            Some(Evidence::Held(9_000.0)),
+            "what had lapsed and is there says the most"
+        );
+    }
+}
