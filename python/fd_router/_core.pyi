@@ -30,6 +30,7 @@ __all__ = [
     "Request",
     "Scheduler",
     "TreeStats",
+    "TruthStats",
     "UpstreamError",
     "__version__",
 ]
@@ -137,8 +138,14 @@ class Lease:
 
     @property
     def url(self) -> str: ...
-    def release_tokens(self) -> None:
-        """Give the tokens back early; nothing if they were given back."""
+    def answered(self) -> None:
+        """The worker gave an answer: what was recorded of the prompt stays, which else `release` takes back."""
+
+    def first_byte(self) -> None:
+        """The first byte of a stream has come: give the tokens back early; nothing if they were given back."""
+
+    def learn(self, prompt_tokens: int, cached_tokens: int | None = None) -> None:
+        """Take what the engine says of the prompt; None where it does not say how much it had cached."""
 
     def release(self) -> None:
         """Give back what is still booked; nothing if everything was."""
@@ -158,6 +165,26 @@ class DecisionStats:
     @property
     def hit_sum(self) -> float:
         """Sum of those ratios."""
+
+@final
+class TruthStats:
+    """A snapshot of what engines said that they had cached, in tokens, over the answers that say it."""
+
+    @property
+    def prompt(self) -> int:
+        """Of prompts."""
+
+    @property
+    def predicted(self) -> int:
+        """Predicted to be cached."""
+
+    @property
+    def cached(self) -> int:
+        """Cached."""
+
+    @property
+    def gone(self) -> int:
+        """Predicted, and not cached."""
 
 @final
 class TreeStats:
@@ -181,7 +208,7 @@ class TreeStats:
 
 @final
 class Scheduler:
-    """Workers, their counters, the prefix tree and the nine policies. Selection and booking are one call."""
+    """Workers, their counters, the prefix tree and the policies. Selection and booking are one call."""
 
     def __new__(
         cls,
@@ -196,6 +223,8 @@ class Scheduler:
         load_balance_weight: float,
         waiting_weight: float,
         metrics_max_age_secs: float,
+        copy_cost: float,
+        base_running: float,
         seed: int,
         journal: Journal | None = None,
     ) -> Scheduler:
@@ -254,8 +283,19 @@ class Scheduler:
     def reap(self) -> tuple[list[str], list[str]]:
         """Forget departed workers without leases. Returns (removed urls, urls preserved), each sorted."""
 
-    def expire(self) -> int:
-        """Drop blocks idle for `eviction_secs`, a bounded part per call (under 1 ms). Returns blocks dropped."""
+    def expire(self) -> tuple[int, bool]:
+        """Drop blocks idle for `eviction_secs`, and sweep the tree, a bounded part per call (under 1 ms).
+
+        Returns the blocks dropped, and whether there is more to do at once.
+        """
+
+    def tell_capacity(self, url: str, tokens: float) -> None:
+        """Say how many tokens a worker's cache holds; learning goes on from there. The same again changes nothing."""
+
+    def capacities(self) -> list[tuple[str, float]]:
+        """(url, tokens that its cache holds) of the workers of which that is known."""
+
+    def truth(self) -> TruthStats: ...
 
     def tree(self) -> TreeStats: ...
     def decisions(self) -> DecisionStats: ...

@@ -126,6 +126,15 @@ class SchedulerConfig:
     hit_ratio_weight: float = setting(_WEIGHT, 1.0, "cache_aware: weight of the blocks that a worker lacks")
     load_balance_weight: float = setting(_WEIGHT, 1.0, "cache_aware: weight of a worker's running requests")
     waiting_weight: float = setting(_WEIGHT, 1.0, "metrics scores: weight of waiting beside running")
+    copy_cost: float = setting(
+        _WEIGHT, 0.4, "least_work: by what share a prompt's uncached tokens count more than waiting ones"
+    )
+    base_running: float = setting(
+        _WEIGHT,
+        16.0,
+        "least_work: running requests that each worker counts beside its own; more: the first byte matters more",
+        "requests",
+    )
     stats_interval_secs: float = setting(_PERIOD, 5.0, "period of the `[stats]` log line", "s")
 
 

@@ -55,9 +55,10 @@ class Conduct:
             worker.chosen()
             self._apply(url, worker)
 
-    def answered(self, url: str, head: Head) -> None:
-        """The head of an answer has come."""
-        match outcome.of_status(head.status):
+    def answered(self, url: str, head: Head) -> bool:
+        """The head of an answer has come. Returns whether the worker serves the request."""
+        said = outcome.of_status(head.status)
+        match said:
             case "fault":
                 self._fault(url, f"status {head.status}")
             case "pressure":
@@ -67,6 +68,7 @@ class Conduct:
                 if worker is not None and worker.answered():
                     self._apply(url, worker)
                     self._log.info(messages.trial_passed(url))
+        return said == "served"
 
     def served(self, url: str, status: int) -> None:
         """The whole answer has come."""

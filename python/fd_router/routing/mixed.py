@@ -77,11 +77,12 @@ class MixedDispatch:
             client.watch(exchange.cancel)
             head = await exchange.head
             self._metrics.inference(mixed=url, status=head.status)
-            self._conduct.answered(url, head)
+            if self._conduct.answered(url, head):
+                lease.answered()
             if tries.refused(head):
                 tries.pass_on(LegError("mixed", url, Failure.of_head(head)))
-            release = lease.release_tokens if request.stream else None
-            broken = await self._delivery.deliver(client, exchange, head, start, release)
+            first_byte = lease.first_byte if request.stream else None
+            broken = await self._delivery.deliver(client, exchange, head, start, first_byte)
         except UpstreamError as error:
             raise self._lost(client, url, tries, error) from error
         except BaseException:

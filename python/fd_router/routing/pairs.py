@@ -185,7 +185,8 @@ class PairDispatch:
         head = await exchange.head
         url = pair.decode.url
         self._metrics.inference(prefill=pair.prefill.url, decode=url, status=head.status)
-        self._conduct.answered(url, head)
+        if self._conduct.answered(url, head):
+            pair.decode.answered()
         if head.status >= 500 or tries.refused(head):
             tries.pass_on(LegError("decode", url, Failure.of_head(head)))
         broken = await self._delivery.deliver(client, exchange, head, start)

@@ -75,7 +75,8 @@ class PrefillLeg:
             return
         self.answered = True
         self._status = head.status
-        self._conduct.answered(self._url, head)
+        if self._conduct.answered(self._url, head):
+            self._lease.answered()
         if head.status >= 400 or head.status == 304:
             self._read_refusal(head)
         elif head.body is not None:

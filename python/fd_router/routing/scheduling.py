@@ -37,6 +37,8 @@ def new_scheduler(
         load_balance_weight=settings.load_balance_weight,
         waiting_weight=settings.waiting_weight,
         metrics_max_age_secs=3 * metrics_interval_secs,
+        copy_cost=settings.copy_cost,
+        base_running=settings.base_running,
         seed=seed,
         journal=journal,
     )

@@ -28,13 +28,13 @@ class Upkeep:
 
     async def expire(self, _late: float) -> None:
         """Drop blocks that are too old from the prefix tree."""
-        dropped = step = self._scheduler.expire()
+        dropped, more = self._scheduler.expire()
         for _ in range(EXPIRE_STEPS):
-            if not step:
+            if not more:
                 break
             await asyncio.sleep(0)  # requests come between two steps
-            step = self._scheduler.expire()
-            dropped += step
+            blocks, more = self._scheduler.expire()
+            dropped += blocks
         if dropped and self._log.debug_enabled:
             self._log.debug(messages.tree_evicted(dropped, self._scheduler.tree().nodes))
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 /// Counts whole milliseconds from its making.
+#[derive(Clone, Copy)]
 pub(crate) struct Clock(Instant);
 
 impl Clock {

@@ -19,12 +19,12 @@ use crate::request::Request;
 
 use self::config::Arguments;
 use self::lease::Lease;
-use self::stats::{DecisionStats, TreeStats};
+use self::stats::{DecisionStats, TreeStats, TruthStats};
 
-/// Workers, their counters, the prefix tree and the nine policies.
+/// Workers, their counters, the prefix tree and the policies.
 #[pyclass(frozen, module = "fd_router._core")]
 struct Scheduler {
-    core: Core,
+    core: Arc<Core>,
     clock: Clock,
     /// Where decisions are told of.
     lines: Option<Arc<Lines>>,
@@ -45,6 +45,8 @@ impl Scheduler {
         load_balance_weight,
         waiting_weight,
         metrics_max_age_secs,
+        copy_cost,
+        base_running,
         seed,
         journal = None,
     ))]
@@ -63,6 +65,8 @@ impl Scheduler {
         load_balance_weight: f64,
         waiting_weight: f64,
         metrics_max_age_secs: f64,
+        copy_cost: f64,
+        base_running: f64,
         seed: u64,
         journal: Option<&Bound<'_, Journal>>,
     ) -> PyResult<Self> {
@@ -77,11 +81,13 @@ impl Scheduler {
             load_balance_weight,
             waiting_weight,
             metrics_max_age_secs,
+            copy_cost,
+            base_running,
             seed,
         };
         let config = arguments.check().map_err(PyValueError::new_err)?;
         Ok(Self {
-            core: Core::new(&config),
+            core: Arc::new(Core::new(&config)),
             clock: Clock::start(),
             lines: journal.map(|journal| Arc::clone(&journal.get().0)),
         })
@@ -126,7 +132,10 @@ impl Scheduler {
             select()
         };
         let decision = decision.map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(decision.map(|decision| Lease::new(py, decision, self.lines.clone(), tags)))
+        Ok(decision.map(|decision| {
+            let core = Arc::clone(&self.core);
+            Lease::new(py, core, self.clock, decision, self.lines.clone(), tags)
+        }))
     }
 
     #[pyo3(
@@ -177,8 +186,21 @@ impl Scheduler {
         (reaped.removed, reaped.preserved)
     }
 
-    fn expire(&self) -> u64 {
-        self.core.expire(self.clock.now())
+    fn expire(&self) -> (u64, bool) {
+        let expired = self.core.expire(self.clock.now());
+        (expired.blocks, expired.more)
+    }
+
+    fn tell_capacity(&self, url: &str, tokens: f64) {
+        self.core.tell_capacity(url, tokens);
+    }
+
+    fn capacities(&self) -> Vec<(String, f64)> {
+        self.core.capacities()
+    }
+
+    fn truth(&self) -> TruthStats {
+        self.core.truth().into()
     }
 
     fn tree(&self) -> TreeStats {
@@ -206,5 +228,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Scheduler>()?;
     module.add_class::<TreeStats>()?;
     module.add_class::<DecisionStats>()?;
+    module.add_class::<TruthStats>()?;
     module.add("HIT_BOUNDS", PyTuple::new(py, HIT_BOUNDS)?)
 }

@@ -16,6 +16,8 @@ pub(super) struct Arguments {
     pub(super) load_balance_weight: f64,
     pub(super) waiting_weight: f64,
     pub(super) metrics_max_age_secs: f64,
+    pub(super) copy_cost: f64,
+    pub(super) base_running: f64,
     pub(super) seed: u64,
 }
 
@@ -54,6 +56,8 @@ impl Arguments {
             load_balance_weight: not_negative("load_balance_weight", self.load_balance_weight)?,
             waiting_weight: not_negative("waiting_weight", self.waiting_weight)?,
             metrics_max_age: millis("metrics_max_age_secs", self.metrics_max_age_secs)?,
+            copy_cost: not_negative("copy_cost", self.copy_cost)?,
+            base_running: not_negative("base_running", self.base_running)?,
         };
         let idle_limit = millis("eviction_secs", self.eviction_secs)?;
         if idle_limit == 0 {

@@ -1,16 +1,22 @@
 //! Binding of one decision's lease, and where its lines go.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use fd_router_core::scheduler::{Decision, lines};
+use fd_router_core::scheduler::{Decision, Scheduler as Core, Usage, lines};
 use pyo3::prelude::*;
 
+use crate::clock::Clock;
 use crate::journal::{Level, Lines};
 
 /// One booked unit of load on one worker.
 #[pyclass(frozen, module = "fd_router._core")]
 pub(super) struct Lease {
+    core: Arc<Core>,
+    clock: Clock,
     decision: Decision,
+    /// The worker gave an answer, so what was recorded of the prompt stays.
+    answered: AtomicBool,
     /// None where nobody is told.
     story: Option<Story>,
 }
@@ -25,6 +31,8 @@ impl Lease {
     /// Takes what was decided, and tells of it.
     pub(super) fn new(
         py: Python<'_>,
+        core: Arc<Core>,
+        clock: Clock,
         decision: Decision,
         lines: Option<Arc<Lines>>,
         tags: &str,
@@ -41,7 +49,13 @@ impl Lease {
             }
             story.tell(py, &lines::chosen(&decision));
         }
-        Self { decision, story }
+        Self {
+            core,
+            clock,
+            decision,
+            answered: AtomicBool::new(false),
+            story,
+        }
     }
 }
 
@@ -62,16 +76,36 @@ impl Lease {
         self.decision.lease.worker().url()
     }
 
-    fn release_tokens(&self, py: Python<'_>) {
-        let left = self.decision.lease.release_tokens();
+    fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    fn first_byte(&self, py: Python<'_>) {
+        self.answered();
+        let left = self.decision.lease.first_byte(self.clock.now());
         if let (Some(left), Some(story)) = (left, &self.story) {
             story.tell(py, &lines::tokens_released(&self.decision, left));
         }
     }
 
+    #[pyo3(signature = (prompt_tokens, cached_tokens = None))]
+    fn learn(&self, prompt_tokens: u64, cached_tokens: Option<u64>) {
+        let usage = Usage {
+            prompt: prompt_tokens,
+            cached: cached_tokens,
+        };
+        self.core.learn(&self.decision, usage);
+    }
+
     fn release(&self, py: Python<'_>) {
         let left = self.decision.lease.release();
-        if let (Some((running, tokens)), Some(story)) = (left, &self.story) {
+        let Some((running, tokens)) = left else {
+            return;
+        };
+        if !self.answered.load(Ordering::Relaxed) {
+            self.core.take_back(&self.decision);
+        }
+        if let Some(story) = &self.story {
             let (released, tokens) = lines::released(&self.decision, running, tokens);
             story.tell(py, &released);
             if let Some(tokens) = tokens {

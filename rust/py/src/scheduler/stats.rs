@@ -25,6 +25,26 @@ impl From<tree::TreeStats> for TreeStats {
     }
 }
 
+/// A snapshot of what engines said that they had cached.
+#[pyclass(frozen, get_all, module = "fd_router._core")]
+pub(super) struct TruthStats {
+    prompt: u64,
+    predicted: u64,
+    cached: u64,
+    gone: u64,
+}
+
+impl From<scheduler::TruthStats> for TruthStats {
+    fn from(stats: scheduler::TruthStats) -> Self {
+        Self {
+            prompt: stats.prompt,
+            predicted: stats.predicted,
+            cached: stats.cached,
+            gone: stats.gone,
+        }
+    }
+}
+
 /// A snapshot of what was decided.
 #[pyclass(frozen, get_all, module = "fd_router._core")]
 pub(super) struct DecisionStats {
