@@ -74,6 +74,9 @@ mod tests {
             queue.push(at, event);
         }
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order, [(1, wake), (2, arrive(5)), (2, arrive(4)), (2, wake)]);
+        assert_eq!(
+            order,
+            [(1, wake), (2, arrive(5)), (2, arrive(4)), (2, wake)]
+        );
     }
 }

@@ -55,9 +55,11 @@ impl Report {
         };
         let prompts = tokens(|record| record.input_tokens).max(1.0);
         let opinion = !served.is_empty()
-            && served.iter().all(|record| record.predicted_tokens.is_some());
-        let predicted = opinion
-            .then(|| tokens(|record| record.predicted_tokens.unwrap_or_default()) / prompts);
+            && served
+                .iter()
+                .all(|record| record.predicted_tokens.is_some());
+        let predicted =
+            opinion.then(|| tokens(|record| record.predicted_tokens.unwrap_or_default()) / prompts);
         let over = opinion.then(|| tokens(over_predicted) / prompts);
         let paces = served.iter().filter(|record| record.output_tokens > 1);
         let paces = paces

@@ -118,12 +118,7 @@ impl<'t, 'c, C: Chooser + ?Sized> Run<'t, 'c, C> {
         }
     }
 
-    fn happen(
-        &mut self,
-        event: Event,
-        now: u64,
-        news: &mut Vec<News>,
-    ) -> Result<(), NoSuchWorker> {
+    fn happen(&mut self, event: Event, now: u64, news: &mut Vec<News>) -> Result<(), NoSuchWorker> {
         match event {
             Event::Resize {
                 engine,

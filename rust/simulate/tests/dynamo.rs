@@ -1,4 +1,11 @@
 //! The batching model beside NVIDIA Dynamo's own offline replay of the same trace.
+//!
+//! Dynamo's figures came without the token budget of an iteration. With 8,192, its source's default and ours, first
+//! tokens are 6 to 13 % early and all figures hold within 15 %. With 16,384, which the same source names as the default
+//! of vLLM's `LLM` class, every figure holds within 2 %; with 4,096, 12,288 or 32,768 no setting's figures all do. That
+//! the replay ran with 16,384 is what we conclude from it, not what we were told.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
@@ -52,19 +59,28 @@ const REPLAYS: [Replay; 4] = [
     },
 ];
 
-const TOLERANCE: f64 = 0.15;
-
 #[test]
 fn the_batching_model_is_dynamos() {
+    compare(&Batching::default(), 0.15);
+}
+
+#[test]
+fn with_twice_the_budget_it_is_so_within_two_percent() {
+    let model = Batching {
+        max_tokens: 16_384,
+        ..Batching::default()
+    };
+    compare(&model, 0.02);
+}
+
+fn compare(model: &Batching, tolerance: f64) {
     let Some(trace) = conversation() else {
         return;
     };
     let mut far = Vec::new();
     for replay in &REPLAYS {
-        let fleet = Fleet::mixed(
-            replay.workers,
-            &Engine::new(Model::Batching(Batching::default()), 2_048),
-        );
+        let engine = Engine::new(Model::Batching(*model), 2_048);
+        let fleet = Fleet::mixed(replay.workers, &engine);
         let trace = trace.clone().faster(replay.speed);
         let mut chooser = RoundRobin::new(replay.workers);
         let records = simulate(&trace, &fleet, &mut chooser, |_| ()).unwrap();
@@ -90,7 +106,7 @@ fn the_batching_model_is_dynamos() {
                 off * 100.0
             );
             println!("{line}");
-            if off.abs() > TOLERANCE {
+            if off.abs() > tolerance {
                 far.push(line);
             }
         }

@@ -66,7 +66,10 @@ impl Trace {
         let mut requests = Vec::new();
         // By session: its number, and its latest request.
         let mut sessions: FxHashMap<Session<'_>, (usize, usize)> = FxHashMap::default();
-        let rows = text.lines().zip(1..).filter(|(row, _)| !row.trim().is_empty());
+        let rows = text
+            .lines()
+            .zip(1..)
+            .filter(|(row, _)| !row.trim().is_empty());
         for (text, line) in rows {
             let row: Row<'_> =
                 serde_json::from_str(text).map_err(|error| TraceError::Json { line, error })?;
@@ -151,7 +154,11 @@ mod tests {
             row(r#""delay": 0, "session_id": "a", "timestamp": 99"#),
         ];
         let trace = Trace::from_mooncake(&rows.join("\n"), 512).unwrap();
-        let arrivals: Vec<_> = trace.requests.iter().map(|request| request.arrival).collect();
+        let arrivals: Vec<_> = trace
+            .requests
+            .iter()
+            .map(|request| request.arrival)
+            .collect();
         let after = |request, delay| Arrival::After { request, delay };
         assert_eq!(
             arrivals,
@@ -163,7 +170,11 @@ mod tests {
                 after(2, 0)
             ]
         );
-        let sessions: Vec<_> = trace.requests.iter().map(|request| request.session).collect();
+        let sessions: Vec<_> = trace
+            .requests
+            .iter()
+            .map(|request| request.session)
+            .collect();
         assert_eq!(sessions, [Some(0), Some(1), Some(0), Some(1), Some(0)]);
     }
 

@@ -1,5 +1,6 @@
 //! Choosers that look at nothing, and the public trace.
 #![allow(
+    clippy::unwrap_used,
     dead_code,
     unreachable_pub,
     reason = "every test file is a crate of its own and uses a part of this"

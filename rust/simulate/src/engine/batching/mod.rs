@@ -20,6 +20,8 @@
 
 mod cost;
 mod sequence;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -37,6 +39,8 @@ pub(super) struct Batching<'t> {
     waiting: VecDeque<Sequence<'t>>,
     running: Vec<Sequence<'t>>,
     now: Now,
+    /// Iterations in a stretch at most; tests compare stretches with single iterations.
+    longest: u64,
 }
 
 /// What the engine is doing.
@@ -79,7 +83,7 @@ struct Plan {
     put_back: bool,
 }
 
-impl<'t> Batching<'t> {
+impl Batching<'_> {
     pub(super) fn new(
         model: fleet::Batching,
         cache: Cache,
@@ -97,6 +101,7 @@ impl<'t> Batching<'t> {
             waiting: VecDeque::new(),
             running: Vec::new(),
             now: Now::Rests,
+            longest: u64::MAX,
         }
     }
 
@@ -187,21 +192,23 @@ impl<'t> Batching<'t> {
 
     fn stretch(&self, plan: &Plan, start: u64) -> Stretch {
         // A prefill engine's first token comes out of the prefill itself.
-        let decodes = |sequence: &Sequence<'_>| {
-            sequence.ready() && sequence.job.part != Part::Prefill
-        };
+        let decodes =
+            |sequence: &Sequence<'_>| sequence.ready() && sequence.job.part != Part::Prefill;
         let mut millis = cost::prefill_ms(plan.prefill_tokens);
         if self.running.iter().any(decodes) {
             let used = self.cache.in_use() as f64 / self.cache.capacity() as f64;
             millis += cost::decode_ms(used);
         }
-        let alone = plan.prefill_tokens == 0
-            && !plan.put_back
-            && self.running.iter().all(Sequence::ready);
+        let alone =
+            plan.prefill_tokens == 0 && !plan.put_back && self.running.iter().all(Sequence::ready);
         Stretch {
             start,
             each: scaled(millis * 1_000.0, self.slowdown).max(1),
-            count: if alone { self.repeats() } else { 1 },
+            count: if alone {
+                self.repeats().min(self.longest)
+            } else {
+                1
+            },
         }
     }
 

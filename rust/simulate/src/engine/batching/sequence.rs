@@ -76,7 +76,12 @@ impl<'t> Sequence<'t> {
     }
 
     /// Computes up to `computed` tokens. False, and nothing changed, when the cache has no room for them.
-    pub(super) fn advance(&mut self, cache: &mut Cache, computed: usize, block_size: usize) -> bool {
+    pub(super) fn advance(
+        &mut self,
+        cache: &mut Cache,
+        computed: usize,
+        block_size: usize,
+    ) -> bool {
         let wanted = computed.div_ceil(block_size);
         let more = wanted.saturating_sub(self.blocks.len());
         if more > 0 && !cache.reserve(more, &mut self.blocks) {
