@@ -52,7 +52,7 @@ struct Run<'t, 'c, C: ?Sized> {
     queue: Queue,
     flights: Vec<Option<Flight>>,
     /// Requests that wait for the end of a request, by its position.
-    followers: Vec<Option<usize>>,
+    followers: Vec<Vec<usize>>,
     tickets: Ticket,
     records: Vec<Record>,
 }
@@ -90,7 +90,7 @@ impl<'t, 'c, C: Chooser + ?Sized> Run<'t, 'c, C> {
             handover,
             queue: Queue::default(),
             flights: std::iter::repeat_with(|| None).take(requests).collect(),
-            followers: vec![None; requests],
+            followers: vec![Vec::new(); requests],
             tickets: 0,
             records: Vec::with_capacity(requests),
         };
@@ -103,7 +103,11 @@ impl<'t, 'c, C: Chooser + ?Sized> Run<'t, 'c, C> {
         for (position, request) in self.trace.requests.iter().enumerate() {
             match request.arrival {
                 Arrival::At(at) => self.queue.push(at, Event::Arrive { request: position }),
-                Arrival::After { request, .. } => self.followers[request] = Some(position),
+                Arrival::After { request, .. } => {
+                    if let Some(followers) = self.followers.get_mut(request) {
+                        followers.push(position);
+                    }
+                }
             }
         }
         for (engine, description) in engines.enumerate() {
@@ -288,11 +292,11 @@ impl<'t, 'c, C: Chooser + ?Sized> Run<'t, 'c, C> {
             self.chooser.end(ticket, &ended, now);
         }
         self.records.push(flight.record);
-        if let Some(follower) = self.followers[position].take()
-            && let Arrival::After { delay, .. } = self.trace.requests[follower].arrival
-        {
-            let event = Event::Arrive { request: follower };
-            self.queue.push(now + delay, event);
+        for follower in std::mem::take(&mut self.followers[position]) {
+            if let Arrival::After { delay, .. } = self.trace.requests[follower].arrival {
+                let event = Event::Arrive { request: follower };
+                self.queue.push(now + delay, event);
+            }
         }
     }
 }

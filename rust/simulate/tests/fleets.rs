@@ -270,6 +270,31 @@ fn a_session_waits_for_its_answer() {
 }
 
 #[test]
+fn several_wait_for_one_answer_and_nobody_for_none() {
+    let after = |request| Request {
+        arrival: Arrival::After { request, delay: 7 },
+        ..request_of_one_token()
+    };
+    let trace = trace(vec![
+        request_of_one_token(),
+        after(0),
+        after(0),
+        after(9),
+        after(4),
+    ]);
+    let records = alone(&trace, &Engine::new(SERIAL, 10));
+    let arrivals: Vec<_> = records
+        .iter()
+        .map(|record| (record.request, record.arrival))
+        .collect();
+    assert_eq!(arrivals, [(0, 0), (1, 61_007), (2, 61_007)]);
+}
+
+fn request_of_one_token() -> Request {
+    request(0, 1, 1, &[])
+}
+
+#[test]
 fn a_cache_shrinks_silently() {
     let blocks: Vec<u64> = (0..8).collect();
     let mut engine = Engine::new(batching(), 16);

@@ -36,7 +36,7 @@ pub struct Request {
 pub enum Arrival {
     /// At a time, whatever the fleet does.
     At(u64),
-    /// Some time after the end of an earlier request of the trace.
+    /// Some time after the end of an earlier request of the trace; never, when there is no such request.
     After {
         /// Position of the earlier request.
         request: usize,
