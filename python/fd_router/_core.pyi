@@ -61,10 +61,8 @@ class UpstreamError(Exception):
 
     kind: str
     """One of `UPSTREAM_KINDS`. `cancelled` and `closed` (the relay was shut down) are our own doing."""
-    sent: bool
-    """Whether any byte of the request may have reached the worker."""
     received: bool
-    """Whether any byte of the answer's body came back before the failure, or its head."""
+    """Whether any byte of the answer, its head included, was received before the failure."""
 
 @final
 class Policy:

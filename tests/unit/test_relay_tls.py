@@ -99,7 +99,7 @@ def test_a_certificate_of_another_root(certificates, port, monkeypatch, tmp_path
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     with pytest.raises(UpstreamError) as caught:
         fetch(f"https://127.0.0.1:{port}/")
-    assert (caught.value.kind, caught.value.sent) == ("tls", False)
+    assert (caught.value.kind, caught.value.received) == ("tls", False)
 
 
 def test_a_worker_that_does_not_speak_tls(certificates, raw_worker, monkeypatch):

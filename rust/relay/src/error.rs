@@ -1,4 +1,4 @@
-//! Why an exchange failed, and what had passed by then.
+//! Why an exchange failed.
 
 use std::error::Error as _;
 use std::io;
@@ -49,9 +49,7 @@ impl Kind {
 pub struct Failure {
     /// What happened.
     pub kind: Kind,
-    /// Any byte of the request may have reached the worker.
-    pub sent: bool,
-    /// Any byte of the answer came back.
+    /// Any byte of the answer, its head included, was received. Known to the exchange, which sets it at its end.
     pub received: bool,
     /// The cause in words, without the kind.
     pub detail: Box<str>,
@@ -61,16 +59,9 @@ impl Failure {
     pub(crate) fn new(kind: Kind, detail: impl Into<Box<str>>) -> Self {
         Self {
             kind,
-            sent: false,
             received: false,
             detail: detail.into(),
         }
-    }
-
-    pub(crate) fn with_progress(mut self, sent: bool, received: bool) -> Self {
-        self.sent |= sent;
-        self.received |= received;
-        self
     }
 
     /// A failure to open a TCP connection.

@@ -44,6 +44,8 @@ pub struct Exchange<S> {
     /// The consumer's own part.
     pub side: S,
     state: Mutex<State>,
+    /// Any byte of the answer has come. Outside of the state, as it is noted before there is anything to hand over.
+    received: AtomicBool,
     /// Stands in the queue, or is about to.
     queued: AtomicBool,
     completions: Arc<Completions<Arc<Exchange<S>>>>,
@@ -54,8 +56,6 @@ pub struct Exchange<S> {
 struct State {
     head: Option<Head>,
     buffer: Vec<u8>,
-    /// The head has come.
-    answered: bool,
     end: Option<Result<(), Failure>>,
     /// The task, where it waits for the consumer to take bytes.
     held: Option<Waker>,
@@ -66,6 +66,7 @@ impl<S> Exchange<S> {
         Arc::new(Self {
             side,
             state: Mutex::default(),
+            received: AtomicBool::new(false),
             queued: AtomicBool::new(false),
             completions,
             task: OnceLock::new(),
@@ -122,7 +123,7 @@ impl<S> Exchange<S> {
                 return;
             }
             let failure = Failure::new(Kind::Cancelled, "the exchange was given up");
-            state.end = Some(Err(failure.with_progress(true, state.answered)));
+            state.end = Some(Err(self.noted(failure)));
             state.buffer = Vec::new();
         }
         if let Some(task) = self.task.get() {
@@ -155,11 +156,7 @@ impl<S> Exchange<S> {
     }
 
     pub(crate) fn put_head(self: &Arc<Self>, head: Head) {
-        {
-            let mut state = self.state.lock();
-            state.answered = true;
-            state.head = Some(head);
-        }
+        self.state.lock().head = Some(head);
         self.enqueue();
     }
 
@@ -196,9 +193,21 @@ impl<S> Exchange<S> {
             if state.end.is_some() {
                 return;
             }
-            state.end = Some(end);
+            state.end = Some(end.map_err(|failure| self.noted(failure)));
         }
         self.enqueue();
+    }
+
+    /// To be set when the first byte of the answer comes.
+    pub(crate) fn received(&self) -> &AtomicBool {
+        &self.received
+    }
+
+    fn noted(&self, failure: Failure) -> Failure {
+        Failure {
+            received: self.received.load(Ordering::Relaxed),
+            ..failure
+        }
     }
 
     /// Waits until fewer than `limit` bytes wait for the consumer.

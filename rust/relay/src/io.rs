@@ -1,4 +1,4 @@
-//! The socket of a connection, plain or TLS, with a note of what has passed.
+//! The socket of a connection, plain or TLS, which tells when bytes came.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,25 +10,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// What has passed on a connection since the last [`Progress::reset`].
+/// Whether bytes came since somebody asked. Set by the socket, which hyper owns, and taken by the connection's owner.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
-    sent: AtomicBool,
-    received: AtomicBool,
-}
+pub(crate) struct News(AtomicBool);
 
-impl Progress {
-    pub(crate) fn reset(&self) {
-        self.sent.store(false, Relaxed);
-        self.received.store(false, Relaxed);
-    }
-
-    pub(crate) fn sent(&self) -> bool {
-        self.sent.load(Relaxed)
-    }
-
-    pub(crate) fn received(&self) -> bool {
-        self.received.load(Relaxed)
+impl News {
+    pub(crate) fn take(&self) -> bool {
+        // One task reads and asks, so that nothing comes in between.
+        let came = self.0.load(Relaxed);
+        if came {
+            self.0.store(false, Relaxed);
+        }
+        came
     }
 }
 
@@ -37,22 +30,15 @@ pub(crate) enum Socket {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A socket that notes its progress.
+/// A socket that tells its news.
 pub(crate) struct Io {
     socket: Socket,
-    progress: Arc<Progress>,
+    news: Arc<News>,
 }
 
 impl Io {
-    pub(crate) fn new(socket: Socket, progress: Arc<Progress>) -> Self {
-        Self { socket, progress }
-    }
-
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.progress.sent.store(true, Relaxed);
-        }
-        written
+    pub(crate) fn new(socket: Socket, news: Arc<News>) -> Self {
+        Self { socket, news }
     }
 }
 
@@ -68,7 +54,7 @@ impl AsyncRead for Io {
             Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
-            self.progress.received.store(true, Relaxed);
+            self.news.0.store(true, Relaxed);
         }
         read
     }
@@ -80,11 +66,10 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut self.socket {
+        match &mut self.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
-        self.note(written)
+        }
     }
 
     fn poll_write_vectored(
@@ -92,11 +77,10 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut self.socket {
+        match &mut self.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
-        self.note(written)
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Sending a request: on a kept connection if there is one, else on a new one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,31 +52,29 @@ impl Outgoing {
 /// Sends the request and waits for the head.
 ///
 /// A kept connection may have been closed by the worker in the very moment of its use. Such a request is sent once
-/// more, on a new connection; failures of new connections are for the caller to judge.
+/// more, on a new connection; failures of new connections are for the caller to judge. `received` is set when the
+/// first byte of the answer comes.
 pub(crate) async fn answer(
     context: &Context,
     outgoing: &Outgoing,
+    received: &AtomicBool,
 ) -> Result<(Wire, Response<Incoming>), Failure> {
     let limit = context.config.first_byte_timeout;
     let origin = &outgoing.target.origin;
-    let mut sent = false;
     if let Some(mut wire) = context.pool.take(origin, Instant::now()) {
         let start = Instant::now();
-        match wire.request(outgoing.build(), limit).await {
+        match wire.request(outgoing.build(), limit, received).await {
             Ok(response) => return Ok((wire, response)),
-            Err(failure) if is_stale(&failure, start) => sent = failure.sent,
+            Err(failure) if is_stale(&failure, start) && !received.load(Relaxed) => {}
             Err(failure) => return Err(failure),
         }
     }
-    let opened = connect(origin, &context.tls, context.config.connect_timeout).await;
-    let mut wire = opened.map_err(|failure| failure.with_progress(sent, false))?;
+    let mut wire = connect(origin, &context.tls, context.config.connect_timeout).await?;
     context.stats.connections.fetch_add(1, Relaxed);
-    match wire.request(outgoing.build(), limit).await {
-        Ok(response) => Ok((wire, response)),
-        Err(failure) => Err(failure.with_progress(sent, false)),
-    }
+    let response = wire.request(outgoing.build(), limit, received).await?;
+    Ok((wire, response))
 }
 
 fn is_stale(failure: &Failure, start: Instant) -> bool {
-    failure.kind == Kind::ResetBeforeHead && !failure.received && start.elapsed() < STALE_WITHIN
+    failure.kind == Kind::ResetBeforeHead && start.elapsed() < STALE_WITHIN
 }

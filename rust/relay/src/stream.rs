@@ -34,7 +34,7 @@ impl<S> Drop for Guard<S> {
         } else {
             Failure::new(Kind::Closed, "the relay was shut down")
         };
-        self.exchange.finish(Err(failure.with_progress(true, true)));
+        self.exchange.finish(Err(failure));
         self.context.stats.active.fetch_sub(1, Relaxed);
     }
 }
@@ -53,7 +53,7 @@ async fn perform<S>(
     outgoing: Outgoing,
     collect: bool,
 ) -> Result<(), Failure> {
-    let (mut wire, response) = answer(context, &outgoing).await?;
+    let (mut wire, response) = answer(context, &outgoing, exchange.received()).await?;
     let origin = Arc::clone(&outgoing.target.origin);
     drop(outgoing);
     wire.limit_gaps(context.config.idle_timeout);
@@ -90,7 +90,7 @@ fn split(response: Response<Incoming>) -> Result<(Head, Incoming), Failure> {
             Kind::BadResponse,
             "101 Switching Protocols to a request that asked for none",
         );
-        return Err(failure.with_progress(true, true));
+        return Err(failure);
     }
     Ok((
         Head {

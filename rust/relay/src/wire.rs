@@ -7,6 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::error::{Failure, Kind};
-use crate::io::{Io, Progress, Socket};
+use crate::io::{Io, News, Socket};
 use crate::quiet::{QuietWaker, unheard};
 use crate::watchdog::Watchdog;
 
@@ -33,15 +34,15 @@ type Http = Connection<TokioIo<Io>, Full<Bytes>>;
 pub(crate) struct Wire {
     sender: SendRequest<Full<Bytes>>,
     connection: Option<Box<Http>>,
-    progress: Arc<Progress>,
+    news: Arc<News>,
     watchdog: Watchdog,
     quiet: QuietWaker,
 }
 
 impl Wire {
     pub(crate) async fn handshake(socket: Socket) -> Result<Self, Failure> {
-        let progress = Arc::new(Progress::default());
-        let io = TokioIo::new(Io::new(socket, Arc::clone(&progress)));
+        let news = Arc::new(News::default());
+        let io = TokioIo::new(Io::new(socket, Arc::clone(&news)));
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(READ_BUFFER)
             .max_headers(MAX_HEADERS)
@@ -51,23 +52,27 @@ impl Wire {
         Ok(Self {
             sender,
             connection: Some(Box::new(connection)),
-            progress,
+            news,
             watchdog: Watchdog::default(),
             quiet: QuietWaker::default(),
         })
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. `received` is set when the first byte of that comes.
     pub(crate) async fn request(
         &mut self,
         request: Request<Full<Bytes>>,
         limit: Option<Duration>,
+        received: &AtomicBool,
     ) -> Result<Response<Incoming>, Failure> {
-        self.progress.reset();
+        // What came before the request is no answer to it.
+        self.news.take();
         self.watchdog.start(Instant::now(), limit);
         let mut answer = pin!(self.sender.send_request(request));
-        let head = poll_fn(|cx| {
-            self.turn(cx.waker());
+        poll_fn(|cx| {
+            if self.turn(cx.waker()) {
+                received.store(true, Relaxed);
+            }
             if let Poll::Ready(head) = answer.as_mut().poll(cx) {
                 return Poll::Ready(
                     head.map_err(|error| Failure::of_http(&error, Kind::ResetBeforeHead)),
@@ -78,10 +83,7 @@ impl Wire {
                 Err(Failure::new(Kind::FirstByteTimeout, detail))
             })
         })
-        .await;
-        head.map_err(|failure| {
-            failure.with_progress(self.progress.sent(), self.progress.received())
-        })
+        .await
     }
 
     /// Sets the limit between chunks, from now on.
@@ -120,7 +122,6 @@ impl Wire {
             })
         })
         .await
-        .map_err(|failure| failure.with_progress(true, true))
     }
 
     /// Whether the connection is open and takes a request.
@@ -129,9 +130,10 @@ impl Wire {
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// Lets the connection read and write for the task that is polled.
-    fn turn(&mut self, task: &Waker) {
+    /// Lets the connection read and write for the task that is polled. Returns whether bytes came.
+    fn turn(&mut self, task: &Waker) -> bool {
         turn(&mut self.connection, self.quiet.of(task));
+        self.news.take()
     }
 }
 

@@ -263,7 +263,7 @@ fn a_closed_relay_ends_what_runs_and_what_comes() {
     closed.recv_timeout(LIMIT).unwrap();
     let late = relay.start(order(&relay, &url, false), ());
     let failure = head(&relay, &late).unwrap_err();
-    assert_eq!((failure.kind, failure.sent), (Kind::Closed, false));
+    assert_eq!((failure.kind, failure.received), (Kind::Closed, false));
     relay.close();
 }
 
@@ -326,7 +326,7 @@ fn a_gathered_order_that_is_cancelled_or_closed_is_not_sent() {
     relay.close();
     relay.flush();
     let failure = head(&relay, &closed).unwrap_err();
-    assert_eq!((failure.kind, failure.sent), (Kind::Closed, false));
+    assert_eq!((failure.kind, failure.received), (Kind::Closed, false));
     assert_eq!(relay.stats().active, 0);
     assert!(hit.try_recv().is_err());
 }

@@ -15,7 +15,6 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = module.py().get_type::<UpstreamError>();
     // Instances have their own; these are for an error that Python code makes itself.
     class.setattr("kind", "closed")?;
-    class.setattr("sent", false)?;
     class.setattr("received", false)?;
     module.add("UpstreamError", class)
 }
@@ -27,7 +26,6 @@ pub(super) fn exception<'py>(py: Python<'py>, failure: &Failure) -> PyResult<Bou
         .into_bound(py)
         .into_any();
     error.setattr(pyo3::intern!(py, "kind"), failure.kind.name())?;
-    error.setattr(pyo3::intern!(py, "sent"), failure.sent)?;
     error.setattr(pyo3::intern!(py, "received"), failure.received)?;
     Ok(error)
 }
