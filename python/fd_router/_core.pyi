@@ -383,6 +383,10 @@ class RelayStats:
         """Connections opened."""
 
     @property
+    def resends(self) -> int:
+        """Requests sent once more, as the engine had closed the kept connection that was taken first."""
+
+    @property
     def chunks(self) -> int:
         """Chunks of bodies read from workers."""
 

@@ -17,9 +17,12 @@ use crate::error::{Failure, Kind};
 use crate::target::Target;
 use crate::wire::Wire;
 
-/// A connection that the worker closed while it was idle fails at once. One that fails later than this had its
-/// request: it is reported, for the worker may have acted on it.
-const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// How soon after it was taken a kept connection must fail for its request to be sent again.
+///
+/// A close that crossed the request is here within a round trip, which among machines of a fleet is a few milliseconds;
+/// the rest is for a runtime that was busy. A worker that closes later had the request and may have acted on it: that is
+/// for the caller to judge.
+const STALE_WITHIN: Duration = Duration::from_millis(50);
 
 /// What the task sends. Kept whole until the head is there, as it may have to be sent twice.
 pub(crate) struct Outgoing {
@@ -52,7 +55,7 @@ impl Outgoing {
 /// Sends the request and waits for the head.
 ///
 /// A kept connection may have been closed by the worker in the very moment of its use. Such a request is sent once
-/// more, on a new connection; failures of new connections are for the caller to judge. `received` is set when the
+/// more, on a new connection, and counted; failures of new connections are for the caller to judge. `received` is set when the
 /// first byte of the answer comes.
 pub(crate) async fn answer(
     context: &Context,
@@ -61,20 +64,24 @@ pub(crate) async fn answer(
 ) -> Result<(Wire, Response<Incoming>), Failure> {
     let limit = context.config.first_byte_timeout;
     let origin = &outgoing.target.origin;
-    if let Some(mut wire) = context.pool.take(origin, Instant::now()) {
-        let start = Instant::now();
+    let mut again = false;
+    let taken = Instant::now();
+    if let Some(mut wire) = context.pool.take(origin, taken) {
         match wire.request(outgoing.build(), limit, received).await {
             Ok(response) => return Ok((wire, response)),
-            Err(failure) if is_stale(&failure, start) && !received.load(Relaxed) => {}
+            Err(failure) if is_stale(&failure, taken) && !received.load(Relaxed) => again = true,
             Err(failure) => return Err(failure),
         }
     }
     let mut wire = connect(origin, &context.tls, context.config.connect_timeout).await?;
     context.stats.connections.fetch_add(1, Relaxed);
+    if again {
+        context.stats.resends.fetch_add(1, Relaxed);
+    }
     let response = wire.request(outgoing.build(), limit, received).await?;
     Ok((wire, response))
 }
 
-fn is_stale(failure: &Failure, start: Instant) -> bool {
-    failure.kind == Kind::ResetBeforeHead && start.elapsed() < STALE_WITHIN
+fn is_stale(failure: &Failure, taken: Instant) -> bool {
+    failure.kind == Kind::ResetBeforeHead && taken.elapsed() < STALE_WITHIN
 }

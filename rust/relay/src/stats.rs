@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub idle_connections: u64,
     /// Connections opened.
     pub connections: u64,
+    /// Requests sent once more, as the worker had closed the kept connection that was taken first.
+    pub resends: u64,
     /// Chunks of answers' bodies that were read.
     pub chunks: u64,
     /// Bytes of answers' bodies that were read.
@@ -31,6 +33,7 @@ pub struct Snapshot {
 pub(crate) struct Stats {
     pub(crate) active: AtomicU64,
     pub(crate) connections: AtomicU64,
+    pub(crate) resends: AtomicU64,
     chunks: AtomicU64,
     bytes: AtomicU64,
     gaps: [AtomicU64; GAP_BOUNDS.len() + 1],
@@ -58,6 +61,7 @@ impl Stats {
             active: self.active.load(Relaxed),
             idle_connections: idle_connections as u64,
             connections: self.connections.load(Relaxed),
+            resends: self.resends.load(Relaxed),
             chunks: self.chunks.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             gap_buckets: self.gaps.iter().map(|count| count.load(Relaxed)).collect(),
