@@ -428,7 +428,14 @@ class Relay:
         """Resolve futures and hand over bytes; call in the loop's thread."""
 
     def send(
-        self, url: str, headers: Headers, body: bytes, *, method: str = "POST", collect: bool = True
+        self,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        method: str = "POST",
+        collect: bool = True,
+        fresh: bool = False,
     ) -> Exchange:
         """Start an exchange with `url`. Hop-by-hop `headers`, `host`, `content-length` and `expect` are dropped.
 
@@ -436,7 +443,15 @@ class Relay:
         that `send` is to be called in the loop's thread.
 
         `collect` holds an answer back until it is whole, up to `collect_limit`, so that head and body cross once.
+        `fresh` is for probes: the request goes over a connection of its own, which is closed after the answer.
         Raises `ValueError` for a url or header that HTTP cannot carry.
+        """
+
+    def heard(self, url: str) -> float | None:
+        """Seconds since a byte of an answer was read from the scheme, host and port of `url`; None if never.
+
+        Of answers to requests that are not `fresh`. An origin that nothing runs to is forgotten when thousands of other
+        urls were sent to since. Raises `ValueError` as `send` does.
         """
 
     def stats(self) -> RelayStats: ...

@@ -33,6 +33,14 @@ class Upstream:
         """POST to a worker; `collect` asks for a short answer in one piece."""
         return self.relay.send(url, headers, body, collect=collect)
 
+    def ask(self, url: str) -> Exchange:
+        """GET over a connection of its own, for probes: whether one can be made is part of what is asked."""
+        return self.relay.send(url, [], b"", method="GET", fresh=True)
+
+    def heard(self, url: str) -> float | None:
+        """Seconds since a byte of an answer to `send` came from the engine of `url`; None if never."""
+        return self.relay.heard(url)
+
     def close(self) -> None:
         """End every exchange and the relay's threads."""
         asyncio.get_running_loop().remove_reader(self.relay.fileno())

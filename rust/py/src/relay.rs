@@ -133,7 +133,8 @@ impl Relay {
     }
 
     /// Start an exchange with `url`.
-    #[pyo3(signature = (url, headers, body, *, method = "POST", collect = true))]
+    #[pyo3(signature = (url, headers, body, *, method = "POST", collect = true, fresh = false))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a method")]
     fn send(
         &self,
         py: Python<'_>,
@@ -142,6 +143,7 @@ impl Relay {
         body: Bound<'_, PyBytes>,
         method: &str,
         collect: bool,
+        fresh: bool,
     ) -> PyResult<Exchange> {
         let target = self
             .upstream
@@ -161,6 +163,7 @@ impl Relay {
                 headers,
                 body,
                 collect,
+                fresh,
             },
             link,
         );
@@ -170,6 +173,15 @@ impl Relay {
             self.call_soon.call1(py, (&self.flush,))?;
         }
         Ok(exchange)
+    }
+
+    /// Seconds since a byte of an answer to a client's request was read from the origin of `url`.
+    fn heard(&self, url: &str) -> PyResult<Option<f64>> {
+        let heard = self
+            .upstream
+            .heard(url)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(heard.map(|ago| ago.as_secs_f64()))
     }
 
     /// The counters.

@@ -1,26 +1,28 @@
 //! Opening a connection: lookup, TCP, TLS, all within one limit.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
+use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::io::Socket;
-use crate::target::Origin;
+use crate::origin::Origin;
 use crate::tls::Tls;
 use crate::wire::Wire;
 
-/// Opens a connection within `limit`.
+/// Opens a connection: one of its origin's, or a `fresh` one that is used once.
 pub(crate) async fn connect(
-    origin: &Origin,
-    tls: &Tls,
-    limit: Option<Duration>,
+    context: &Context,
+    origin: &Arc<Origin>,
+    fresh: bool,
 ) -> Result<Wire, Failure> {
-    let Some(limit) = limit else {
-        return open(origin, tls).await;
+    let tls = &context.tls;
+    let Some(limit) = context.config.connect_timeout else {
+        return open(origin, fresh, tls).await;
     };
-    tokio::time::timeout(limit, open(origin, tls))
+    tokio::time::timeout(limit, open(origin, fresh, tls))
         .await
         .unwrap_or_else(|_| {
             Err(Failure::new(
@@ -30,7 +32,7 @@ pub(crate) async fn connect(
         })
 }
 
-async fn open(origin: &Origin, tls: &Tls) -> Result<Wire, Failure> {
+async fn open(origin: &Arc<Origin>, fresh: bool, tls: &Tls) -> Result<Wire, Failure> {
     let stream = match origin.address() {
         Some(address) => TcpStream::connect(address).await,
         None => TcpStream::connect((&*origin.host, origin.port)).await,
@@ -44,7 +46,7 @@ async fn open(origin: &Origin, tls: &Tls) -> Result<Wire, Failure> {
     } else {
         Socket::Plain(stream)
     };
-    Wire::handshake(socket).await
+    Wire::handshake(socket, (!fresh).then(|| Arc::clone(origin))).await
 }
 
 async fn secure(origin: &Origin, tls: &Tls, stream: TcpStream) -> Result<Socket, Failure> {

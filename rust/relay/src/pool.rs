@@ -1,7 +1,7 @@
-//! Connections kept for reuse, and the urls that were parsed.
+//! Connections kept for reuse.
 //!
 //! Last in, first out: the connection used last is the one least likely to be closed by now, and what a quiet hour
-//! does not need runs out. Everything is bounded: idle connections per origin and in time, urls in number.
+//! does not need runs out. Bounded per origin and in time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +10,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::target::{Origin, Target, UrlError};
+use crate::origin::Origin;
 use crate::wire::Wire;
-
-/// Parsed urls kept. Far more than workers times paths; beyond it all are dropped and parsed anew.
-const MAX_TARGETS: usize = 8192;
 
 struct Idle {
     wire: Wire,
@@ -25,7 +22,6 @@ pub(crate) struct Pool {
     max_idle: usize,
     keep_alive: Duration,
     idle: Mutex<HashMap<Arc<Origin>, Vec<Idle>>>,
-    targets: Mutex<HashMap<Box<str>, Arc<Target>>>,
 }
 
 impl Pool {
@@ -34,22 +30,7 @@ impl Pool {
             max_idle,
             keep_alive,
             idle: Mutex::default(),
-            targets: Mutex::default(),
         }
-    }
-
-    /// The parsed url.
-    pub(crate) fn target(&self, url: &str) -> Result<Arc<Target>, UrlError> {
-        let mut targets = self.targets.lock();
-        if let Some(target) = targets.get(url) {
-            return Ok(Arc::clone(target));
-        }
-        let target = Arc::new(Target::parse(url)?);
-        if targets.len() >= MAX_TARGETS {
-            targets.clear();
-        }
-        targets.insert(url.into(), Arc::clone(&target));
-        Ok(target)
     }
 
     /// An open connection to `origin` that waits for a request.
@@ -63,12 +44,12 @@ impl Pool {
     }
 
     /// Keeps a connection if it can be used again and there is room.
-    pub(crate) fn put(&self, origin: &Arc<Origin>, mut wire: Wire, now: Instant) {
-        if !wire.is_idle() {
+    pub(crate) fn put(&self, mut wire: Wire, now: Instant) {
+        let Some(origin) = wire.home().filter(|_| wire.is_idle()) else {
             return;
-        }
+        };
         let mut idle = self.idle.lock();
-        let stack = idle.entry(Arc::clone(origin)).or_default();
+        let stack = idle.entry(origin).or_default();
         if stack.len() < self.max_idle {
             stack.push(Idle { wire, since: now });
         }

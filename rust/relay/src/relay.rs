@@ -41,6 +41,8 @@ pub struct Order {
     pub body: Bytes,
     /// Hold the answer back until it is whole, up to the limit.
     pub collect: bool,
+    /// Use a connection of its own, which is closed after the answer: what is asked is whether one can be made.
+    pub fresh: bool,
 }
 
 /// The upstream leg. `S` is what the consumer keeps with each exchange.
@@ -89,7 +91,13 @@ impl<S: Send + Sync + 'static> Relay<S> {
 
     /// Parses a url; the result is kept for the next time.
     pub fn target(&self, url: &str) -> Result<Arc<Target>, UrlError> {
-        self.context.pool.target(url)
+        self.context.targets.lock().get(url)
+    }
+
+    /// How long ago a byte of an answer to a request that is not [`Order::fresh`] was read from the origin of a url;
+    /// None if never. An origin that thousands of other urls came after, and that nothing runs to, is forgotten.
+    pub fn heard(&self, url: &str) -> Result<Option<Duration>, UrlError> {
+        Ok(self.target(url)?.origin.heard(Instant::now()))
     }
 
     /// Starts an exchange at once. It ends in every case; after [`Relay::close`] without being sent.
@@ -107,6 +115,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
             target: order.target,
             headers: order.headers.finish(),
             body: order.body,
+            fresh: order.fresh,
         };
         let first = self.orders.push(Job {
             exchange: Arc::clone(&exchange),

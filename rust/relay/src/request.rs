@@ -30,6 +30,8 @@ pub(crate) struct Outgoing {
     pub(crate) target: Arc<Target>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
+    /// Sent on a connection of its own.
+    pub(crate) fresh: bool,
 }
 
 impl Outgoing {
@@ -42,6 +44,9 @@ impl Outgoing {
         let bodiless = matches!(self.method, Method::GET | Method::HEAD) && self.body.is_empty();
         if !bodiless {
             headers.insert(header::CONTENT_LENGTH, self.body.len().into());
+        }
+        if self.fresh {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
@@ -66,14 +71,19 @@ pub(crate) async fn answer(
     let origin = &outgoing.target.origin;
     let mut again = false;
     let taken = Instant::now();
-    if let Some(mut wire) = context.pool.take(origin, taken) {
+    let kept = if outgoing.fresh {
+        None
+    } else {
+        context.pool.take(origin, taken)
+    };
+    if let Some(mut wire) = kept {
         match wire.request(outgoing.build(), limit, received).await {
             Ok(response) => return Ok((wire, response)),
             Err(failure) if is_stale(&failure, taken) && !received.load(Relaxed) => again = true,
             Err(failure) => return Err(failure),
         }
     }
-    let mut wire = connect(origin, &context.tls, context.config.connect_timeout).await?;
+    let mut wire = connect(context, origin, outgoing.fresh).await?;
     context.stats.connections.fetch_add(1, Relaxed);
     if again {
         context.stats.resends.fetch_add(1, Relaxed);

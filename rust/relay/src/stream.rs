@@ -54,14 +54,13 @@ async fn perform<S>(
     collect: bool,
 ) -> Result<(), Failure> {
     let (mut wire, response) = answer(context, &outgoing, exchange.received()).await?;
-    let origin = Arc::clone(&outgoing.target.origin);
     drop(outgoing);
     wire.limit_gaps(context.config.idle_timeout);
     let (head, mut body) = split(response)?;
     if collect {
         match gather(context, &mut wire, &mut body).await? {
             Gathered::Whole(bytes) => {
-                context.pool.put(&origin, wire, Instant::now());
+                context.pool.put(wire, Instant::now());
                 exchange.put_whole(Head {
                     body: Some(bytes),
                     ..head
@@ -77,7 +76,7 @@ async fn perform<S>(
         exchange.put_head(head);
     }
     forward(context, exchange, &mut wire, &mut body).await?;
-    context.pool.put(&origin, wire, Instant::now());
+    context.pool.put(wire, Instant::now());
     exchange.finish(Ok(()));
     Ok(())
 }
@@ -122,9 +121,9 @@ async fn gather(
         return Ok(Gathered::Part(BytesMut::new()));
     }
     let mut gathered = BytesMut::new();
-    while let Some(data) = wire.chunk(body).await? {
+    while let Some((data, at)) = wire.chunk(body).await? {
         context.stats.chunk(data.len());
-        wire.forgive(Instant::now());
+        wire.forgive(at);
         if gathered.is_empty() && expected == Some(data.len()) {
             return Ok(Gathered::Whole(data));
         }
@@ -148,8 +147,8 @@ async fn forward<S>(
     let mut last: Option<Instant> = None;
     exchange.room(limit).await;
     wire.forgive(Instant::now());
-    while let Some(data) = wire.chunk(body).await? {
-        let mut now = Instant::now();
+    while let Some((data, at)) = wire.chunk(body).await? {
+        let mut now = at;
         if let Some(last) = last {
             context.stats.gap(now.duration_since(last));
         }

@@ -1,9 +1,10 @@
 //! Where a request goes: the origin, shared by all that goes there, and the path.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
+
+use crate::origin::Origin;
 
 /// A url that the relay cannot send to.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,25 +12,6 @@ use http::{HeaderValue, Uri};
 pub struct UrlError {
     url: String,
     problem: &'static str,
-}
-
-/// One place to connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Origin {
-    pub(crate) tls: bool,
-    /// Name or address, without brackets, in lower case.
-    pub(crate) host: Box<str>,
-    pub(crate) port: u16,
-}
-
-impl Origin {
-    /// The address, where the host is one: then no lookup is needed.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.host
-            .parse::<IpAddr>()
-            .ok()
-            .map(|ip| SocketAddr::new(ip, self.port))
-    }
 }
 
 /// A parsed url.
@@ -74,13 +56,8 @@ impl Target {
             None if tls => 443,
             None => 80,
         };
-        let origin = Origin {
-            tls,
-            host: host.to_ascii_lowercase().into(),
-            port,
-        };
         Ok(Self {
-            origin: Arc::new(origin),
+            origin: Arc::new(Origin::new(tls, host, port)),
             path: uri
                 .path_and_query()
                 .cloned()

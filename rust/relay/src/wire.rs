@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::error::{Failure, Kind};
 use crate::io::{Io, News, Socket};
+use crate::origin::Origin;
 use crate::quiet::{QuietWaker, unheard};
 use crate::watchdog::Watchdog;
 
@@ -32,6 +33,8 @@ const MAX_HEADERS: usize = 128;
 type Http = Connection<TokioIo<Io>, Full<Bytes>>;
 
 pub(crate) struct Wire {
+    /// Whose connection it is; None for one that is used once, of which nobody hears.
+    home: Option<Arc<Origin>>,
     sender: SendRequest<Full<Bytes>>,
     connection: Option<Box<Http>>,
     news: Arc<News>,
@@ -40,7 +43,11 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) async fn handshake(socket: Socket) -> Result<Self, Failure> {
+    /// A connection that can take a request, for the pool of `home` afterwards if there is one.
+    pub(crate) async fn handshake(
+        socket: Socket,
+        home: Option<Arc<Origin>>,
+    ) -> Result<Self, Failure> {
         let news = Arc::new(News::default());
         let io = TokioIo::new(Io::new(socket, Arc::clone(&news)));
         let (sender, connection) = http1::Builder::new()
@@ -50,6 +57,7 @@ impl Wire {
             .await
             .map_err(|error| Failure::of_http(&error, Kind::Connect))?;
         Ok(Self {
+            home,
             sender,
             connection: Some(Box::new(connection)),
             news,
@@ -70,7 +78,7 @@ impl Wire {
         self.watchdog.start(Instant::now(), limit);
         let mut answer = pin!(self.sender.send_request(request));
         poll_fn(|cx| {
-            if self.turn(cx.waker()) {
+            if self.turn(cx.waker()).is_some() {
                 received.store(true, Relaxed);
             }
             if let Poll::Ready(head) = answer.as_mut().poll(cx) {
@@ -96,17 +104,22 @@ impl Wire {
         self.watchdog.touch(now);
     }
 
-    /// The next chunk of a body, or None at its end. Trailers are passed over.
-    pub(crate) async fn chunk(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+    /// The next chunk of a body and when it came, or None at its end. Trailers are passed over.
+    pub(crate) async fn chunk(
+        &mut self,
+        body: &mut Incoming,
+    ) -> Result<Option<(Bytes, Instant)>, Failure> {
         poll_fn(|cx| {
             loop {
-                self.turn(cx.waker());
+                let read = self.turn(cx.waker());
                 // The connection, which fills the body, was polled just now and wakes us for more.
                 let mut nobody = Context::from_waker(Waker::noop());
                 match unheard(|| Pin::new(&mut *body).poll_frame(&mut nobody)) {
                     Poll::Ready(Some(Ok(frame))) => {
                         if let Ok(data) = frame.into_data() {
-                            return Poll::Ready(Ok(Some(data)));
+                            // Without a read it had come with the chunk before it, and counts from now.
+                            let at = read.unwrap_or_else(Instant::now);
+                            return Poll::Ready(Ok(Some((data, at))));
                         }
                     }
                     Poll::Ready(Some(Err(error))) => {
@@ -124,16 +137,27 @@ impl Wire {
         .await
     }
 
+    /// The origin that keeps the connection.
+    pub(crate) fn home(&self) -> Option<Arc<Origin>> {
+        self.home.clone()
+    }
+
     /// Whether the connection is open and takes a request.
     pub(crate) fn is_idle(&mut self) -> bool {
         turn(&mut self.connection, Waker::noop());
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// Lets the connection read and write for the task that is polled. Returns whether bytes came.
-    fn turn(&mut self, task: &Waker) -> bool {
+    /// Lets the connection read and write for the task that is polled. If bytes came, notes and returns when.
+    fn turn(&mut self, task: &Waker) -> Option<Instant> {
         turn(&mut self.connection, self.quiet.of(task));
-        self.news.take()
+        self.news.take().then(|| {
+            let now = Instant::now();
+            if let Some(origin) = &self.home {
+                origin.hear(now);
+            }
+            now
+        })
     }
 }
 

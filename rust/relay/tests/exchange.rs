@@ -64,6 +64,7 @@ fn order(relay: &Relay<()>, url: &str, collect: bool) -> Order {
         headers: RequestHeaders::default(),
         body: Bytes::new(),
         collect,
+        fresh: false,
     }
 }
 
