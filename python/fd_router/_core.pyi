@@ -318,6 +318,10 @@ class Head:
     def event_stream(self) -> bool:
         """Whether the answer is made of server-sent events."""
 
+    @property
+    def encoded(self) -> bool:
+        """Whether the body has a content-encoding other than identity: nothing in clear can be added to it."""
+
 @final
 class Exchange:
     """One request to a worker and its answer.

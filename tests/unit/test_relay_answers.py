@@ -143,6 +143,29 @@ def test_what_of_a_request_reaches_the_worker(raw_worker):
     assert peer.body == b"body"
 
 
+@pytest.mark.parametrize(
+    ("headers", "event_stream", "encoded"),
+    [
+        ([], False, False),
+        (["content-type: text/event-stream"], True, False),
+        (["Content-Type: Text/Event-Stream; charset=UTF-8", "content-encoding: identity"], True, False),
+        (["content-type: text/event-stream-2"], False, False),
+        (["content-type: text/event-stream", "Content-Encoding: GZIP"], True, True),
+        (["content-encoding: identity", "content-encoding: br"], False, True),
+    ],
+)
+def test_what_a_head_says_of_the_body(raw_worker, headers, event_stream, encoded):
+    lines = "\r\n".join(["HTTP/1.1 200 OK", "content-length: 2", *headers])
+    worker = raw_worker(lambda peer: lines.encode() + b"\r\n\r\nok")
+
+    async def run(relay):
+        exchange = relay.send(worker.url, [], b"")
+        head = await exchange.head
+        assert (head.event_stream, head.encoded) == (event_stream, encoded)
+
+    drive(run)
+
+
 def test_environment_proxies_are_ignored(raw_worker, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")

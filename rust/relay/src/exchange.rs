@@ -9,35 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::completions::Completions;
 use crate::error::{Failure, Kind};
-use crate::headers;
-
-/// The head of an answer.
-#[derive(Debug)]
-pub struct Head {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    /// The whole body, where it was collected.
-    pub body: Option<Bytes>,
-}
-
-impl Head {
-    /// The status code.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// The headers that pass, multi-values kept.
-    pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        headers::of_answer(&self.headers)
-    }
-}
+use crate::head::Head;
 
 /// One request and its answer. `S` is what the consumer keeps with it.
 pub struct Exchange<S> {

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::error::{Failure, Kind};
-use crate::exchange::{Exchange, Head};
+use crate::exchange::Exchange;
+use crate::head::Head;
 use crate::request::{Outgoing, answer};
 use crate::wire::Wire;
 

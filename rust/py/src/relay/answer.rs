@@ -71,9 +71,13 @@ impl Head {
     /// Whether the answer is made of server-sent events.
     #[getter]
     fn event_stream(&self) -> bool {
-        self.head.headers().any(|(name, value)| {
-            name == "content-type" && value.as_bytes().starts_with(b"text/event-stream")
-        })
+        self.head.event_stream()
+    }
+
+    /// Whether the answer has a content-encoding.
+    #[getter]
+    fn encoded(&self) -> bool {
+        self.head.encoded()
     }
 }
 
