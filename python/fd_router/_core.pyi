@@ -14,6 +14,7 @@ from fd_router.types import Headers, Role
 __all__ = [
     "GAP_BOUNDS",
     "HIT_BOUNDS",
+    "HOP_HEADER",
     "POLICIES",
     "QUANTILES",
     "UPSTREAM_KINDS",
@@ -46,6 +47,9 @@ GAP_BOUNDS: Final[tuple[float, ...]]
 
 HIT_BOUNDS: Final[tuple[float, ...]]
 """Upper bounds of `DecisionStats.hit_buckets`, a ratio; one more bucket, +Inf, follows the last."""
+
+HOP_HEADER: Final[bytes]
+"""The request header in which a relay sends the `hop` it was made with, in lower case."""
 
 QUANTILES: Final[tuple[float, ...]]
 """What the last item of a row of `AccessLog.snapshot` holds."""
@@ -414,6 +418,7 @@ class Relay:
         cls,
         loop: AbstractEventLoop,
         *,
+        hop: str,
         threads: int,
         max_idle_per_worker: int,
         keep_alive_secs: float,
@@ -423,7 +428,10 @@ class Relay:
         collect_limit: int = ...,
         buffer_limit: int = ...,
     ) -> Relay:
-        """A timeout of 0 means none. `buffer_limit`: bytes read ahead of a stream before the upstream must wait."""
+        """A timeout of 0 means none. `buffer_limit`: bytes read ahead of a stream before the upstream must wait.
+
+        `hop` is an opaque id of this process, in visible ASCII without spaces, for engines that are routers themselves.
+        """
 
     def fileno(self) -> int:
         """Readable when completions wait: `loop.add_reader(relay.fileno(), relay.drain)`."""
@@ -442,6 +450,8 @@ class Relay:
         fresh: bool = False,
     ) -> Exchange:
         """Start an exchange with `url`. Hop-by-hop `headers`, `host`, `content-length` and `expect` are dropped.
+
+        `HOP_HEADER` is added, unless the request is `fresh`; one of the client's passes beside it.
 
         The request goes out at the end of the loop's turn, with the others of that turn: one system call for all. For
         that `send` is to be called in the loop's thread.

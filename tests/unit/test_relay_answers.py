@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fd_router._core import HOP_HEADER
+from rig import relaying
 from rig.raw_worker import RawWorker, reply
-from rig.relaying import Receiver, drive
+from rig.relaying import Receiver
+
+drive = partial(relaying.drive, hop="router-1")
 
 
 async def fetch(relay, url, headers=(), body=b"", **options):
@@ -136,11 +141,40 @@ def test_what_of_a_request_reaches_the_worker(raw_worker):
         "authorization: Bearer k",
         "content-length: 4",
         f"host: 127.0.0.1:{worker.port}",
+        "x-fd-router-hop: router-1",
         "x-twice: 1",
         "x-twice: 2",
         "x_bd_logid: trace",
     ]
     assert peer.body == b"body"
+
+
+def test_the_hop_follows_the_clients_headers(raw_worker):
+    worker = raw_worker(lambda peer: reply(b"{}"))
+    headers = [(b"x-a", b"1"), (b"X-Fd-Router-Hop", b"before"), (b"x-b", b"2")]
+    listed = [*headers, (b"connection", HOP_HEADER)]
+
+    async def run(relay):
+        for sent in ([], headers, listed):
+            await fetch(relay, worker.url, sent)
+        await fetch(relay, worker.url, headers, fresh=True)
+
+    drive(run, hop="router-2/3")
+    name = HOP_HEADER.decode()
+    assert [peer.header(name) for peer in worker.hits] == [
+        ["router-2/3"],
+        ["before", "router-2/3"],
+        ["router-2/3"],
+        ["before"],
+    ]
+    names = [line.partition(b":")[0] for line in worker.hits[2].head.split(b"\r\n")]
+    assert names.index(HOP_HEADER) > names.index(b"x-b") > names.index(b"x-a")
+
+
+@pytest.mark.parametrize("hop", ["", "a b", "a\r\nb", "\xe9", "\x00"])
+def test_a_hop_that_cannot_be_carried(hop):
+    with pytest.raises(ValueError, match="hop"):
+        drive(None, hop=hop)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 
 import pytest
 
 from fd_router._core import UpstreamError
+from rig import relaying
 from rig.raw_worker import black_hole, reply
-from rig.relaying import Receiver, drive
+from rig.relaying import Receiver
+
+drive = partial(relaying.drive, hop="router-1")
 
 
 def failure(url, *, collect=False, body=b"{}", **limits):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
-from fd_router._core import UpstreamError
+from fd_router._core import HOP_HEADER, UpstreamError
 from fd_router.config import UpstreamConfig
 from fd_router.upstream.relay import Upstream
+from rig import relaying
 from rig.raw_worker import reply, sse_head
-from rig.relaying import Receiver, drive, until
+from rig.relaying import Receiver, until
+
+drive = partial(relaying.drive, hop="router-1")
 
 
 async def fetch(relay, url, **options):
@@ -158,7 +162,7 @@ def test_the_routers_own_way(raw_worker):
     worker = raw_worker(lambda peer: reply(b"{}"))
 
     async def run():
-        upstream = Upstream(UpstreamConfig())
+        upstream = Upstream(UpstreamConfig(), hop="router-1")
         try:
             probe = upstream.ask(worker.url + "/state")
             assert (await probe.head).body == b"{}"
@@ -172,3 +176,4 @@ def test_the_routers_own_way(raw_worker):
     asyncio.run(run())
     assert [peer.method for peer in worker.hits] == ["GET", "POST"]
     assert worker.hits[0].header("connection") == ["close"]
+    assert worker.hits[1].header(HOP_HEADER.decode()) == ["router-1"]

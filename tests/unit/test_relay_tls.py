@@ -8,12 +8,15 @@ import ssl
 import subprocess
 import threading
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from fd_router._core import UpstreamError
+from rig import relaying
 from rig.raw_worker import Peer, read_request, reply
-from rig.relaying import drive
+
+drive = partial(relaying.drive, hop="router-1")
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 

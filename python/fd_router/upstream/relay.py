@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 class Upstream:
     """Sends requests to workers. Lives in one event loop, from construction to `close`."""
 
-    def __init__(self, settings: UpstreamConfig) -> None:
+    def __init__(self, settings: UpstreamConfig, *, hop: str) -> None:
+        """`hop` is an opaque id of this process; requests carry it, so that one that comes back is seen."""
         loop = asyncio.get_running_loop()
         self.relay = Relay(
             loop,
+            hop=hop,
             threads=settings.threads,
             max_idle_per_worker=settings.max_idle_per_worker,
             keep_alive_secs=settings.keep_alive_secs,

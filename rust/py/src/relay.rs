@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fd_router_relay::{
-    Bytes, Exchange as Upstream, GAP_BOUNDS, Kind, Method, Order, RelayConfig, RequestHeaders,
+    Bytes, Exchange as Upstream, GAP_BOUNDS, HOP_HEADER, HeaderValue, Kind, Method, Order,
+    RelayConfig, RequestHeaders,
 };
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -40,6 +41,7 @@ const DRAIN_LIMIT: usize = 256;
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("GAP_BOUNDS", PyTuple::new(py, GAP_BOUNDS)?)?;
+    module.add("HOP_HEADER", PyBytes::new(py, HOP_HEADER.as_ref()))?;
     module.add("UPSTREAM_KINDS", PyTuple::new(py, Kind::NAMES)?)?;
     error::register(module)?;
     module.add_class::<Head>()?;
@@ -65,6 +67,7 @@ impl Relay {
     #[pyo3(signature = (
         r#loop,
         *,
+        hop,
         threads,
         max_idle_per_worker,
         keep_alive_secs,
@@ -80,6 +83,7 @@ impl Relay {
     )]
     fn new(
         r#loop: &Bound<'_, PyAny>,
+        hop: &str,
         threads: usize,
         max_idle_per_worker: usize,
         keep_alive_secs: f64,
@@ -95,6 +99,7 @@ impl Relay {
             ));
         }
         let config = RelayConfig {
+            hop: hop_value(hop)?,
             threads,
             max_idle_per_worker,
             keep_alive: seconds("keep_alive_secs", keep_alive_secs)?,
@@ -223,6 +228,17 @@ fn request_headers(headers: &Bound<'_, PyList>) -> PyResult<RequestHeaders> {
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
     }
     Ok(passed)
+}
+
+fn hop_value(hop: &str) -> PyResult<HeaderValue> {
+    HeaderValue::from_str(hop)
+        .ok()
+        .filter(|_| !hop.is_empty() && hop.bytes().all(|byte| byte.is_ascii_graphic()))
+        .ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "hop must be visible ASCII without spaces, is {hop:?}"
+            ))
+        })
 }
 
 fn seconds(name: &str, value: f64) -> PyResult<Duration> {

@@ -1,10 +1,14 @@
-//! Limits of a relay.
+//! Settings of a relay.
 
 use std::time::Duration;
 
-/// Limits of a relay; `None` is no limit.
+use http::HeaderValue;
+
+/// Settings of a relay; where a limit is `None` there is none.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
+    /// Value of [`crate::HOP_HEADER`] in every request that is not [`crate::Order::fresh`].
+    pub hop: HeaderValue,
     /// Threads of the runtime; at least 1.
     pub threads: usize,
     /// Idle connections kept per origin.

@@ -2,6 +2,9 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// Names the router process that a request came through, so that one which comes back to it is seen.
+pub static HOP_HEADER: HeaderName = HeaderName::from_static("x-fd-router-hop");
+
 /// A header that HTTP cannot carry.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::connect::connect;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
+use crate::headers::HOP_HEADER;
 use crate::target::Target;
 use crate::wire::Wire;
 
@@ -35,8 +36,8 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    fn build(&self) -> Request<Full<Bytes>> {
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
+    fn build(&self, hop: &HeaderValue) -> Request<Full<Bytes>> {
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 3);
         headers.insert(header::HOST, self.target.host.clone());
         for (name, value) in &self.headers {
             headers.append(name.clone(), value.clone());
@@ -47,6 +48,9 @@ impl Outgoing {
         }
         if self.fresh {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else {
+            // Beside one of the client's: a chain of routers names them all.
+            headers.append(&HOP_HEADER, hop.clone());
         }
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
@@ -67,7 +71,8 @@ pub(crate) async fn answer(
     outgoing: &Outgoing,
     received: &AtomicBool,
 ) -> Result<(Wire, Response<Incoming>), Failure> {
-    let limit = context.config.first_byte_timeout;
+    let config = &context.config;
+    let limit = config.first_byte_timeout;
     let origin = &outgoing.target.origin;
     let mut again = false;
     let taken = Instant::now();
@@ -77,7 +82,10 @@ pub(crate) async fn answer(
         context.pool.take(origin, taken)
     };
     if let Some(mut wire) = kept {
-        match wire.request(outgoing.build(), limit, received).await {
+        match wire
+            .request(outgoing.build(&config.hop), limit, received)
+            .await
+        {
             Ok(response) => return Ok((wire, response)),
             Err(failure) if is_stale(&failure, taken) && !received.load(Relaxed) => again = true,
             Err(failure) => return Err(failure),
@@ -88,7 +96,9 @@ pub(crate) async fn answer(
     if again {
         context.stats.resends.fetch_add(1, Relaxed);
     }
-    let response = wire.request(outgoing.build(), limit, received).await?;
+    let response = wire
+        .request(outgoing.build(&config.hop), limit, received)
+        .await?;
     Ok((wire, response))
 }
 

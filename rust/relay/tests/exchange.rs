@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fd_router_relay::{
-    Bytes, Exchange, Failure, Head, Kind, Method, Order, Relay, RelayConfig, RequestHeaders,
+    Bytes, Exchange, Failure, Head, HeaderValue, Kind, Method, Order, Relay, RelayConfig,
+    RequestHeaders,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -19,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Limits that no test meets by accident.
 fn limits() -> RelayConfig {
     RelayConfig {
+        hop: HeaderValue::from_static("r1"),
         threads: 1,
         max_idle_per_worker: 256,
         keep_alive: Duration::from_secs(4),
