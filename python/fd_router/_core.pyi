@@ -64,7 +64,10 @@ class UpstreamError(Exception):
     """An exchange failed."""
 
     kind: str
-    """One of `UPSTREAM_KINDS`. `cancelled` and `closed` (the relay was shut down) are our own doing."""
+    """One of `UPSTREAM_KINDS`. `cancelled` and `closed` (the relay was shut down) are our own doing.
+
+    `exhausted`, for want of descriptors or ports here, is no verdict on the engine.
+    """
     received: bool
     """Whether any byte of the answer, its head included, was received before the failure."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -67,6 +70,49 @@ def test_connect_timeout():
 
 def test_connect_to_a_name_that_is_none():
     assert failure("http://no-such-host.invalid/") == ("connect", False, b"")
+
+
+@contextmanager
+def no_descriptors():
+    """Leave this process without a descriptor to open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_without_a_descriptor(raw_worker, fresh):
+    worker = raw_worker(lambda peer: reply(b"{}"))
+
+    async def run(relay):
+        with no_descriptors():
+            exchange = relay.send(worker.url, [], b"", fresh=fresh)
+            with pytest.raises(UpstreamError) as caught:
+                await exchange.head
+        assert (caught.value.kind, caught.value.received) == ("exhausted", False)
+        exchange = relay.send(worker.url, [], b"", fresh=fresh)
+        assert (await exchange.head).status == 200
+
+    drive(run)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1/", "http://no-such-host.invalid/"])
+def test_a_lookup_without_a_descriptor(url):
+    """The resolver says that the name is unknown, as it cannot open its files."""
+
+    async def run(relay):
+        with no_descriptors():
+            exchange = relay.send(url, [], b"")
+            with pytest.raises(UpstreamError) as caught:
+                await exchange.head
+        assert caught.value.kind == "exhausted"
+
+    drive(run)
 
 
 @pytest.mark.parametrize(

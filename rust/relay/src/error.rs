@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::io;
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
 use strum::VariantNames;
 
 /// What happened.
@@ -13,8 +15,11 @@ pub enum Kind {
     Refused,
     /// No connection within the limit.
     ConnectTimeout,
-    /// No connection for another reason: name, route, out of sockets.
+    /// No connection for another reason: name, route.
     Connect,
+    /// No connection, as this process or host is out of descriptors, ports or memory for sockets. Says nothing of the
+    /// worker.
+    Exhausted,
     /// The handshake failed or the certificate was not accepted.
     Tls,
     /// The connection ended before the answer's head was whole.
@@ -66,9 +71,14 @@ impl Failure {
 
     /// A failure to open a TCP connection.
     pub(crate) fn of_connect(error: &io::Error) -> Self {
-        let kind = match error.kind() {
-            io::ErrorKind::ConnectionRefused => Kind::Refused,
-            io::ErrorKind::TimedOut => Kind::ConnectTimeout,
+        let kind = match Errno::from_io_error(error) {
+            Some(Errno::CONNREFUSED) => Kind::Refused,
+            Some(Errno::TIMEDOUT) => Kind::ConnectTimeout,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::ADDRNOTAVAIL) => {
+                Kind::Exhausted
+            }
+            // A lookup that cannot read its files says that the name is unknown.
+            None if out_of_descriptors() => Kind::Exhausted,
             _ => Kind::Connect,
         };
         Self::new(kind, error.to_string())
@@ -83,6 +93,13 @@ impl Failure {
         };
         Self::new(kind, chain(error))
     }
+}
+
+fn out_of_descriptors() -> bool {
+    matches!(
+        eventfd(0, EventfdFlags::CLOEXEC),
+        Err(Errno::MFILE | Errno::NFILE)
+    )
 }
 
 /// Whether the body's framing is wrong: hyper hands that over as an I/O error of these kinds.
@@ -108,4 +125,26 @@ fn chain(error: &hyper::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_sockets_is_told_from_a_worker_that_is_gone() {
+        for (errno, kind) in [
+            (Errno::CONNREFUSED, Kind::Refused),
+            (Errno::TIMEDOUT, Kind::ConnectTimeout),
+            (Errno::HOSTUNREACH, Kind::Connect),
+            (Errno::MFILE, Kind::Exhausted),
+            (Errno::NFILE, Kind::Exhausted),
+            (Errno::NOBUFS, Kind::Exhausted),
+            (Errno::ADDRNOTAVAIL, Kind::Exhausted),
+        ] {
+            assert_eq!(Failure::of_connect(&errno.into()).kind, kind, "{errno}");
+        }
+        let other = io::Error::other("no such name");
+        assert_eq!(Failure::of_connect(&other).kind, Kind::Connect);
+    }
 }
