@@ -47,7 +47,7 @@ def one_request(log: Log, access: AccessLog, book: Callable[[str], Lease], numbe
     ids = tags("trace-0123456789abcdef", None, f"session-{number % 100}", f"request-{number}")
     log.info(messages.PARSED, ids)
     lease = book(ids)
-    lease.release_tokens()
+    lease.first_byte()
     log.info(messages.COMPLETED, ids)
     lease.release()
     access.note("POST", "/v1/chat/completions", b"", 200, 0.002798235, "10.0.0.9", ids)

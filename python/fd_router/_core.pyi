@@ -274,9 +274,9 @@ class Scheduler:
     ) -> Lease | None:
         """Choose a worker by the role's policy and book it: running +1, tokens + the request's estimate.
 
-        None when the role has no worker. `tags` stand before the decision's log lines. `tokens` are ids of the tokenizer
-        service; without them the ids or the code points of the prompt are hashed. `exclude` are urls not to choose, to
-        which the request was sent before; when nothing else is left they are candidates again.
+        None when the role has no worker. `tags` stand before the decision's log lines. `tokens` are ids of the
+        tokenizer service; without them the ids or the code points of the prompt are hashed. `exclude` are urls not to
+        choose, to which the request was sent before; when nothing else is left they are candidates again.
         """
 
     def observe(self, url: str, running: float, waiting: float) -> None:
@@ -301,7 +301,6 @@ class Scheduler:
         """(url, tokens that its cache holds) of the workers of which that is known."""
 
     def truth(self) -> TruthStats: ...
-
     def tree(self) -> TreeStats: ...
     def decisions(self) -> DecisionStats: ...
     def sessions(self) -> tuple[int, int]:

@@ -11,9 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import fd_router
 from fd_router import errors
-from fd_router._core import GAP_BOUNDS, HIT_BOUNDS, UPSTREAM_KINDS
+from fd_router._core import GAP_BOUNDS, HIT_BOUNDS
 from fd_router.observe.metrics import CONTENT_TYPE, FAMILIES, Metrics, markdown_table
-from fd_router.upstream.relay import FINAL
 from rig.exposition import Metrics as Scrape
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"
@@ -228,10 +227,6 @@ def test_every_error_code_can_be_counted(metrics: Metrics) -> None:
         metrics.rejected(kind.code)
     found = scrape(metrics)
     assert found.value("fd_router_rejected_requests_total") == len(kinds)
-
-
-def test_kinds_of_failure_that_are_our_own_doing_are_kinds() -> None:
-    assert set(UPSTREAM_KINDS) > FINAL
 
 
 def test_scrapes_beside_the_loop_s_thread_never_go_backwards(metrics: Metrics) -> None:

@@ -41,8 +41,13 @@ class RemoteLoad:
         loop = asyncio.get_running_loop()
         for instance in self._registry.all():
             if instance.url not in self._asking:
-                task = self._asking[instance.url] = loop.create_task(self.ask(instance))
-                task.add_done_callback(lambda _, url=instance.url: self._asking.pop(url))
+                self._asking[instance.url] = loop.create_task(self._ask_alone(instance))
+
+    async def _ask_alone(self, instance: Instance) -> None:
+        try:
+            await self.ask(instance)
+        finally:
+            del self._asking[instance.url]
 
     async def ask(self, instance: Instance) -> None:
         """Ask one worker; a failure is logged, and its figures grow stale by themselves."""

@@ -131,9 +131,14 @@ class PairDispatch:
         except BaseException:
             pair.release()
             raise
+
+        def client_left() -> None:
+            decode.cancel()
+            leg.cancel()
+
         outcome = ""
         try:
-            client.watch(lambda: (decode.cancel(), leg.cancel()))
+            client.watch(client_left)
             outcome = await self._decode(client, pair, decode, tries, start)
         except UpstreamError as error:
             raise self._lost(client, pair, leg, error) from error
