@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rig import Stage, reply, sse_head, wait_for
-from rig.memory import worker_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,13 +44,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
 @pytest.fixture
 def router(shared: Router) -> Iterator[Router]:
     """A router with traps; after each test it is sound, and the same process as before."""
-    pid = worker_pid(shared)
     shared.forget_log()
     yield shared
     shared.assert_idle()
     assert shared.metrics().value("fd_router_upstream_exchanges") == 0
     assert shared.chat("nothing").status_code == 200
-    assert worker_pid(shared) == pid
+    shared.assert_same_worker()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

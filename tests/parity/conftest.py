@@ -56,6 +56,7 @@ def lend(router: Router) -> Iterator[Router]:
     router.forget_log()
     yield router
     router.assert_idle()
+    router.assert_same_worker()
     for items in router.registered().values():
         for item in items:
             assert router.post("/unregister", {"url": item["url"]}).status_code == 200

@@ -7,7 +7,8 @@ A test takes the fixtures of `tests/conftest.py`:
         engine = start_engine(router, token_secs=0.01)
         assert router.chat("hello").headers["x-engine"] == engine.name
 
-When the test is over, every counter of every router must be back at 0, and nothing is left running.
+When the test is over, every counter of every router must be back at 0, its worker process must be the one of the start,
+its exit status 0, and nothing is left running.
 """
 
 from rig.client import RawClient

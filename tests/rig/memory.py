@@ -13,7 +13,7 @@ def worker_pid(router: Router) -> int:
     """The process that serves; its parent, the supervisor, is the one that was started."""
     supervisor = router.process.pid
     children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    assert len(children) == 1, children
+    assert len(children) == 1, f"worker processes of {supervisor}: {children}"
     return int(children[0])
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from rig.client import RawClient
 from rig.exposition import Metrics
+from rig.memory import worker_pid
 from rig.process import Process
 from rig.wait import LIMIT, wait_for
 
@@ -60,6 +61,10 @@ class Router:
         self.client = httpx.Client(base_url=self.url, timeout=LIMIT, trust_env=False)
         self.check_idle = True
         """Whether the end of the test demands that all counters are 0."""
+        self.check_worker = True
+        """Whether its worker process must stay the one of the start: the supervisor puts another in the place of one
+        that crashed, and all looks well, with counters that begin anew."""
+        self._worker = 0
         self.log_from = 0
         """Where the log begins for what reads it here, in characters."""
         self._marks = 0
@@ -78,11 +83,25 @@ class Router:
                 return False
 
         wait_for(answers, limit=limit, why=lambda: f"fd-router does not answer\n{self.process.tail()}")
+        self._worker = worker_pid(self)
+
+    def assert_same_worker(self) -> None:
+        """The worker process is the one of the start, unless the test said that it need not be."""
+        if self.check_worker:
+            now = worker_pid(self)
+            assert now == self._worker, f"worker {self._worker} is gone, {now} serves\n{self.process.tail()}"
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """SIGTERM; the exit status. Raises `AssertionError` for a worker process that is not the one of the start."""
+        if self.process.status is None:
+            self.assert_same_worker()
         self.client.close()
         return self.process.stop()
+
+    def assert_ends_well(self) -> None:
+        """Stop it if it still runs; whoever ended it, its exit status is 0."""
+        status = self.stop()
+        assert status == 0, f"fd-router ended with {status}\n{self.process.tail()}"
 
     # ---- requests
 

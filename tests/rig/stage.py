@@ -62,6 +62,7 @@ class Stage:
                     raise
             else:
                 break
+        self._things.callback(router.assert_ends_well)
         self._routers.append(router)
         return router
 
@@ -102,7 +103,7 @@ class Stage:
         return worker
 
     def close(self) -> None:
-        """Check that every counter is 0, then end everything, whatever the check said."""
+        """Check that every counter is 0, then end everything, whatever the check said; routers must end well."""
         with self._things:
             for router in self._routers:
                 if router.check_idle and router.process.status is None:
