@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+import threading
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,8 @@ class Router:
         """Whether its worker process must stay the one of the start: the supervisor puts another in the place of one
         that crashed, and all looks well, with counters that begin anew."""
         self._worker = 0
+        self._scraping = threading.Lock()
+        self._scraped = Metrics.parse("")
         self.log_from = 0
         """Where the log begins for what reads it here, in characters."""
         self._marks = 0
@@ -196,8 +199,14 @@ class Router:
         )
 
     def metrics(self) -> Metrics:
-        """One scrape."""
-        return Metrics.parse(self.get("/metrics").text)
+        """One scrape. Raises `AssertionError` for a count that is lower than in the scrape before."""
+        # One at a time, so that they are compared in the order in which the router made them.
+        with self._scraping:
+            scrape = Metrics.parse(self.get("/metrics").text)
+            if self.check_worker:
+                scrape.assert_follows(self._scraped)
+            self._scraped = scrape
+            return scrape
 
     def running(self) -> dict[str, int]:
         """Requests in flight by worker."""
@@ -218,14 +227,10 @@ class Router:
         )
 
     def _by_worker(self, gauge: str) -> dict[str, int]:
-        text = self.get("/metrics").text
+        scrape = self.metrics()
         # Without the family every check of it would pass.
-        assert f"# TYPE {gauge} gauge" in text, f"/metrics has no {gauge}"
-        return {
-            sample.labels["worker"]: int(sample.value)
-            for sample in Metrics.parse(text)
-            if sample.name == gauge
-        }
+        assert scrape.kinds.get(gauge) == "gauge", f"/metrics has no {gauge}"
+        return {sample.labels["worker"]: int(sample.value) for sample in scrape if sample.name == gauge}
 
     def assert_idle(self, limit: float = LIMIT) -> None:
         """Every worker's counters come back to 0."""
