@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import socket
-import statistics
 import threading
 import time
 from contextlib import ExitStack
@@ -104,8 +103,9 @@ def test_a_client_s_leaving_reaches_the_worker_at_once(
     worker = raw_worker(answer)
     assert router.register(worker.port).status_code == 200
     body = encoded(stream=b"event-stream" in beginning)
-    delays = []
+    delays, noise = [], []
     for number in range(1, ROUNDS + 1):
+        noise.append(router.round_trip())
         client = router.raw()
         client.post("/v1/chat/completions", body)
         worker.wait_hits(number)
@@ -115,7 +115,7 @@ def test_a_client_s_leaving_reaches_the_worker_at_once(
         client.close() if how == "close" else client.reset()
         wait_for(lambda count=number: len(closed) == count)  # type: ignore[misc]
         delays.append(closed[-1] - left)
-    assert statistics.median(delays) < 0.5, delays
+    assert max(delays) < 0.5 + max(noise), (delays, noise)
 
 
 class Source:

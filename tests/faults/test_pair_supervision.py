@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -222,13 +221,14 @@ def test_the_other_leg_is_cancelled_at_once(
     other = Silent()
     ended = Timed(data, other)
     pairs = start_pairs(ended, other) if cause == "prefill" else start_pairs(other, ended)
+    noise = []
     for _ in range(ROUNDS):
+        noise.append(pairs.router.round_trip())
         assert pairs.ask(stream=stream).status_code in (400, 500, 502)
     wait_for(lambda: len(other.given_up) == len(ended.at), why="a leg goes on for nobody")
     delays = [gone - at for at, gone in zip(ended.at, other.given_up, strict=True)]
-    # What a busy machine adds is not the router's; a router that waits for anything is late every time.
-    assert min(delays) < 0.1, delays
-    assert statistics.median(delays) < 1, delays
+    # Each of them; measured from before the bytes are sent, so that what the router takes to read them counts too.
+    assert max(delays) < 0.1 + max(noise), (delays, noise)
 
 
 def test_prefill_s_end_is_of_no_account_once_decode_answers(start_pairs: StartPairs) -> None:
@@ -293,8 +293,9 @@ def test_client_leaves(start_pairs: StartPairs, stream: bool, beginning: bytes) 
     prefill, decode = Silent(), Silent(beginning)
     pairs = start_pairs(prefill, decode)
     body = json.dumps(chat_body(SECRET, stream=stream)).encode()
-    delays = []
+    delays, noise = [], []
     for number in range(1, ROUNDS + 1):
+        noise.append(pairs.router.round_trip())
         client = pairs.router.raw()
         client.post("/v1/chat/completions", body)
         for worker in (*pairs.prefill, *pairs.decode):
@@ -307,7 +308,7 @@ def test_client_leaves(start_pairs: StartPairs, stream: bool, beginning: bytes) 
         client.close()
         wait_for(lambda count=number: len(prefill.given_up) == len(decode.given_up) == count)  # type: ignore[misc]
         delays.append(max(prefill.given_up[-1], decode.given_up[-1]) - left)
-    assert min(delays) < 0.5, delays
+    assert max(delays) < 0.5 + max(noise), (delays, noise)
     assert pairs.hits() == ([ROUNDS], [ROUNDS])
 
 

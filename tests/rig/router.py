@@ -6,6 +6,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +119,12 @@ class Router:
     def chat(self, text: str, **fields: Any) -> httpx.Response:
         """One chat request that is not streamed."""
         return self.post("/v1/chat/completions", chat_body(text, **fields))
+
+    def round_trip(self) -> float:
+        """Seconds that the least of answers takes: what a busy machine adds, now, to whatever is timed through it."""
+        asked = time.monotonic()
+        assert self.get("/health").status_code == 200
+        return time.monotonic() - asked
 
     @contextmanager
     def stream(self, path: str, json: object = None, **more: Any) -> Iterator[httpx.Response]:
