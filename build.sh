@@ -117,6 +117,7 @@ lint() {
     ruff format --check .
     quietly lint-imports
     mypy
+    mypy bench/conftest.py
     (cd python && python -m mypy.stubtest fd_router._core)
 }
 

@@ -20,6 +20,8 @@ from rig.wait import LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from openai.types.chat import ChatCompletionStreamOptionsParam
+
     from rig import Engine, Peer, RawWorker, Router
 
     StartEngine = Callable[..., Engine]
@@ -34,7 +36,7 @@ CHUNK = {
     "model": "mock",
     "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}],
 }
-USAGE = {"include_usage": True}
+USAGE: ChatCompletionStreamOptionsParam = {"include_usage": True}
 STREAMS = 100
 EXCEPTIONS: dict[int, type[openai.APIStatusError]] = {
     400: openai.BadRequestError,
@@ -139,7 +141,7 @@ def test_a_broken_stream_raises(router: Router, raw_worker: MakeWorker) -> None:
         peer.close()
 
     served_by(raw_worker(answer), router)
-    got = []
+    got: list[str | None] = []
     with (
         router.openai() as client,
         client.chat.completions.create(model="mock", messages=MESSAGES, stream=True) as chunks,

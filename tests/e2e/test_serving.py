@@ -12,9 +12,11 @@ from rig import reply, sse_head
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from openai.types.chat import ChatCompletionMessageParam
+
     from rig import Engine, Peer, RawWorker, Router
 
-MESSAGES = [{"role": "user", "content": "Wie heißt du? 你好"}]
+MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Wie heißt du? 你好"}]
 
 
 def test_openai_client_in_mixed_mode(

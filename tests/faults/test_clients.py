@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,6 +84,10 @@ def test_clients_leave_together(
     assert sum(engine.stats()["requests"] for engine in engines) == LEAVING
 
 
+def has(things: list[float], number: int) -> bool:
+    return len(things) == number
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize(
     "beginning",
@@ -113,7 +118,7 @@ def test_a_client_s_leaving_reaches_the_worker_at_once(
             client.read_until(b"data: 1\n\n")
         left = time.monotonic()
         client.close() if how == "close" else client.reset()
-        wait_for(lambda count=number: len(closed) == count)  # type: ignore[misc]
+        wait_for(partial(has, closed, number))
         delays.append(closed[-1] - left)
     assert max(delays) < 0.5 + max(noise), (delays, noise)
 

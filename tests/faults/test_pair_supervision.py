@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -192,7 +193,7 @@ def test_lost_twice_is_a_502(start_pairs: StartPairs, failing: str) -> None:
     reset = Timed(None, other)
     pairs = start_pairs(reset, other, 2) if failing == "prefill" else start_pairs(other, reset, 2)
     for request_id in ("r-1", None):
-        answer = pairs.ask(**{"request_id": request_id} if request_id else {})
+        answer = pairs.ask(request_id=request_id) if request_id else pairs.ask()
         assert answer.status_code == 502
         assert answer.headers["content-type"].startswith("application/json")
         assert {"x-router-prefill-url", "x-router-decode-url"} <= set(answer.headers)
@@ -278,6 +279,10 @@ def test_decode_cut_after_a_byte_ends_prefill_too(start_pairs: StartPairs) -> No
     assert pairs.outcomes() == {"decode_cut": 1}
 
 
+def both_gave_up(prefill: Silent, decode: Silent, number: int) -> bool:
+    return len(prefill.given_up) == len(decode.given_up) == number
+
+
 @pytest.mark.parametrize(
     ("stream", "beginning"),
     [
@@ -306,7 +311,7 @@ def test_client_leaves(start_pairs: StartPairs, stream: bool, beginning: bytes) 
             client.read_until(b"1" * 100_000)
         left = time.monotonic()
         client.close()
-        wait_for(lambda count=number: len(prefill.given_up) == len(decode.given_up) == count)  # type: ignore[misc]
+        wait_for(partial(both_gave_up, prefill, decode, number))
         delays.append(max(prefill.given_up[-1], decode.given_up[-1]) - left)
     assert max(delays) < 0.5 + max(noise), (delays, noise)
     assert pairs.hits() == ([ROUNDS], [ROUNDS])

@@ -299,7 +299,12 @@ def run_pairs(stage: Stage, in_background: Background) -> Router:
     pair = add_pair(stage, router)
     for number in range(4):
         assert router.chat("the same prompt", request_id=f"p{number}", session_id="s").status_code == 200
-    pair.prefill.answer = pair.decode.answer = lambda peer: (peer.send(STREAM), peer.close())[0]
+
+    def stream(peer: Peer) -> None:
+        peer.send(STREAM)
+        peer.close()
+
+    pair.prefill.answer = pair.decode.answer = stream
     assert router.chat("streamed", request_id="p-stream", stream=True).status_code == 200
     pair.prefill.answer = pair.decode.answer = held
     busy = [in_background(router.chat, f"{number} under way", request_id=f"b{number}") for number in range(2)]

@@ -116,7 +116,10 @@ def test_case_052_status_of_the_worker(mixed: Router, stage: Stage, status: int,
 
 def test_case_053_two_closed_connections(mixed: Router, stage: Stage) -> None:
     def answer(peer: Peer) -> bytes | None:
-        return OK if len(worker.hits) >= 3 else peer.close()
+        if len(worker.hits) >= 3:
+            return OK
+        peer.close()
+        return None
 
     worker = add_worker(stage, mixed, answer)
     assert mixed.chat("hello").status_code == 200

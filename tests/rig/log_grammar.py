@@ -193,7 +193,10 @@ def check(text: str) -> Report:
 
 
 def _balance(lines: Iterable[Line]) -> list[str]:
-    selects, releases, token_selects, token_releases = Counter(), Counter(), Counter(), Counter()
+    selects: Counter[str] = Counter()
+    releases: Counter[str] = Counter()
+    token_selects: Counter[str] = Counter()
+    token_releases: Counter[str] = Counter()
     last: dict[tuple[str, str], str] = {}
     for line in lines:
         url = line.parts.get("url") or ""

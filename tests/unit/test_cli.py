@@ -18,6 +18,8 @@ from fd_router.errors import ConfigError
 
 STAMP = r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}:\d{2} "
 Call = tuple[Config, list[Notice]]
+Run = Callable[..., tuple[int, str, str]]
+WriteFile = Callable[..., str]
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], started: list[Call]):
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], started: list[Call]) -> Run:
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["fd-router", *arguments])
         try:
@@ -47,7 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sta
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Callable[..., str]:
+def file(tmp_path: Path) -> WriteFile:
     def file(text: str, name: str = "config.yaml") -> str:
         path = tmp_path / name
         path.write_text(text)
@@ -56,26 +58,28 @@ def file(tmp_path: Path) -> Callable[..., str]:
     return file
 
 
-def test_case_1_no_port(run, started: list[Call]) -> None:
+def test_case_1_no_port(run: Run, started: list[Call]) -> None:
     code, out, err = run()
     assert (code, out, started) == (1, "", [])
     assert re.fullmatch(STAMP + "Failed to load config: failed to set router listen port\n", err)
 
 
-def test_case_2_missing_file(run) -> None:
+def test_case_2_missing_file(run: Run) -> None:
     code, out, err = run("--config_path", "missing.yaml", "--port", "1")
     assert (code, out) == (1, "")
     message = "failed to read config file: open missing.yaml: no such file or directory"
     assert re.fullmatch(f"{STAMP}Failed to load config: {message}\n", err)
 
 
-def test_broken_file(run, file) -> None:
+def test_broken_file(run: Run, file: WriteFile) -> None:
     code, _, err = run("--config_path", file("a: ["), "--port", "1")
     assert code == 1
     assert re.match(STAMP + "Failed to load config: failed to parse config: yaml: line 1: ", err)
 
 
-def test_cases_3_to_5_the_server_gets_the_configuration(run, file, started: list[Call]) -> None:
+def test_cases_3_to_5_the_server_gets_the_configuration(
+    run: Run, file: WriteFile, started: list[Call]
+) -> None:
     path = file("server: {port: 8080, splitwise: true}\nnew: 1\n")
     assert run("--config_path", path) == (0, "", "")
     assert run("-config_path", path, "-port=9000") == (0, "", "")
@@ -84,7 +88,7 @@ def test_cases_3_to_5_the_server_gets_the_configuration(run, file, started: list
 
 
 @pytest.mark.parametrize("flag", ["-version", "--version", "-V"])
-def test_case_6_version(run, flag: str, started: list[Call]) -> None:
+def test_case_6_version(run: Run, flag: str, started: list[Call]) -> None:
     code, out, err = run(flag)
     lines = out.splitlines()
     assert (code, err, started) == (0, "", [])
@@ -109,7 +113,7 @@ def test_case_6_version(run, flag: str, started: list[Call]) -> None:
     ],
 )
 def test_version_knows_the_commit_that_pip_installed(
-    run, monkeypatch: pytest.MonkeyPatch, noted: str | None, commit: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, noted: str | None, commit: str
 ) -> None:
     class Distribution:
         def read_text(self, name: str) -> str | None:
@@ -119,21 +123,23 @@ def test_version_knows_the_commit_that_pip_installed(
     assert f"  commit:    {commit}\n" in run("--version")[1]
 
 
-def test_case_7_unknown_flag(run, started: list[Call]) -> None:
+def test_case_7_unknown_flag(run: Run, started: list[Call]) -> None:
     code, out, err = run("-x")
     assert (code, out, started) == (2, "", [])
     assert err.startswith("flag provided but not defined: -x\nUsage of fd-router:\n  --port string ")
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help(run, flag: str, started: list[Call]) -> None:
+def test_help(run: Run, flag: str, started: list[Call]) -> None:
     code, out, err = run(flag)
     assert (code, err, started) == (0, "", [])
     assert out.startswith("Usage of fd-router:\n")
 
 
 @pytest.mark.parametrize("error", [ConfigError("listen tcp :1: in use"), OSError("listen tcp :1: in use")])
-def test_case_9_server_that_does_not_start(run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_case_9_server_that_does_not_start(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail(config: Config, notices: list[Notice]) -> None:
         raise error
 
@@ -143,7 +149,7 @@ def test_case_9_server_that_does_not_start(run, monkeypatch: pytest.MonkeyPatch,
     assert re.fullmatch(STAMP + "Failed to start server: listen tcp :1: in use\n", err)
 
 
-def test_check_prints_what_is_in_effect(run, file, started: list[Call]) -> None:
+def test_check_prints_what_is_in_effect(run: Run, file: WriteFile, started: list[Call]) -> None:
     code, out, err = run(
         "--check", "--config_path", file("server: {port: 1}\nlog: {level: warn}"), "--splitwise"
     )
@@ -155,7 +161,7 @@ def test_check_prints_what_is_in_effect(run, file, started: list[Call]) -> None:
     assert document["scheduler"]["policy"] == "request_num"
 
 
-def test_check_fails_on_what_the_start_only_notices(run, file) -> None:
+def test_check_fails_on_what_the_start_only_notices(run: Run, file: WriteFile) -> None:
     path = file("server: {port: 1, afd: x}\nscheduler: {policy: nonsense}\nlog: {level: loud}\n")
     code, out, err = run("--check", "--config_path", path)
     assert (code, out) == (1, "")
@@ -165,13 +171,13 @@ def test_check_fails_on_what_the_start_only_notices(run, file) -> None:
     assert third.startswith('ERROR log.level (line 3): found "loud", accepted: debug, ')
 
 
-def test_check_fails_on_what_the_start_refuses(run, file) -> None:
+def test_check_fails_on_what_the_start_refuses(run: Run, file: WriteFile) -> None:
     code, out, err = run("--check", "--config_path", file("server: {port: 0}"))
     assert (code, out) == (1, "")
     assert "Failed to load config: failed to parse config: server.port (line 1): found 0" in err
 
 
-def test_check_reads_the_static_registrations(run, file) -> None:
+def test_check_reads_the_static_registrations(run: Run, file: WriteFile) -> None:
     entries = file(
         "instances: [{role: mixed, host_ip: 127.0.0.1, port: 1}, {role: mixed}, 5]", "register.yaml"
     )
@@ -186,7 +192,7 @@ def test_check_reads_the_static_registrations(run, file) -> None:
     ]
 
 
-def test_check_wants_the_register_file(run, file) -> None:
+def test_check_wants_the_register_file(run: Run, file: WriteFile) -> None:
     code, _, err = run(
         "--check", "--config_path", file("server: {port: 1}\nmanager: {register-path: /nowhere.yaml}")
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,8 @@ from fd_router.config.load import MAX_FILE_BYTES
 from fd_router.config.schema import settings_of
 from fd_router.config.setting import Integer, Number
 from fd_router.errors import ConfigError
+
+Load = Callable[..., tuple[Config, list[Notice]]]
 
 INTERVALS = [
     "manager.health-check-timeout-secs",
@@ -42,7 +46,7 @@ ZERO_IS_A_VALUE = [
 
 
 @pytest.fixture
-def load(tmp_path: Path):
+def load(tmp_path: Path) -> Load:
     def load(
         text: str | bytes, port: str | None = "9000", splitwise: bool = False
     ) -> tuple[Config, list[Notice]]:
@@ -72,7 +76,7 @@ def outcome(path: Path) -> str:
     return ""
 
 
-def refusal(load, text: str | bytes, **flags) -> str:
+def refusal(load: Load, text: str | bytes, **flags: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         load(text, **flags)
     return str(caught.value)
@@ -87,7 +91,7 @@ def test_case_1_no_port_anywhere(path: str | None) -> None:
 @pytest.mark.parametrize(
     "text", ["", "server:", 'server: {port: ""}', "server: {port: null}", "server: {name: x}"]
 )
-def test_case_1_no_port_in_the_file(load, text: str) -> None:
+def test_case_1_no_port_in_the_file(load: Load, text: str) -> None:
     assert refusal(load, text, port="") == "failed to set router listen port"
 
 
@@ -103,18 +107,18 @@ def test_directory_is_no_file(tmp_path: Path) -> None:
         load_config(str(tmp_path), port="1", splitwise=False)
 
 
-def test_endless_file_is_not_read(load) -> None:
+def test_endless_file_is_not_read(load: Load) -> None:
     assert "is larger than" in refusal(load, b"#" * (MAX_FILE_BYTES + 1))
 
 
 @pytest.mark.parametrize("port", ["8080", '"8080"', "08080", '"08080"', "8_080"])
-def test_case_3_port_as_number_or_text(load, port: str) -> None:
+def test_case_3_port_as_number_or_text(load: Load, port: str) -> None:
     config, notices = load(f"server: {{port: {port}}}", port=None)
     assert config == Config(ServerConfig(port=8080))
     assert notices == []
 
 
-def test_case_4_flag_before_file(load) -> None:
+def test_case_4_flag_before_file(load: Load) -> None:
     assert load("server: {port: 8080}", port="9000")[0].server.port == 9000
 
 
@@ -128,11 +132,11 @@ def test_case_4_flag_before_file(load) -> None:
         ("", True, True),
     ],
 )
-def test_case_5_splitwise_can_only_be_switched_on(load, text: str, flag: bool, expected: bool) -> None:
+def test_case_5_splitwise_can_only_be_switched_on(load: Load, text: str, flag: bool, expected: bool) -> None:
     assert load(text, splitwise=flag)[0].server.splitwise is expected
 
 
-def test_case_8_unknown_keys_are_noticed_each_with_its_path(load) -> None:
+def test_case_8_unknown_keys_are_noticed_each_with_its_path(load: Load) -> None:
     config, notices = load("topology: {etcd: 1}\nserver:\n  afd: true\nlog: {levels: info, 7: x, [a]: b}\n")
     assert config == Config(ServerConfig(port=9000))
     assert notices == [
@@ -144,13 +148,13 @@ def test_case_8_unknown_keys_are_noticed_each_with_its_path(load) -> None:
     ]
 
 
-def test_underscores_are_recognised_as_a_slip(load) -> None:
+def test_underscores_are_recognised_as_a_slip(load: Load) -> None:
     _, [notice] = load("manager: {health_check_timeout_secs: 1}")
     assert notice.message.endswith("did you mean manager.health-check-timeout-secs?")
 
 
 @pytest.mark.parametrize("role", ["policy", "prefill-policy", "decode-policy"])
-def test_case_70_unknown_policy_starts_as_random_and_says_so(load, role: str) -> None:
+def test_case_70_unknown_policy_starts_as_random_and_says_so(load: Load, role: str) -> None:
     config, notices = load(f"scheduler:\n  {role}: nonsense\n")
     assert value_of(config, f"scheduler.{role}") == "random"
     assert notices == [
@@ -162,13 +166,13 @@ def test_case_70_unknown_policy_starts_as_random_and_says_so(load, role: str) ->
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_known_policies(load, name: str) -> None:
+def test_known_policies(load: Load, name: str) -> None:
     config, notices = load(f"scheduler: {{policy: {name}}}")
     assert (config.scheduler.policy, notices) == (name, [])
 
 
 @pytest.mark.parametrize("level", ["loud", "INFO", "off", "5"])
-def test_unknown_log_level_prints_errors_only_and_says_so(load, level: str) -> None:
+def test_unknown_log_level_prints_errors_only_and_says_so(load: Load, level: str) -> None:
     config, [notice] = load(f"log: {{level: {level}}}")
     assert config.log.level == "error"
     assert notice.level == "ERROR"
@@ -225,11 +229,13 @@ def test_unknown_log_level_prints_errors_only_and_says_so(load, level: str) -> N
         ("- server", "the file (line 1): found a list, accepted: mapping of keys to values"),
     ],
 )
-def test_wrong_values_are_refused_with_path_line_and_what_is_accepted(load, text: str, message: str) -> None:
+def test_wrong_values_are_refused_with_path_line_and_what_is_accepted(
+    load: Load, text: str, message: str
+) -> None:
     assert refusal(load, text) == f"failed to parse config: {message}"
 
 
-def test_all_that_is_wrong_comes_at_once(load) -> None:
+def test_all_that_is_wrong_comes_at_once(load: Load) -> None:
     message = refusal(load, "server: {workers: 2}\nlog:\n  max-age-days: -1\n")
     assert "server.workers (line 1): found 2" in message
     assert "; log.max-age-days (line 3): found -1" in message
@@ -246,22 +252,22 @@ def test_port_of_the_flag_is_checked(port: str) -> None:
 
 @pytest.mark.parametrize("path", INTERVALS)
 @pytest.mark.parametrize("value", ["0", "-1", "-0.5", ".inf", ".nan", "-.inf", "1e400"])
-def test_intervals_are_above_zero_and_finite(load, path: str, value: str) -> None:
+def test_intervals_are_above_zero_and_finite(load: Load, path: str, value: str) -> None:
     assert f"{path} (line 2): found {value}, accepted: number above 0" in refusal(load, one_key(path, value))
 
 
 @pytest.mark.parametrize("path", ["manager.health-failure-threshold", "manager.health-success-threshold"])
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "1e300"])
-def test_thresholds_of_probes_are_at_least_one(load, path: str, value: str) -> None:
+def test_thresholds_of_probes_are_at_least_one(load: Load, path: str, value: str) -> None:
     assert f"{path} (line 2): found {value}" in refusal(load, one_key(path, value))
 
 
 @pytest.mark.parametrize("path", ZERO_IS_A_VALUE)
-def test_zero_is_a_value(load, path: str) -> None:
+def test_zero_is_a_value(load: Load, path: str) -> None:
     assert value_of(load(one_key(path, "0"))[0], path) == 0
 
 
-def test_negative_cleanup_interval_is_accepted_as_upstream_does(load) -> None:
+def test_negative_cleanup_interval_is_accepted_as_upstream_does(load: Load) -> None:
     assert load("log: {cleanup-interval-secs: -1}")[0].log.cleanup_interval_secs == -1
 
 
@@ -269,7 +275,7 @@ def test_negative_cleanup_interval_is_accepted_as_upstream_does(load) -> None:
 @pytest.mark.parametrize(
     "path", ["scheduler.policy", "log.level", "server.mode", "manager.health-check-endpoint"]
 )
-def test_empty_is_the_default(load, path: str, empty: str) -> None:
+def test_empty_is_the_default(load: Load, path: str, empty: str) -> None:
     config, notices = load(one_key(path, empty))
     assert (config, notices) == (Config(ServerConfig(port=9000)), [])
 
@@ -291,13 +297,13 @@ def test_empty_is_the_default(load, path: str, empty: str) -> None:
         ("log.output", "file", "file"),
     ],
 )
-def test_yaml_is_read_as_upstream_reads_it(load, path: str, text: str, value: object) -> None:
+def test_yaml_is_read_as_upstream_reads_it(load: Load, path: str, text: str, value: object) -> None:
     config, notices = load(one_key(path, text))
     found = value_of(config, path)
     assert (found, type(found), notices) == (value, type(value), [])
 
 
-def test_merge_keys_are_followed(load) -> None:
+def test_merge_keys_are_followed(load: Load) -> None:
     text = "shared: &s {health-check-timeout-secs: 2, health-check-interval-secs: 3}\nmanager: {<<: *s, health-check-interval-secs: 4}\n"  # noqa: E501
     manager = load(text)[0].manager
     assert (manager.health_check_timeout_secs, manager.health_check_interval_secs) == (2.0, 4.0)
@@ -315,12 +321,12 @@ def test_merge_keys_are_followed(load) -> None:
         ("[" * 10_000, "yaml: nested too deeply"),
     ],
 )
-def test_what_is_not_our_yaml(load, text: str, message: str) -> None:
+def test_what_is_not_our_yaml(load: Load, text: str, message: str) -> None:
     assert refusal(load, text) == f"failed to parse config: {message}"
 
 
 @pytest.mark.parametrize("text", ["a: [", "\tx: 1", "a: *b", b"\xff\xff\xff", b"\x00", "a: 'x"])
-def test_broken_yaml_is_one_line_with_the_prefix_of_upstream(load, text: str | bytes) -> None:
+def test_broken_yaml_is_one_line_with_the_prefix_of_upstream(load: Load, text: str | bytes) -> None:
     message = refusal(load, text)
     assert message.startswith("failed to parse config: yaml: ")
     assert "\n" not in message
@@ -351,7 +357,7 @@ def test_any_value_is_taken_or_refused_with_its_path(
     assert not message or message.startswith((where, "failed to parse config: yaml: "))
 
 
-def test_values_in_messages_are_cut_and_escaped(load) -> None:
+def test_values_in_messages_are_cut_and_escaped(load: Load) -> None:
     message = refusal(load, 'log: {format: "a\\nb\\e[31m' + "x" * 500 + '"}')
     assert '"a\\nb\\x1b[31mxxx' in message
     assert len(message) < 200

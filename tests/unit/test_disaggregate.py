@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ KEYS = [
 ]
 
 
-def worker(role: str = "prefill", host: str = "10.0.0.1", **fields) -> Instance:
+def worker(role: str = "prefill", host: str = "10.0.0.1", **fields: Any) -> Instance:
     return Instance(
         **{"role": role, "host": host, "port": 8080, "transfer_protocol": ("ipc", "rdma"), **fields}
     )
@@ -83,7 +84,7 @@ def test_both_must_speak_ipc(lacking: tuple[str, ...] | None) -> None:
         ({"tp_size": -1, "device_ids": ("0", "1")}, 2),
     ],
 )
-def test_case_95_tp_size(fields: dict[str, object], expected: int) -> None:
+def test_case_95_tp_size(fields: dict[str, Any], expected: int) -> None:
     assert tp_size(worker(**fields)) == expected
     assert disaggregate_info(worker(), worker("decode", **fields))["decode_tp_size"] == expected
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -50,6 +51,10 @@ class Gate:
     def lines(self) -> list[str]:
         return b"".join(self.written).decode().splitlines()
 
+    def has(self, number: int) -> bool:
+        """Whether exactly so many lines were written."""
+        return len(self.lines()) == number
+
 
 class Pen:
     """A writer under test, and the journal that feeds it bare messages."""
@@ -71,6 +76,9 @@ class Pen:
     @property
     def lost(self) -> int:
         return self.writer.lost
+
+    def has_lost(self, number: int) -> bool:
+        return self.lost == number
 
 
 @pytest.fixture
@@ -95,7 +103,7 @@ def test_a_single_line_is_written_without_waiting_for_more(gate: Gate) -> None:
     writer = Pen(gate)
     for number in range(3):
         writer.put(f"line {number}")
-        wait_for(lambda number=number: len(gate.lines()) == number + 1)
+        wait_for(partial(gate.has, number + 1))
     writer.close()
 
 
@@ -170,7 +178,7 @@ def test_errors_are_counted_and_said_once_a_spell(gate: Gate, capfd: pytest.Capt
     gate.error = OSError(28, "No space left on device")
     for number in range(3):
         writer.put("gone")
-        wait_for(lambda number=number: writer.lost == number + 1)
+        wait_for(partial(writer.has_lost, number + 1))
     gate.error = None
     writer.put("kept")
     wait_for(lambda: gate.lines() == ["kept"])
