@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 
+from fd_router import __version__
 from parity.scene import at_once
 from rig import Router, Stage, wait_for
 from rig.router import free_port
@@ -24,18 +25,18 @@ def config_file(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_case_001_without_a_port(stage: Stage) -> None:
-    ended = stage.run_router()
-    assert ended.returncode == 1
-    assert re.search(STAMP + "Failed to load config: failed to set router listen port$", ended.stderr, re.M)
+@pytest.mark.parametrize("flags", [(), ("--config_path", "")])
+def test_case_001_without_a_port(stage: Stage, flags: tuple[str, ...]) -> None:
+    ended = stage.run_router(*flags)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(STAMP + "Failed to load config: failed to set router listen port\n", ended.stderr)
 
 
 def test_case_002_missing_config(stage: Stage) -> None:
     ended = stage.run_router("--config_path", "missing.yaml", "--port", "1")
-    assert ended.returncode == 1
-    assert re.search(
-        STAMP + "Failed to load config: failed to read config file: .*missing.yaml", ended.stderr
-    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    message = "failed to read config file: open missing.yaml: no such file or directory"
+    assert re.fullmatch(f"{STAMP}Failed to load config: {message}\n", ended.stderr)
 
 
 def test_case_003_port_as_a_number(stage: Stage, tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_case_005_splitwise_by_config(split: Router, stage: Stage) -> None:
 def test_case_006_version(stage: Stage, flag: str) -> None:
     ended = stage.run_router(flag)
     lines = ended.stdout.splitlines()
-    assert (ended.returncode, lines[0]) == (0, "golang-router")
+    assert (ended.returncode, ended.stderr, lines[0]) == (0, "", "golang-router")
     assert [line[:13] for line in lines[1:]] == [
         "  version:   ",
         "  commit:    ",
@@ -76,12 +77,15 @@ def test_case_006_version(stage: Stage, flag: str) -> None:
         "  vcsTime:   ",
         "  module:    ",
     ]
+    assert (lines[1][13:], lines[5][13:]) == (__version__, "fd-router")
 
 
 def test_case_007_unknown_flag(stage: Stage) -> None:
     ended = stage.run_router("--nonsense")
-    assert ended.returncode == 2
-    assert "--config_path" in ended.stderr, "the usage is on stderr"
+    assert (ended.returncode, ended.stdout) == (2, "")
+    usage = "flag provided but not defined: -nonsense\nUsage of fd-router:\n  --port string "
+    assert ended.stderr.startswith(usage)
+    assert "--config_path" in ended.stderr
 
 
 def test_case_008_unknown_keys(start_router: Callable[..., Router]) -> None:
@@ -161,7 +165,7 @@ def test_a_static_file_that_cannot_be_read_is_no_reason_to_stay_down(
 def test_broken_config(stage: Stage, tmp_path: Path) -> None:
     ended = stage.run_router("--config_path", config_file(tmp_path, "server: ["), "--port", "1")
     assert ended.returncode == 1
-    assert re.search(STAMP + "Failed to load config: failed to parse config: ", ended.stderr)
+    assert re.match(STAMP + "Failed to load config: failed to parse config: yaml: line 1: ", ended.stderr)
 
 
 @pytest.mark.parametrize(

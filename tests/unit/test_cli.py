@@ -12,9 +12,8 @@ from types import ModuleType
 import pytest
 import yaml
 
-from fd_router import __version__, cli
-from fd_router.config import Config, Notice, ServerConfig
-from fd_router.errors import ConfigError
+from fd_router import cli
+from fd_router.config import Config, Notice
 
 STAMP = r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}:\d{2} "
 Call = tuple[Config, list[Notice]]
@@ -58,52 +57,6 @@ def file(tmp_path: Path) -> WriteFile:
     return file
 
 
-def test_case_1_no_port(run: Run, started: list[Call]) -> None:
-    code, out, err = run()
-    assert (code, out, started) == (1, "", [])
-    assert re.fullmatch(STAMP + "Failed to load config: failed to set router listen port\n", err)
-
-
-def test_case_2_missing_file(run: Run) -> None:
-    code, out, err = run("--config_path", "missing.yaml", "--port", "1")
-    assert (code, out) == (1, "")
-    message = "failed to read config file: open missing.yaml: no such file or directory"
-    assert re.fullmatch(f"{STAMP}Failed to load config: {message}\n", err)
-
-
-def test_broken_file(run: Run, file: WriteFile) -> None:
-    code, _, err = run("--config_path", file("a: ["), "--port", "1")
-    assert code == 1
-    assert re.match(STAMP + "Failed to load config: failed to parse config: yaml: line 1: ", err)
-
-
-def test_cases_3_to_5_the_server_gets_the_configuration(
-    run: Run, file: WriteFile, started: list[Call]
-) -> None:
-    path = file("server: {port: 8080, splitwise: true}\nnew: 1\n")
-    assert run("--config_path", path) == (0, "", "")
-    assert run("-config_path", path, "-port=9000") == (0, "", "")
-    notices = [Notice("WARN", "new (line 2): unknown key, ignored")]
-    assert started == [(Config(ServerConfig(port=port, splitwise=True)), notices) for port in (8080, 9000)]
-
-
-@pytest.mark.parametrize("flag", ["-version", "--version", "-V"])
-def test_case_6_version(run: Run, flag: str, started: list[Call]) -> None:
-    code, out, err = run(flag)
-    lines = out.splitlines()
-    assert (code, err, started) == (0, "", [])
-    assert lines[0] == "golang-router"
-    assert [line[:13] for line in lines[1:]] == [
-        "  version:   ",
-        "  commit:    ",
-        "  dirty:     ",
-        "  vcsTime:   ",
-        "  module:    ",
-    ]
-    assert lines[1][13:] == __version__
-    assert lines[5][13:] == "fd-router"
-
-
 @pytest.mark.parametrize(
     ("noted", "commit"),
     [
@@ -123,12 +76,6 @@ def test_version_knows_the_commit_that_pip_installed(
     assert f"  commit:    {commit}\n" in run("--version")[1]
 
 
-def test_case_7_unknown_flag(run: Run, started: list[Call]) -> None:
-    code, out, err = run("-x")
-    assert (code, out, started) == (2, "", [])
-    assert err.startswith("flag provided but not defined: -x\nUsage of fd-router:\n  --port string ")
-
-
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(run: Run, flag: str, started: list[Call]) -> None:
     code, out, err = run(flag)
@@ -136,12 +83,9 @@ def test_help(run: Run, flag: str, started: list[Call]) -> None:
     assert out.startswith("Usage of fd-router:\n")
 
 
-@pytest.mark.parametrize("error", [ConfigError("listen tcp :1: in use"), OSError("listen tcp :1: in use")])
-def test_case_9_server_that_does_not_start(
-    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_an_error_of_the_system_at_the_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(config: Config, notices: list[Notice]) -> None:
-        raise error
+        raise OSError("listen tcp :1: in use")
 
     monkeypatch.setattr(sys.modules["fd_router.process.server"], "run", fail)
     code, _, err = run("--port", "1")

@@ -60,7 +60,7 @@ def test_accepted(arguments: list[str], expected: Options) -> None:
         (["--=1"], "bad flag syntax: --=1"),
     ],
 )
-def test_case_7_refused(arguments: list[str], message: str) -> None:
+def test_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(FlagError) as caught:
         parse(arguments)
     assert str(caught.value) == message

@@ -82,24 +82,11 @@ def refusal(load: Load, text: str | bytes, **flags: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("path", [None, ""])
-def test_case_1_no_port_anywhere(path: str | None) -> None:
-    with pytest.raises(ConfigError, match=r"^failed to set router listen port$"):
-        load_config(path, port=None, splitwise=False)
-
-
 @pytest.mark.parametrize(
     "text", ["", "server:", 'server: {port: ""}', "server: {port: null}", "server: {name: x}"]
 )
-def test_case_1_no_port_in_the_file(load: Load, text: str) -> None:
+def test_no_port_in_the_file(load: Load, text: str) -> None:
     assert refusal(load, text, port="") == "failed to set router listen port"
-
-
-def test_case_2_missing_file(tmp_path: Path) -> None:
-    path = tmp_path / "missing.yaml"
-    with pytest.raises(ConfigError) as caught:
-        load_config(str(path), port="1", splitwise=False)
-    assert str(caught.value) == f"failed to read config file: open {path}: no such file or directory"
 
 
 def test_directory_is_no_file(tmp_path: Path) -> None:
@@ -112,14 +99,10 @@ def test_endless_file_is_not_read(load: Load) -> None:
 
 
 @pytest.mark.parametrize("port", ["8080", '"8080"', "08080", '"08080"', "8_080"])
-def test_case_3_port_as_number_or_text(load: Load, port: str) -> None:
+def test_port_as_number_or_text(load: Load, port: str) -> None:
     config, notices = load(f"server: {{port: {port}}}", port=None)
     assert config == Config(ServerConfig(port=8080))
     assert notices == []
-
-
-def test_case_4_flag_before_file(load: Load) -> None:
-    assert load("server: {port: 8080}", port="9000")[0].server.port == 9000
 
 
 @pytest.mark.parametrize(
@@ -132,11 +115,11 @@ def test_case_4_flag_before_file(load: Load) -> None:
         ("", True, True),
     ],
 )
-def test_case_5_splitwise_can_only_be_switched_on(load: Load, text: str, flag: bool, expected: bool) -> None:
+def test_splitwise_can_only_be_switched_on(load: Load, text: str, flag: bool, expected: bool) -> None:
     assert load(text, splitwise=flag)[0].server.splitwise is expected
 
 
-def test_case_8_unknown_keys_are_noticed_each_with_its_path(load: Load) -> None:
+def test_unknown_keys_are_noticed_each_with_its_path(load: Load) -> None:
     config, notices = load("topology: {etcd: 1}\nserver:\n  afd: true\nlog: {levels: info, 7: x, [a]: b}\n")
     assert config == Config(ServerConfig(port=9000))
     assert notices == [
