@@ -1,20 +1,22 @@
-"""The Kubernetes manifests: required fields; ports, routes, times and names agree with each other and the code."""
+"""The Kubernetes manifests: valid; ports, routes, times and names agree with each other and the code."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import dockerfile
-import pages
+import kubernetes_validate
 import pytest
+import recipe
 import yaml
-from pages import ROOT
+from recipe import ROOT
 
 from fd_router import __version__
 from fd_router.config import Config, load_config
+from fd_router.edge.routes import ENDPOINTS
 
 FILE = ROOT / "config" / "kubernetes" / "fd-router.yaml"
-KINDS = {"ConfigMap": "v1", "Deployment": "apps/v1", "Service": "v1"}
+VERSIONS = ("1.25", kubernetes_validate.latest_version())
+"""The oldest and the newest whose schema is known."""
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +55,25 @@ def services(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "Service"}
 
 
-def test_every_object_says_what_it_is(objects: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_is_valid(objects: list[dict[str, Any]], version: str) -> None:
     for each in objects:
-        assert each["apiVersion"] == KINDS[each["kind"]]
-        assert each["metadata"]["name"].startswith("fd-router")
-    assert len({(each["kind"], each["metadata"]["name"]) for each in objects}) == len(objects)
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.parametrize("spoiled", [{"ports": "http"}, {"nonsense": 1}])
+def test_the_schema_sees(objects: list[dict[str, Any]], spoiled: dict[str, object]) -> None:
+    service = next(each for each in objects if each["kind"] == "Service")
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(
+            {**service, "spec": {**service["spec"], **spoiled}}, VERSIONS[-1], strict=True
+        )
+
+
+def test_names_are_of_this_project_and_unique(objects: list[dict[str, Any]]) -> None:
+    names = [(each["kind"], each["metadata"]["name"]) for each in objects]
+    assert all(name.startswith("fd-router") for _, name in names)
+    assert len(set(names)) == len(names)
 
 
 def test_one_router_because_its_state_is_in_memory(deployment: dict[str, Any]) -> None:
@@ -85,7 +101,7 @@ def test_ports_agree(
         ]
     annotations = deployment["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(config.server.port)
-    assert annotations["prometheus.io/path"] in routes()
+    assert annotations["prometheus.io/path"] in ENDPOINTS
 
 
 def test_probes_ask_routes_that_exist(container: dict[str, Any]) -> None:
@@ -95,7 +111,7 @@ def test_probes_ask_routes_that_exist(container: dict[str, Any]) -> None:
         "livenessProbe": "/health",
         "readinessProbe": "/ready",
     }
-    assert {probe["path"] for probe in asked.values()} <= routes()
+    assert {probe["path"] for probe in asked.values()} <= set(ENDPOINTS)
     assert {probe["port"] for probe in asked.values()} == {port["name"] for port in container["ports"]}
 
 
@@ -127,7 +143,7 @@ def test_configuration_is_mounted_where_it_is_read(
 
 def test_image_is_this_version_and_its_user(pod: dict[str, Any], container: dict[str, Any]) -> None:
     assert container["image"] == f"fd-router:{__version__}"
-    final = dockerfile.parse(ROOT / "config" / "docker" / "Dockerfile")[-1]
+    final = recipe.stages()[-1]
     context = pod["securityContext"]
     assert context["runAsNonRoot"] is True
     assert [f"{context['runAsUser']}:{context['runAsGroup']}"] == final.all("USER")
@@ -146,8 +162,3 @@ def test_memory_holds_the_tree(container: dict[str, Any], config: Config) -> Non
     asked, limit = (container["resources"][which]["memory"] for which in ("requests", "limits"))
     assert int(asked.removesuffix("Gi")) * 1_024 > config.scheduler.cache_max_memory_mb
     assert int(limit.removesuffix("Gi")) >= int(asked.removesuffix("Gi"))
-
-
-def routes() -> set[str]:
-    """The paths of the README's table, which another test compares with the app."""
-    return {pages.code(row[1])[0] for row in pages.rows(ROOT / "README.md", "Endpoints")}

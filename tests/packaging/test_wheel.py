@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pages import ROOT
 
 from fd_router import __version__
 
 if TYPE_CHECKING:
     from email.message import Message
 
+ROOT = Path(__file__).parents[2]
 MATURIN = Path(sys.executable).with_name("maturin")
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 """Shared with the builds before, so that what has not changed is not built again."""
