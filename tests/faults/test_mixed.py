@@ -222,7 +222,9 @@ def test_all_broken_is_a_502(start_router: StartRouter, start_engines: StartEngi
 def test_stale_connections_never_show(start_router: StartRouter, start_engines: StartEngines) -> None:
     """The engine closes what is idle for some milliseconds, which is just when the next request comes."""
     router = start_router(CONFIG)
-    (engine,) = workers(router, start_engines, 1, token_secs=0, block_secs=0, faults={"idle_secs": 0.004})
+    (engine,) = workers(router, start_engines, 1, token_secs=0, block_secs=0)
+    # Not before it is registered: the probe's connection may go stale too, and is not tried again.
+    engine.fault(idle_secs=0.004)
     chance = random.Random(4)
     body = b'{"prompt":"a","max_tokens":1}'
     with router.raw() as client:
