@@ -13,7 +13,8 @@ usage: bash build.sh [VERB]
   (none)   build the wheel and install it: `fd-router` is then on PATH
   dev      make .venv with every development tool and the extension built from this tree
   demo     start a router and three mock engines, talk to them, stop them   [--keep] [--splitwise]
-  test     lint, Rust tests, Python tests, end-to-end tests                 [pytest arguments]
+  test     lint, Rust tests, Python tests, end-to-end tests, coverage       [--fast | PATH or pytest arguments]
+           --fast: Rust tests and unit tests; with arguments: what pytest takes them for
   bench    time the benchmarks                                              [--compare REV] [pytest arguments]
            or `bench peers ...`: other routers side by side, see bench/README.md
   lint     formatting, clippy, ruff, import-linter, mypy, stubtest
@@ -121,15 +122,32 @@ lint() {
     (cd python && python -m mypy.stubtest fd_router._core)
 }
 
-run_tests() {
-    dev_env
-    lint
+# Built without optimisation, apart from the extension: quick to build, and overflows are seen.
+rust_tests() {
     say 'Rust tests'
     cargo test --locked --quiet --workspace --exclude fd-router-py
-    say 'Python and end-to-end tests'
-    python -m pytest tests "$@"
-    say 'benchmarks, once each as tests'
-    python -m pytest bench --benchmark-disable -q
+}
+
+# Side by side on every core; neighbours share fixtures, so each process takes a run of them and helps out at the end.
+python_tests() {
+    python -m pytest -q -n auto --dist worksteal --benchmark-disable --durations=20 --durations-min=1 "$@"
+}
+
+run_tests() {
+    dev_env
+    if [ $# -eq 0 ]; then
+        lint
+        rust_tests
+        say 'Python and end-to-end tests, and each benchmark once as a test'
+        python_tests tests bench --cov
+    elif [ "$1" = --fast ]; then
+        shift
+        rust_tests
+        say 'unit tests'
+        python_tests tests/unit "$@"
+    else
+        python -m pytest "$@"
+    fi
     say 'all tests passed'
 }
 
@@ -145,7 +163,8 @@ run_bench() {
             python bench/peers.py "$@"
             ;;
         *)
-            python -m pytest bench --benchmark-only "$@"
+            # A measurement takes as long as it takes.
+            python -m pytest bench --benchmark-only --timeout 0 "$@"
             ;;
     esac
 }
