@@ -10,6 +10,7 @@ use crate::error::{Failure, Kind};
 use crate::io::Socket;
 use crate::origin::Origin;
 use crate::tls::Tls;
+use crate::watchdog::within;
 use crate::wire::Wire;
 
 /// Opens a connection: one of its origin's, or a `fresh` one that is used once.
@@ -18,17 +19,12 @@ pub(crate) async fn connect(
     origin: &Arc<Origin>,
     fresh: bool,
 ) -> Result<Wire, Failure> {
-    let tls = &context.tls;
-    let Some(limit) = context.config.connect_timeout else {
-        return open(origin, fresh, tls).await;
-    };
-    tokio::time::timeout(limit, open(origin, fresh, tls))
+    let opened = open(origin, fresh, &context.tls);
+    within(context.config.connect_timeout, opened)
         .await
-        .unwrap_or_else(|_| {
-            Err(Failure::new(
-                Kind::ConnectTimeout,
-                format!("no connection within {} s", limit.as_secs_f64()),
-            ))
+        .unwrap_or_else(|limit| {
+            let detail = format!("no connection within {} s", limit.as_secs_f64());
+            Err(Failure::new(Kind::ConnectTimeout, detail))
         })
 }
 
