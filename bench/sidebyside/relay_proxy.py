@@ -50,7 +50,7 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
 
 async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
-    upstream = Upstream(UpstreamConfig())
+    upstream = Upstream(UpstreamConfig(), hop="bench")
     upstreams.append(upstream)
     memory.settle()
     await send({"type": "lifespan.startup.complete"})

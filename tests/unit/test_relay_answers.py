@@ -5,18 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fd_router._core import HOP_HEADER
-from rig import relaying
 from rig.raw_worker import RawWorker, reply
-from rig.relaying import Receiver
-
-drive = partial(relaying.drive, hop="router-1")
+from rig.relaying import Receiver, drive
 
 
 async def fetch(relay, url, headers=(), body=b"", **options):

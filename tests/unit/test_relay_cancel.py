@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from functools import partial
 
 import pytest
 
 from fd_router._core import UpstreamError
-from rig import relaying
 from rig.raw_worker import black_hole, reply
-from rig.relaying import Receiver, until
-
-drive = partial(relaying.drive, hop="router-1")
+from rig.relaying import Receiver, drive, until
 
 
 class Phase:

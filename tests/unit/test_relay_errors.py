@@ -7,16 +7,12 @@ import os
 import resource
 import socket
 from contextlib import contextmanager
-from functools import partial
 
 import pytest
 
 from fd_router._core import UpstreamError
-from rig import relaying
 from rig.raw_worker import black_hole, reply
-from rig.relaying import Receiver
-
-drive = partial(relaying.drive, hop="router-1")
+from rig.relaying import Receiver, drive
 
 
 def failure(url, *, collect=False, body=b"{}", **limits):

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from functools import partial
 
 import pytest
 import uvloop
 
 from fd_router._core import UpstreamError
-from rig import relaying
 from rig.raw_worker import reply
-from rig.relaying import Receiver, until
-
-drive = partial(relaying.drive, hop="router-1")
+from rig.relaying import Receiver, drive, until
 
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import select
 import threading
-from functools import partial
 
 import pytest
 
 from fd_router._core import GAP_BOUNDS, UpstreamError
-from rig import relaying
 from rig.raw_worker import reply
-from rig.relaying import until
+from rig.relaying import drive, until
 from rig.wait import LIMIT
-
-drive = partial(relaying.drive, hop="router-1")
 
 
 async def fetch(relay, url, body=b""):

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from functools import partial
 
 import pytest
 
 from fd_router._core import HOP_HEADER, UpstreamError
 from fd_router.config import UpstreamConfig
 from fd_router.upstream.relay import Upstream
-from rig import relaying
 from rig.raw_worker import reply, sse_head
-from rig.relaying import Receiver, until
-
-drive = partial(relaying.drive, hop="router-1")
+from rig.relaying import Receiver, drive, until
 
 
 async def fetch(relay, url, **options):

@@ -8,15 +8,12 @@ import ssl
 import subprocess
 import threading
 from contextlib import suppress
-from functools import partial
 
 import pytest
 
 from fd_router._core import UpstreamError
-from rig import relaying
 from rig.raw_worker import Peer, read_request, reply
-
-drive = partial(relaying.drive, hop="router-1")
+from rig.relaying import drive
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 
