@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CONFIG = """
 scheduler: {policy: round_robin}
-manager: {health-check-interval-secs: 3600, forget-after-secs: 0}
+manager: {health-check-interval-secs: 3600, forget-after-secs: 0, eject-after-failures: 0}
 upstream: {first-byte-timeout-secs: 1.5, idle-timeout-secs: 1.5}
 """
 BEFORE_A_BYTE = (
@@ -35,8 +35,6 @@ BEFORE_A_BYTE = (
     {"connect": "refuse"},
     {"cut": "before-head", "cut_how": "close"},
     {"cut": "before-head", "cut_how": "reset"},
-    {"cut": "after-head", "cut_how": "close"},
-    {"cut": "after-head", "cut_how": "reset"},
 )
 STREAMS = 12
 STALE_REQUESTS = 2000
@@ -154,8 +152,10 @@ def test_suspended_worker_holds_nobody_up(
         wait_for(lambda: sum(future.done() for future in asked) >= STREAMS, why="the sound worker is held up")
         assert sum(router.running().values()) == STREAMS, "nobody waits for the suspended worker"
         answers = [future.result() for future in asked]
-    assert {answer.headers["x-engine"] for answer in answers} == {other.name}
-    assert [answer.status_code for answer in answers] == [200] * 2 * STREAMS
+    served = [answer.headers.get("x-engine") for answer in answers]
+    # A stream has its first byte early; a whole answer may be under way, and is not made twice.
+    assert served.count(other.name) == (2 * STREAMS if stream else STREAMS)
+    assert sum(answer.status_code == 504 for answer in answers) == (0 if stream else STREAMS)
     timeouts = router.metrics().value("fd_router_upstream_errors_total", kind="first_byte_timeout")
     assert timeouts == STREAMS
     victim.resume()
@@ -203,10 +203,23 @@ def test_broken_before_a_byte_is_served_elsewhere(
                 answer = router.chat("hello", stream=stream)
                 assert (answer.status_code, answer.headers["x-engine"]) == (200, other.name), fault
         after, retries = victim.stats(), router.metrics().value("fd_router_retries_total") - retried
-        # Round robin comes to the victim at least with every second request.
-        assert 4 <= retries <= 8, fault
+        # Round robin comes to the victim with every second request.
+        assert retries == 4, fault
         hit = "broken_off" if "cut" in fault else "requests"
         assert after[hit] - before[hit] == (retries if "cut" in fault else 0), fault
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("how", ["close", "reset", "stall"])
+def test_cut_after_the_head_is_not_made_twice(
+    start_router: StartRouter, start_engines: StartEngines, stream: bool, how: str
+) -> None:
+    router = start_router(CONFIG)
+    engines = workers(router, start_engines, 2, token_secs=0, faults={"cut": "after-head", "cut_how": how})
+    answer = router.chat("hello", stream=stream)
+    assert (answer.status_code, set(answer.json())) == (502, {"error"})
+    assert sum(engine.stats()["requests"] for engine in engines) == 1
+    assert router.metrics().value("fd_router_retries_total") == 0
 
 
 def test_all_broken_is_a_502(start_router: StartRouter, start_engines: StartEngines) -> None:
@@ -259,7 +272,9 @@ def test_connections_closed_right_after_the_answer(
     assert len(worker.hits) == 300
 
 
-def test_what_a_worker_says_is_no_fault(start_router: StartRouter, start_engines: StartEngines) -> None:
+def test_what_a_worker_says_reaches_the_client(
+    start_router: StartRouter, start_engines: StartEngines
+) -> None:
     said = '{"detail" : "queue\\u0020full", "n": 1.0}\n'
     headers = {"retry-after": "13", "x-reason": "because"}
     router = start_router(CONFIG)
@@ -273,9 +288,10 @@ def test_what_a_worker_says_is_no_fault(start_router: StartRouter, start_engines
                 answer = router.chat("hello", stream=stream)
                 assert (answer.status_code, answer.text) == (status, said)
                 assert {name: answer.headers.get(name) for name in headers} == headers
-        assert router.metrics().value("inference_requests_total", status_code=str(status)) == 12
-    assert sum(engine.stats()["refused"] for engine in engines) == 12 * len(statuses)
-    assert router.metrics().value("fd_router_retries_total") == 0
+    # The first refusal for load is tried elsewhere, until it is known that all refuse.
+    retries = int(router.metrics().value("fd_router_retries_total"))
+    assert retries <= 2
+    assert sum(engine.stats()["refused"] for engine in engines) == 12 * len(statuses) + retries
     assert router.numbers()["mixed"] == 2
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CONFIG = """
 scheduler: {prefill-policy: round_robin, decode-policy: round_robin}
-manager: {health-check-interval-secs: 3600, forget-after-secs: 0}
+manager: {health-check-interval-secs: 3600, forget-after-secs: 0, eject-after-failures: 0}
 upstream: {max-idle-per-worker: 0, first-byte-timeout-secs: 30, idle-timeout-secs: 30}
 log: {level: debug}
 """
@@ -154,7 +154,7 @@ def test_first_byte_does_not_wait_for_prefill(start_pairs: StartPairs, stream: b
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("refuser", ["prefill", "decode"])
-@pytest.mark.parametrize("status", [400, 422, 429])
+@pytest.mark.parametrize("status", [400, 422])
 def test_refused_requests_are_not_retried(
     start_pairs: StartPairs, refuser: str, status: int, stream: bool
 ) -> None:
@@ -170,21 +170,46 @@ def test_refused_requests_are_not_retried(
 
 
 @pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("status", [429, 500, 503])
 @pytest.mark.parametrize("failing", ["prefill", "decode"])
-def test_failed_twice_gives_the_failing_leg_s_answer(
-    start_pairs: StartPairs, failing: str, number: int
+def test_when_all_refuse_the_client_has_the_failing_leg_s_answer(
+    start_pairs: StartPairs, failing: str, status: int, number: int
 ) -> None:
     other = Silent()
-    failure = Timed(reply(b'{"broken": true}', 503, "retry-after: 3"), other)
+    failure = Timed(reply(b'{"broken": true}', status, "retry-after: 3"), other)
     pairs = (
         start_pairs(failure, other, number) if failing == "prefill" else start_pairs(other, failure, number)
     )
     answer = pairs.ask()
-    assert (answer.status_code, answer.content) == (503, b'{"broken": true}')
+    assert (answer.status_code, answer.content) == (status, b'{"broken": true}')
     assert answer.headers["retry-after"] == "3"
-    assert pairs.hits()[failing == "decode"] == ([2] if number == 1 else [1, 1])
-    wait_for(lambda: len(other.given_up) == 2, why="the other legs go on")
-    assert pairs.outcomes() == {f"{failing}_failed_repaired": 1, f"{failing}_failed": 1}
+    assert pairs.hits()[failing == "decode"] == [1] * number, "each is asked once"
+    wait_for(lambda: len(other.given_up) == number, why="the other legs go on")
+    last = f"{failing}_refused" if status == 429 else f"{failing}_failed"
+    repaired = {f"{failing}_failed_repaired": 1} if number == 2 else {}
+    assert pairs.outcomes() == {last: 1, **repaired}
+
+
+@pytest.mark.parametrize("refuser", ["prefill", "decode"])
+def test_a_refusal_for_load_is_served_by_another(start_pairs: StartPairs, refuser: str) -> None:
+    """Only one of the two has no room; decode, which needs a prefill's KV, waits for one that serves."""
+    refused: list[int] = []
+    served = threading.Event()
+
+    def sometimes(peer: Peer) -> bytes:
+        refused.append(peer.connection.getsockname()[1])
+        if refused[-1] == refused[0]:
+            return reply(b"{}", 429)
+        served.set()
+        return reply(b'{"a":1}')
+
+    def well(_: Peer) -> bytes | None:
+        return reply(b'{"a":1}') if refuser == "decode" or served.wait(LIMIT) else None
+
+    pairs = start_pairs(sometimes, well, 2) if refuser == "prefill" else start_pairs(well, sometimes, 2)
+    assert pairs.ask().content == b'{"a":1}'
+    assert len(set(refused)) == 2
+    assert pairs.outcomes() == {f"{refuser}_failed_repaired": 1, "completed": 1}
 
 
 @pytest.mark.parametrize("failing", ["prefill", "decode"])

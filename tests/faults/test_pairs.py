@@ -1,7 +1,8 @@
 """One leg of a pair dies, is reset or falls silent, at each of five points of its answer, streamed and whole.
 
-Whatever happens, the client gets an answer: that of another pair as long as it has seen no byte, else the part that
-came and an error event. No counter stays above 0, and no engine is left working for nobody.
+Whatever happens, the client gets an answer: that of another pair as long as no byte of one has come, else the part that
+came and an error event, or an error where it has seen nothing of it. No counter stays above 0, and no engine is left
+working for nobody.
 """
 
 from __future__ import annotations
@@ -36,6 +37,18 @@ class Fault(NamedTuple):
     def visible(self) -> bool:
         """Whether the client has already seen a part of the answer."""
         return self.leg == "decode" and self.stream and self.point in ("first-token", "mid-stream")
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of the answer was received that the client has not seen: it is not made twice."""
+        if self.leg == "prefill" or self.visible:
+            return False
+        return self.point in ("after-head", "first-token", "mid-stream")
+
+    @property
+    def late(self) -> bool:
+        """Whether decode may be at work on a whole answer for longer than the limit: it is not asked for twice."""
+        return self.leg == "decode" and self.silences_both and not self.stream
 
     @property
     def starves_decode(self) -> bool:
@@ -110,6 +123,10 @@ def test_a_leg_is_lost(fleet: PairFleet, leg: str, point: str, how: str, stream:
     answer = asked.result()
     fleet.assert_settled() if victim.process.status is None else fleet.router.assert_idle()
     counted = fleet.router.pair_outcomes() - outcomes
+    if fault.begun or fault.late:
+        assert answer.status_code == (504 if fault.late else 502)
+        assert counted == {"decode_failed": 1}
+        return
     assert answer.status_code == 200, answer.text
     if fault.visible:
         assert_cut(answer)

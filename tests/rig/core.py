@@ -33,4 +33,4 @@ def relay(loop: AbstractEventLoop, **arguments: Any) -> Relay:
     # How often a request is sent is not the relay's to know.
     for key in ("attempts", "pair_attempts", "retry_statuses"):
         del settings[key]
-    return Relay(loop, **settings | {"hop": "test"} | arguments)
+    return Relay(loop, **settings | {"hop": "router-1"} | arguments)

@@ -115,9 +115,12 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "tree evicted": ("DEBUG", r"radix eviction: removed=\d+ nodeCount=\d+"),
     "own client": ("INFO", rf"\[fd-router\] client: {ERR}"),
     "own config": ("WARN ERROR", rf"\[fd-router\] config: {ERR}"),
+    "own eject": ("INFO WARN", rf"\[fd-router\] eject: {ERR}"),
     "own health": ("INFO WARN", rf"\[fd-router\] health: {ERR}"),
     "own limit": ("WARN", rf"\[fd-router\] limit: {ERR}"),
+    "own loop": ("ERROR", rf"\[fd-router\] loop: {ERR}"),
     "own pair": ("WARN", rf"\[fd-router\] pair: {ERR}"),
+    "own pressure": ("WARN", rf"\[fd-router\] pressure: {ERR}"),
     "own register": ("INFO", rf"\[fd-router\] register: {ERR}"),
     "own retry": ("WARN", rf"\[fd-router\] retry: {ERR}"),
 }

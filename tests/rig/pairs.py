@@ -21,7 +21,7 @@ IDLE_SECS = 1.0
 """Shorter, so that a leg that fell silent within its answer is found before one that waits for it to go on."""
 CONFIG = f"""
 scheduler: {{prefill-policy: round_robin, decode-policy: round_robin}}
-manager: {{health-check-interval-secs: 3600, forget-after-secs: 0}}
+manager: {{health-check-interval-secs: 3600, forget-after-secs: 0, eject-after-failures: 0}}
 upstream:
   max-idle-per-worker: 0
   first-byte-timeout-secs: {FIRST_BYTE_SECS}

@@ -43,6 +43,10 @@ SAMPLES: dict[str, object] = {
     "nodes": 7,
     "what": "left while it waited for an answer",
     "text": "scheduler.polcy: unknown key",
+    "faults": 5,
+    "why": "status 500",
+    "status": 503,
+    "peer": "10.0.0.9:4711",
 }
 FUNCTIONS = [
     value

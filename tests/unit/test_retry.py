@@ -52,7 +52,9 @@ def failed(kind: str = "refused", *, received: bool = False) -> UpstreamError:
 def lost(
     url: str = "a", error: UpstreamError | None = None, status: int = 0, role: Any = "mixed"
 ) -> LegError:
-    return LegError(role, url, Failure.of_error(error) if error else Failure(status, [], b""))
+    if error is None:
+        return LegError(role, url, Failure(status, [], b""))
+    return LegError(role, url, Failure.of_error(error), begun=error.received)
 
 
 def tries(
@@ -85,6 +87,16 @@ def tries(
 )
 def test_only_what_nobody_works_on_is_sent_again(error: UpstreamError, stream: bool, again: bool) -> None:
     assert tries(Fleet(["a", "b"]), stream=stream).grant(lost(error=error)) is again
+
+
+@pytest.mark.parametrize(
+    ("role", "also", "again"), [("prefill", None, True), ("decode", "p", True), ("decode", None, False)]
+)
+def test_a_pair_that_is_silent_for_its_prefill_is_not_at_work(
+    role: Any, also: str | None, again: bool
+) -> None:
+    silent = LegError(role, "a", Failure.of_error(failed("first_byte_timeout")), also=also)
+    assert tries(Fleet(["a", "b"]), stream=False).grant(silent) is again
 
 
 @pytest.mark.parametrize(

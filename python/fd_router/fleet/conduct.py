@@ -111,7 +111,7 @@ class Conduct:
         for _, each in ejected:
             if not self._can_spare(each):
                 worker = self._workers[each]
-                worker.due()
+                worker.reopen()
                 self._apply(each, worker)
 
     def forget(self, url: str) -> None:

@@ -161,6 +161,11 @@ class WorkerConduct:
             self.standing = "open"
         return self._trying
 
+    def reopen(self) -> None:
+        """The fleet can spare it no more."""
+        self._trying = False
+        self.standing = "open"
+
     def due(self) -> None:
         """The time `until` has come."""
         self._trying = self.standing == "ejected"

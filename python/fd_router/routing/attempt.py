@@ -42,15 +42,19 @@ class LegError(Exception):
     """An attempt is lost because of one worker. `str()` says why.
 
     `also` is the other worker of a pair where both were silent up to the limit: either may be the one that hangs, as
-    a prefill that stands still keeps its decode from answering.
+    a prefill that stands still keeps its decode from answering. `begun` is whether anything was received of what the
+    client is to get.
     """
 
-    def __init__(self, role: Role, url: str, failure: Failure, also: str | None = None) -> None:
+    def __init__(
+        self, role: Role, url: str, failure: Failure, *, also: str | None = None, begun: bool = False
+    ) -> None:
         super().__init__(str(failure))
         self.role = role
         self.url = url
         self.failure = failure
         self.suspects = [url] if also is None else [url, also]
+        self.begun = begun
 
 
 def unanswered(lost: LegError) -> RouterError:

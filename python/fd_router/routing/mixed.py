@@ -83,6 +83,11 @@ class MixedDispatch:
                 tries.pass_on(LegError("mixed", url, Failure.of_head(head)))
             first_byte = lease.first_byte if request.stream else None
             broken = await self._delivery.deliver(client, exchange, head, start, first_byte)
+            if broken is None:
+                self._conduct.served(url, head.status)
+                self._log.info(messages.COMPLETED, client.tags)
+            else:
+                self._conduct.failed(url, broken.kind)
         except UpstreamError as error:
             raise self._lost(client, url, tries, error) from error
         except BaseException:
@@ -92,11 +97,6 @@ class MixedDispatch:
             if exchange is not None:
                 exchange.cancel()
             lease.release()
-        if broken is None:
-            self._conduct.served(url, head.status)
-            self._log.info(messages.COMPLETED, client.tags)
-        else:
-            self._conduct.failed(url, broken.kind)
 
     def _book(self, client: Client, request: Request, tokens: list[int] | None, tries: Tries) -> Lease:
         try:
@@ -114,4 +114,4 @@ class MixedDispatch:
         self._conduct.failed(url, error.kind)
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.attempt_failed(tries.number, self._attempts, error), client.tags)
-        return LegError("mixed", url, Failure.of_error(error))
+        return LegError("mixed", url, Failure.of_error(error), begun=error.received)

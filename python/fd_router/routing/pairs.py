@@ -148,10 +148,11 @@ class PairDispatch:
         finally:
             decode.cancel()
             leg.close(served=outcome == "completed")
+            if outcome:
+                self._metrics.pair(outcome)
+            if outcome not in ("", "decode_cut"):
+                self._log.info(messages.COMPLETED, client.tags)
             pair.decode.release()
-        self._metrics.pair(outcome)
-        if outcome != "decode_cut":
-            self._log.info(messages.COMPLETED, client.tags)
 
     def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
         return self._upstream.send(url + client.path, client.headers, body, collect=not request.stream)
@@ -215,7 +216,8 @@ class PairDispatch:
                 self._metrics.upstream_error(leg.failure.error.kind)
                 self._log.error(messages.prefill_failed(prefill, leg.failure.error), client.tags)
             silent = leg.failure.error is not None and leg.failure.error.kind == FIRST_BYTE_TIMEOUT
-            return LegError("prefill", prefill, leg.failure, decode if silent else None)
+            # Decode may have sent a head while it waited: nobody works on the request any more.
+            return LegError("prefill", prefill, leg.failure, also=decode if silent else None)
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.decode_failed(decode, error), client.tags)
         silent = error.kind == FIRST_BYTE_TIMEOUT and not leg.answered
@@ -225,7 +227,8 @@ class PairDispatch:
             leg.blame(error.kind)
         else:
             self._conduct.failed(decode, error.kind)
-        return LegError("decode", decode, Failure.of_error(error), prefill if silent else None)
+        also = prefill if silent else None
+        return LegError("decode", decode, Failure.of_error(error), also=also, begun=error.received)
 
     async def _give_up(self, client: Client, lost: LegError) -> None:
         """Tell the client what the failing leg said, or that it said nothing."""

@@ -2,7 +2,8 @@
 
 A request is sent again
 - when a connection failed and nothing of an answer was received, so that no engine is known to work on it; a whole
-  answer that did not come in time is not asked for again: the engine may be at it still, and so would be the next;
+  answer that did not come in time is not asked for again: the engine may be at it still, and so would be the next
+  (but a pair whose prefill is silent is not at it);
 - when a worker refused it with one of `upstream.retry-statuses`, or a leg of a pair failed with 5xx, and no byte of the
   answer has reached the client;
 and then only
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 EARNED_BY_REQUEST = 0.2
 EARNED_BY_SECOND = 3.0
+EPSILON = 1e-6
+"""Fifths do not add up to a whole in binary."""
 BURST = 100.0
 """Retries that a quiet time saves up, and that a router starts with."""
 
@@ -52,7 +55,7 @@ class RetryBudget:
         now = self._clock()
         self._level = min(BURST, self._level + EARNED_BY_SECOND * (now - self._seen))
         self._seen = now
-        if self._level < 1.0:
+        if self._level < 1.0 - EPSILON:
             return False
         self._level -= 1.0
         return True
@@ -109,7 +112,7 @@ class Tries:
     def grant(self, lost: LegError) -> bool:
         """Decide whether another attempt follows; if so its worker will be another, as far as there is one."""
         error = lost.failure.error
-        wanted = self._may_fail_over(error) if error is not None else self._may_refuse(lost)
+        wanted = self._may_fail_over(lost, error) if error is not None else self._may_refuse(lost)
         if not wanted or self.number >= self._attempts:
             return False
         if not self._somebody(lost.role, [*self.failed, lost.url], refused=error is None):
@@ -133,9 +136,11 @@ class Tries:
         """Whether an answer is a refusal that another worker may not share."""
         return head.status in self._retries.statuses
 
-    def _may_fail_over(self, error: UpstreamError) -> bool:
-        late = error.kind == FIRST_BYTE_TIMEOUT and not self._stream
-        return outcome.of_kind(error.kind) == "fault" and not (error.received or late)
+    def _may_fail_over(self, lost: LegError, error: UpstreamError) -> bool:
+        # Where both legs of a pair are silent, or prefill is, decode cannot be at work.
+        at_work = lost.role != "prefill" and len(lost.suspects) == 1
+        late = error.kind == FIRST_BYTE_TIMEOUT and not self._stream and at_work
+        return outcome.of_kind(error.kind) == "fault" and not (lost.begun or late)
 
     def _may_refuse(self, lost: LegError) -> bool:
         status = lost.failure.status

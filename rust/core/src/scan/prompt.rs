@@ -33,32 +33,41 @@ pub(super) fn messages<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> R
 /// The value of `prompt`: a string, a list of strings, of token ids, or of lists of token ids.
 pub(super) fn plain<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
     *out = Gathered::default();
-    if reader.peek()? == b'[' {
-        return list(reader, out);
+    if reader.peek()? != b'[' {
+        push_if_string(reader.value()?, out);
+        return Ok(());
     }
-    push_if_string(reader.value()?, out);
-    Ok(())
+    reader.array(|reader| {
+        if reader.peek()? == b'[' {
+            return ids(reader, out);
+        }
+        match reader.value()? {
+            Value::String(raw) => out.push_text(raw),
+            Value::Number(literal) => out.push_id(literal),
+            Value::True | Value::Other => {}
+        }
+        Ok(())
+    })
 }
 
 /// The value of `prompt_token_ids`: a list of token ids, or of lists of them.
 pub(super) fn token_ids<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
     *out = Gathered::default();
     if reader.peek()? == b'[' {
-        return list(reader, out);
+        return ids(reader, out);
     }
     reader.value().map(drop)
 }
 
-fn list<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+/// A list of token ids, or of lists of them.
+fn ids<'a>(reader: &mut Reader<'a>, out: &mut Gathered<'a>) -> Result<()> {
+    out.begin_list();
     reader.array(|reader| {
         if reader.peek()? == b'[' {
-            out.begin_list();
-            return list(reader, out);
+            return ids(reader, out);
         }
-        match reader.value()? {
-            Value::String(raw) => out.push_text(raw),
-            Value::Number(literal) => out.push_id(literal),
-            Value::True | Value::Other => {}
+        if let Value::Number(literal) = reader.value()? {
+            out.push_id(literal);
         }
         Ok(())
     })
