@@ -14,7 +14,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fd_router._core import AccessLog, Lease, Request
-from fd_router.config import SchedulerConfig
+from fd_router.config import LogConfig, SchedulerConfig
 from fd_router.edge.routes import ENDPOINTS, METHODS
 from fd_router.observe.logs import Log, messages, tags
 from fd_router.routing.scheduling import new_scheduler
@@ -25,7 +25,7 @@ REQUESTS = 200
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Log]:
-    log = Log("info", "file", directory=str(tmp_path / "logs"))
+    log = Log(LogConfig(output="file"), directory=str(tmp_path / "logs"))
     yield log
     log.close()
     assert log.lost_lines == 0
@@ -65,7 +65,7 @@ def test_caller_and_writer(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     """Process CPU from the first line until the last is in the file."""
 
     def run() -> None:
-        log = Log("info", "file", directory=str(tmp_path / "logs"))
+        log = Log(LogConfig(output="file"), directory=str(tmp_path / "logs"))
         access, book = AccessLog(log.journal, METHODS, ENDPOINTS), booking(log)
         for number in range(REQUESTS):
             one_request(log, access, book, number)
@@ -84,6 +84,6 @@ BELOW_LEVEL: list[Callable[[Log], None]] = [
 @pytest.mark.benchmark(group="logs: below level")
 @pytest.mark.parametrize("call", BELOW_LEVEL, ids=["debug", "info"])
 def test_below_level(benchmark: BenchmarkFixture, call: Callable[[Log], None]) -> None:
-    quiet = Log("error")
+    quiet = Log(LogConfig(level="error"))
     benchmark(call, quiet)
     quiet.close()

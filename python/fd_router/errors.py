@@ -7,6 +7,19 @@ from typing import ClassVar, Literal
 Side = Literal["client", "router", "upstream"]
 
 
+def printable(text: str) -> str:
+    """Text of others as it may stand in a message: what cannot be printed is escaped, so it stays on one line."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else escaped(char) for char in text)
+
+
+def escaped(char: str) -> str:
+    """One character as Python escapes it: `\\n`, `\\x5d`, `\\ud800`."""
+    code = char.encode("unicode_escape").decode("ascii")
+    return code if code not in (char, "\\\\") else f"\\x{ord(char):02x}"
+
+
 class RouterError(Exception):
     """Root of everything the router raises on purpose. `str()` is the message for the client and the log."""
 
@@ -73,6 +86,10 @@ class RegistrationError(RouterError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class UndecodableError(RegistrationError):
+    """An instance is refused because it cannot be read at all."""
 
 
 class NoWorkerError(RouterError):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fd_router._core import QUANTILES, AccessLog
+from fd_router.config import LogConfig
 from fd_router.observe.logs import Log
 
 METHODS = ["GET", "POST"]
@@ -15,7 +16,7 @@ PATHS = ["/a", "/b"]
 
 
 def access_log() -> AccessLog:
-    return AccessLog(Log("error").journal, METHODS, PATHS)
+    return AccessLog(Log(LogConfig(level="error")).journal, METHODS, PATHS)
 
 
 def note(access: AccessLog, method: str, path: str, status: int, seconds: float) -> None:

@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fd_router._core import Journal
+from fd_router.errors import printable
 from fd_router.observe.logs import tags
-from fd_router.observe.logs.line import LEVELS, MAX_TAG_CHARS, Second, describe_json, describe_text, escape
+from fd_router.observe.logs.line import LEVELS, MAX_TAG_CHARS, Second, describe_json, describe_text
 from rig.log_grammar import TAG, parse
 
 IDS = st.text(st.characters(codec=None), min_size=1, max_size=200)
@@ -60,10 +61,10 @@ def test_any_ids_make_four_tags_on_one_printable_line(
 
 @given(st.text(st.characters(codec=None)))
 def test_escaped_text_is_one_line_of_utf8(text: str) -> None:
-    escaped = escape(text)
+    escaped = printable(text)
     assert escaped.isprintable()
     escaped.encode("utf-8")
-    assert escape(escaped) == escaped
+    assert printable(escaped) == escaped
 
 
 @pytest.mark.parametrize("describe", [describe_text, describe_json])
@@ -87,7 +88,7 @@ def written(text: str, message: str, tags: str, now: float = NOON, *, stamped: b
         json=text == "json",
         errors_apart=False,
         describe=describe,
-        escape=escape,
+        escape=printable,
         clock=lambda: now,
     )
     (journal.stamped if stamped else journal.error)(message, tags)
@@ -102,7 +103,7 @@ def written(text: str, message: str, tags: str, now: float = NOON, *, stamped: b
 @example("a", "5µs 中\u2028")
 def test_any_message_is_one_printable_line(session: str, message: str) -> None:
     ids = tags(session_id=session)
-    assert written("text", message, ids) == describe_text(NOON)[2][3] + ids + escape(message)
+    assert written("text", message, ids) == describe_text(NOON)[2][3] + ids + printable(message)
 
 
 @given(IDS, st.text(st.characters(codec=None)))
@@ -114,7 +115,7 @@ def test_json_layout_holds_the_same_facts(session: str, message: str) -> None:
     assert members["level"] == "ERROR"
     # A lone surrogate is no character; it is escaped as in the text layout.
     surrogate = any("\ud800" <= char <= "\udfff" for char in message)
-    assert members["message"] == (escape(message) if surrogate else message)
+    assert members["message"] == (printable(message) if surrogate else message)
     assert f"[session_id:{members['session_id']}] " == tags(session_id=session)
     assert text.isascii()
     assert text.isprintable()

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fd_router._core import AccessLog, Journal, Request
+from fd_router.errors import printable
 from fd_router.observe.logs import messages, tags
-from fd_router.observe.logs.line import LEVELS, describe_text, escape
+from fd_router.observe.logs.line import LEVELS, describe_text
 from fd_router.observe.stats_line import stats_line
 from rig import core
 from rig.log_grammar import TEMPLATES, GrammarError, Line, check, parse
@@ -65,7 +66,7 @@ def read(journal: Journal) -> list[Line]:
 
 def access(method: str, path: str, query: bytes, status: int, seconds: float, ip: str) -> str:
     """The access line of a request."""
-    journal = Journal(level=1, json=False, errors_apart=False, describe=describe_text, escape=escape)
+    journal = Journal(level=1, json=False, errors_apart=False, describe=describe_text, escape=printable)
     AccessLog(journal, [], []).note(method, path, query, status, seconds, ip, tags("t"))
     (entry,) = read(journal)
     assert (entry.level, entry.kind, entry.tags) == ("INFO", "access", {"trace_id": "t"})
@@ -74,7 +75,7 @@ def access(method: str, path: str, query: bytes, status: int, seconds: float, ip
 
 def told(role: str, times: int, level: int = 1) -> list[str]:
     """The messages of a scheduler with one worker that books a prompt `times` times, and gives each back."""
-    journal = Journal(level=level, json=False, errors_apart=False, describe=describe_text, escape=escape)
+    journal = Journal(level=level, json=False, errors_apart=False, describe=describe_text, escape=printable)
     scheduler = core.scheduler({role: "cache_aware"}, journal=journal)
     scheduler.add(A, role)  # type: ignore[arg-type]
     request = Request.scan(b'{"prompt": "%s"}' % (b"x" * 640), False)
@@ -118,7 +119,7 @@ STAMPED = (messages.BEFORE_PREFILL, messages.BEFORE_DECODE, messages.AFTER_DECOD
 
 def test_every_template_has_a_message_but_the_scheduler_s_and_what_cannot_happen() -> None:
     emitted = {parse_any(sample(function)) for function in FUNCTIONS}
-    emitted |= {parse_any(text) for text in (messages.PARSED, messages.COMPLETED)}
+    emitted |= {parse_any(text) for text in (messages.PARSED, messages.COMPLETED, messages.LOOP)}
     emitted |= {parse_any(f"{text}. ts_ms=2026-03-01 12:00:00.000") for text in STAMPED}
     emitted |= {parse_any(text) for role in ("mixed", "prefill", "decode") for text in told(role, 2)}
     assert set(TEMPLATES) - emitted == {

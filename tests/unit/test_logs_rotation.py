@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fd_router.config import LogConfig
 from fd_router.observe.logs import Log
 from fd_router.observe.logs.line import describe_text
 from fd_router.observe.logs.retention import clean, doomed
@@ -135,7 +136,9 @@ def test_a_full_disk_is_counted_and_survived(logs: Path, capfd: pytest.CaptureFi
     today = time.strftime("%Y-%m-%d")
     (logs / f"router-{today}.log").symlink_to("/dev/full")
     log = Log(
-        "info", "file", directory=str(logs), clock=lambda: time.mktime(time.strptime(today, "%Y-%m-%d"))
+        LogConfig(output="file"),
+        directory=str(logs),
+        clock=lambda: time.mktime(time.strptime(today, "%Y-%m-%d")),
     )
     log.info("a")
     wait_for(lambda: log.lost_lines == 1)

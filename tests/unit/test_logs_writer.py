@@ -12,8 +12,9 @@ from functools import partial
 import pytest
 
 from fd_router._core import Journal
+from fd_router.config import LogConfig
+from fd_router.errors import printable
 from fd_router.observe.logs import Log, tags
-from fd_router.observe.logs.line import escape
 from fd_router.observe.logs.sink import Outlet
 from fd_router.observe.logs.writer import Writer
 from rig.log_grammar import check
@@ -65,7 +66,7 @@ class Pen:
             json=False,
             errors_apart=False,
             describe=lambda second: (str(second), "", [""] * 4),
-            escape=escape,
+            escape=printable,
             clock=lambda: 0.0,
             **limits,
         )
@@ -251,7 +252,7 @@ def test_a_full_non_blocking_pipe_is_waited_for() -> None:
     [("debug", "DIWE"), ("info", "IWE"), ("warn", "WE"), ("error", "E"), ("nonsense", "E"), ("INFO", "E")],
 )
 def test_levels(level: str, shown: str, capfd: pytest.CaptureFixture[str]) -> None:
-    log = Log(level)
+    log = Log(LogConfig(level=level))
     for method, text in ((log.debug, "D"), (log.info, "I"), (log.warn, "W"), (log.error, "E")):
         method(text)
     log.close()
@@ -263,7 +264,7 @@ def test_levels(level: str, shown: str, capfd: pytest.CaptureFixture[str]) -> No
 
 def test_lines_of_a_log_carry_the_clock_s_second(capfd: pytest.CaptureFixture[str]) -> None:
     now = [1_772_366_400.0]
-    log = Log("info", clock=lambda: now[0])
+    log = Log(LogConfig(), clock=lambda: now[0])
     for step in (0, 0.9, 0.1, 3600, -3600):
         now[0] += step
         log.info("Request completed successfully.", tags=tags("t"))
@@ -273,7 +274,7 @@ def test_lines_of_a_log_carry_the_clock_s_second(capfd: pytest.CaptureFixture[st
 
 
 def test_json_lines(capfd: pytest.CaptureFixture[str]) -> None:
-    log = Log("info", fmt="json")
+    log = Log(LogConfig(format="json"))
     log.info("Request completed successfully.", tags=tags(session_id="a\nb"))
     log.error("scanner error: x\ny")
     log.close()
@@ -287,8 +288,9 @@ def test_json_lines(capfd: pytest.CaptureFixture[str]) -> None:
 # Threads and fork in one process make newer Pythons warn, so this runs in its own.
 FORKING = """
 import os
+from fd_router.config import LogConfig
 from fd_router.observe.logs import Log
-log = Log("info")
+log = Log(LogConfig())
 log.info("parent before")
 pid = os.fork()
 if pid == 0:
@@ -314,6 +316,12 @@ def test_a_forked_child_has_a_log_of_its_own() -> None:
 
 
 def test_what_is_queued_at_exit_is_written() -> None:
-    code = 'from fd_router.observe.logs import Log; log = Log("info"); [log.info("x") for _ in range(5000)]'
+    code = """
+from fd_router.config import LogConfig
+from fd_router.observe.logs import Log
+log = Log(LogConfig())
+for _ in range(5000):
+    log.info("x")
+"""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.count("\n") == 5000

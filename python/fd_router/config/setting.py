@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
+from fd_router.errors import printable
+
 Type = Literal["null", "bool", "int", "float", "text", "list", "mapping"]
 
 
@@ -221,8 +223,7 @@ def setting(kind: Kind, default: Any, meaning: str, unit: str = "") -> Any:
 
 def shown(text: str) -> str:
     """Text of others as it may stand in a message: one line, printable, not too long."""
-    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+    return printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 _SHOWN = 80

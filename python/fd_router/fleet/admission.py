@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fd_router.config import load_register_file
-from fd_router.errors import ConfigError, RegistrationError
+from fd_router.errors import ConfigError, RegistrationError, UndecodableError
 from fd_router.fleet.registration import instance_from_mapping, parse_instance, unregister_url
 from fd_router.observe.logs import messages
 
@@ -52,8 +52,10 @@ class Admission:
             instance = parse_instance(raw, splitwise=self._splitwise)
             await self._admit(instance)
         except RegistrationError as error:
-            invalid = str(error).startswith("Invalid InstanceInfo JSON")
-            self._log.error((messages.register_body_invalid if invalid else messages.register_failed)(error))
+            undecodable = isinstance(error, UndecodableError)
+            self._log.error(
+                (messages.register_body_invalid if undecodable else messages.register_failed)(error)
+            )
             raise
 
     def unregister(self, raw: bytes) -> None:

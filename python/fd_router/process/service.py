@@ -50,7 +50,7 @@ class Service:
 
     def __init__(self, config: Config, notices: Sequence[Notice]) -> None:
         self._config = config
-        self.log = log = _log(config)
+        self.log = log = Log(config.log)
         for notice in notices:
             (log.warn if notice.level == "WARN" else log.error)(messages.config_notice(notice.message))
         policies = _policies(config)
@@ -198,18 +198,6 @@ class Service:
                 await client.close()
         self._upstream.close()
         self.log.close()
-
-
-def _log(config: Config) -> Log:
-    settings = config.log
-    return Log(
-        settings.level,
-        settings.output,
-        "json" if settings.format == "json" else "text",
-        max_age_days=settings.max_age_days,
-        max_total_size_mb=settings.max_total_size_mb,
-        cleanup_interval_secs=settings.cleanup_interval_secs,
-    )
 
 
 def _policies(config: Config) -> dict[Role, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from fd_router.errors import RegistrationError
+from fd_router.errors import RegistrationError, UndecodableError
 from fd_router.fleet.registration.fields import FieldError, read_fields
 from fd_router.fleet.registration.rules import check, host_of, port_of
 
@@ -91,5 +91,5 @@ def _listed(values: tuple[str, ...] | None) -> list[str] | None:
     return None if values is None else list(values)
 
 
-def _undecodable(what: str) -> RegistrationError:
-    return RegistrationError(400, f"Invalid InstanceInfo JSON format: {what}")
+def _undecodable(what: str) -> UndecodableError:
+    return UndecodableError(400, f"Invalid InstanceInfo JSON format: {what}")

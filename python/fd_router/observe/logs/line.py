@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import time
 
+from fd_router.errors import escaped, printable
+
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 
 Second = tuple[str, str, list[str]]
@@ -66,18 +68,5 @@ def tags(
 def _tag_value(value: str) -> str:
     if _PLAIN_TAG.fullmatch(value):
         return value
-    kept = "".join(_escape_char(char) if char in "[\\]" else char for char in value[:MAX_TAG_CHARS])
-    return escape(kept) + ("..." if len(value) > MAX_TAG_CHARS else "")
-
-
-def escape(text: str) -> str:
-    """`text` with everything that cannot be printed escaped: it stays on one line, and encodes as UTF-8."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escape_char(char) for char in text)
-
-
-def _escape_char(char: str) -> str:
-    if char in "[\\]":
-        return f"\\x{ord(char):02x}"
-    return char.encode("unicode_escape").decode("ascii")
+    kept = "".join(escaped(char) if char in "[\\]" else char for char in value[:MAX_TAG_CHARS])
+    return printable(kept) + ("..." if len(value) > MAX_TAG_CHARS else "")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fd_router._core import Journal
-from fd_router.observe.logs.line import describe_json, describe_text, escape
+from fd_router.errors import printable
+from fd_router.observe.logs.line import describe_json, describe_text
 from fd_router.observe.logs.rotation import DatedFiles
 from fd_router.observe.logs.sink import Sink, Streams
 from fd_router.observe.logs.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fd_router.config import LogConfig
 
 SHOWN = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 """Configured level to the first of `LEVELS` that is written; any other word writes errors only, as upstream."""
@@ -27,36 +30,28 @@ class Log:
     """
 
     def __init__(
-        self,
-        level: str = "info",
-        output: str = "",
-        fmt: Literal["text", "json"] = "text",
-        *,
-        max_age_days: int = 7,
-        max_total_size_mb: int = 500,
-        cleanup_interval_secs: float = 3600.0,
-        directory: str = "logs",
-        clock: Callable[[], float] | None = None,
+        self, settings: LogConfig, *, directory: str = "logs", clock: Callable[[], float] | None = None
     ) -> None:
-        """`clock` gives seconds since the epoch, the system's by default. A negative `cleanup_interval_secs` keeps
-        every file."""
-        shown = SHOWN.get(level, 3)
+        """`directory` is where files are; `clock` gives seconds since the epoch, the system's by default."""
+        shown = SHOWN.get(settings.level, 3)
         self.debug_enabled = shown == 0
+        to_files = settings.output == "file"
         sink: Sink = Streams()
-        if output == "file":
+        if to_files:
             sink = DatedFiles(
                 directory,
                 clock=clock or time.time,
-                max_age_days=max_age_days,
-                max_total_bytes=max_total_size_mb * 1024 * 1024,
-                cleanup_interval_secs=cleanup_interval_secs,
+                max_age_days=settings.max_age_days,
+                max_total_bytes=settings.max_total_size_mb * 1024 * 1024,
+                cleanup_interval_secs=settings.cleanup_interval_secs,
             )
+        as_json = settings.format == "json"
         self.journal = journal = Journal(
             level=shown,
-            json=fmt == "json",
-            errors_apart=output != "file",
-            describe=describe_json if fmt == "json" else describe_text,
-            escape=escape,
+            json=as_json,
+            errors_apart=not to_files,
+            describe=describe_json if as_json else describe_text,
+            escape=printable,
             clock=clock,
         )
         # Without a Python frame in between: some seven lines a request pass here.

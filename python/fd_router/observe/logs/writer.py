@@ -14,7 +14,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fd_router.observe.logs.line import escape
+from fd_router.errors import printable
 
 if TYPE_CHECKING:
     from fd_router._core import Journal
@@ -111,6 +111,6 @@ def _restart(writer: Writer | None) -> None:
 
 def complain(error: Exception) -> None:
     """Say on standard error, which may be broken too, that lines are being lost."""
-    text = f"fd-router: log lines are lost until this is mended: {escape(str(error))}\n"
+    text = f"fd-router: log lines are lost until this is mended: {printable(str(error))}\n"
     with suppress(OSError):
         os.write(2, text.encode(errors="replace"))
