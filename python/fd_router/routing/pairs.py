@@ -36,11 +36,6 @@ class Pair:
     prefill: Lease
     decode: Lease
 
-    def release(self) -> None:
-        """Give both back."""
-        self.prefill.release()
-        self.decode.release()
-
 
 class PairDispatch:
     """Serves requests with pairs."""
@@ -101,10 +96,15 @@ class PairDispatch:
             decode = self._selector.book("decode", request, client.tags, tokens=tokens, exclude=tries.failed)
         except BaseException:
             self._log.info(messages.decode_selection_failed(prefill.url), client.tags)
-            prefill.release()
+            self._give_back(prefill)
             raise
         self._log.stamped(messages.AFTER_DECODE, client.tags)
         return Pair(prefill, decode)
+
+    def _give_back(self, lease: Lease) -> None:
+        """Nothing was sent to this worker."""
+        self._conduct.given_up(lease.url)
+        lease.release()
 
     def _body(self, client: Client, request: Request, pair: Pair) -> bytes:
         """The client's bytes with the pair's members spliced in."""
@@ -129,7 +129,8 @@ class PairDispatch:
             decode = self._send(client, request, pair.decode.url, body)
             leg = self._prefill(client, request, pair, body, decode)
         except BaseException:
-            pair.release()
+            self._give_back(pair.prefill)
+            self._give_back(pair.decode)
             raise
 
         def client_left() -> None:
