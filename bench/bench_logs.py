@@ -39,7 +39,13 @@ def booking(log: Log) -> Callable[[str], Lease]:
     scheduler.add(URL, "mixed")
     scheduler.add(URL + "1", "mixed")
     request = Request.scan(b'{"prompt": "hello"}', False)
-    return lambda ids: scheduler.select("mixed", request, tags=ids)
+
+    def book(ids: str) -> Lease:
+        lease = scheduler.select("mixed", request, tags=ids)
+        assert lease is not None
+        return lease
+
+    return book
 
 
 def one_request(log: Log, access: AccessLog, book: Callable[[str], Lease], number: int) -> None:

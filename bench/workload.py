@@ -82,7 +82,9 @@ class Fleet:
 
     def decide(self, body: bytes) -> None:
         """One decision through the border: scan, hash, match, score, record, book; and the oldest lease given back."""
-        self._leases.append(self.scheduler.select("mixed", Request.scan(body, True)))
+        lease = self.scheduler.select("mixed", Request.scan(body, True))
+        assert lease is not None
+        self._leases.append(lease)
 
     def grow(self, prompts: Prompts, blocks: int) -> list[str]:
         """Decide until the tree has `blocks`. Returns some of the prompts, spread over all, 2,000 at most."""

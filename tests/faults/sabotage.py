@@ -6,11 +6,14 @@ processes under that name. A request says in its prompt where it wants to be let
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fd_router.fleet import fanout
 from fd_router.fleet.registry import Registry
 from fd_router.routing import delivery, selection
+
+if TYPE_CHECKING:
+    from fd_router._core import UpstreamError
 
 
 class Panic(BaseException):
@@ -35,7 +38,7 @@ def break_delivery() -> None:
 
     async def sabotaged(
         self: Any, client: Any, exchange: Any, head: Any, start: float, on_first: Any = None
-    ) -> bool:
+    ) -> UpstreamError | None:
         asked = dict(head.headers).get(b"x-sabotage")
         if asked == b"before":
             raise RuntimeError("sabotage")
@@ -45,10 +48,10 @@ def break_delivery() -> None:
         def first() -> None:
             raise RuntimeError("sabotage")
 
-        whole = await deliver(self, client, exchange, head, start, first if asked == b"first" else on_first)
+        broken = await deliver(self, client, exchange, head, start, first if asked == b"first" else on_first)
         if asked == b"after":
             raise RuntimeError("sabotage")
-        return whole
+        return broken
 
     delivery.Delivery.deliver = sabotaged  # type: ignore[method-assign]
 

@@ -257,7 +257,9 @@ def test_case_088_many_prompts() -> None:
     scheduler.add("http://127.0.0.1:1", "mixed")
     for number in range(250_000):
         request = Request.scan(b'{"prompt":"%07d!"}' % number, False)
-        scheduler.select("mixed", request).release()
+        lease = core.book(scheduler, "mixed", request)
+        lease.answered()
+        lease.release()
     tree = scheduler.tree()
     assert tree.bytes <= room
     assert 0 < tree.blocks < 500_000

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Mapping
 
-    from fd_router._core import Journal, Scheduler
+    from fd_router._core import Journal, Lease, Request, Scheduler
+    from fd_router.types import Role
 
 
 def scheduler(policies: Mapping[Any, str], *, journal: Journal | None = None, **settings: Any) -> Scheduler:
@@ -25,6 +26,13 @@ def scheduler(policies: Mapping[Any, str], *, journal: Journal | None = None, **
         seed=0,
         journal=journal,
     )
+
+
+def book(scheduler: Scheduler, role: Role, request: Request, **more: Any) -> Lease:
+    """What `Scheduler.select` books for a role that has a worker."""
+    lease = scheduler.select(role, request, **more)
+    assert lease is not None
+    return lease
 
 
 def relay(loop: AbstractEventLoop, **arguments: Any) -> Relay:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fd_router._core import Relay
+    from rig.raw_worker import RawWorker
+
+    StartWorker = Callable[..., RawWorker]
+    """The fixture `raw_worker`."""
 
 T = TypeVar("T")
 

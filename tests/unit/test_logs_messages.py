@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,12 @@ from fd_router.errors import printable
 from fd_router.observe.logs import messages, tags
 from fd_router.observe.logs.line import LEVELS, describe_text
 from fd_router.observe.stats_line import stats_line
+from fd_router.types import ROLES
 from rig import core
 from rig.log_grammar import TEMPLATES, GrammarError, Line, check, parse
+
+if TYPE_CHECKING:
+    from fd_router.types import Role
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"
 SAMPLES: dict[str, object] = {
@@ -73,14 +78,16 @@ def access(method: str, path: str, query: bytes, status: int, seconds: float, ip
     return entry.message
 
 
-def told(role: str, times: int, level: int = 1) -> list[str]:
-    """The messages of a scheduler with one worker that books a prompt `times` times, and gives each back."""
+def told(role: Role, times: int, level: int = 1) -> list[str]:
+    """The messages of a scheduler with one worker that books a prompt `times` times, each answered and given back."""
     journal = Journal(level=level, json=False, errors_apart=False, describe=describe_text, escape=printable)
     scheduler = core.scheduler({role: "cache_aware"}, journal=journal)
-    scheduler.add(A, role)  # type: ignore[arg-type]
+    scheduler.add(A, role)
     request = Request.scan(b'{"prompt": "%s"}' % (b"x" * 640), False)
     for _ in range(times):
-        scheduler.select(role, request, tags=tags("t")).release()  # type: ignore[arg-type]
+        lease = core.book(scheduler, role, request, tags=tags("t"))
+        lease.answered()
+        lease.release()
     lines = read(journal)
     assert all(entry.level == "INFO" and entry.tags == {"trace_id": "t"} for entry in lines)
     return [entry.message for entry in lines]
@@ -121,7 +128,7 @@ def test_every_template_has_a_message_but_the_scheduler_s_and_what_cannot_happen
     emitted = {parse_any(sample(function)) for function in FUNCTIONS}
     emitted |= {parse_any(text) for text in (messages.PARSED, messages.COMPLETED, messages.LOOP)}
     emitted |= {parse_any(f"{text}. ts_ms=2026-03-01 12:00:00.000") for text in STAMPED}
-    emitted |= {parse_any(text) for role in ("mixed", "prefill", "decode") for text in told(role, 2)}
+    emitted |= {parse_any(text) for role in ROLES for text in told(role, 2)}
     assert set(TEMPLATES) - emitted == {
         "access",
         "stats",

@@ -67,10 +67,11 @@ def read_by_h11(data: bytes) -> Read | None:
 
 
 def written_by_h11(headers: list[tuple[str, bytes]], pieces: list[bytes], chunked: bool) -> bytes:
-    connection, length = h11.Connection(h11.CLIENT), str(sum(map(len, pieces)))
-    framing = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", length)
+    connection, length = h11.Connection(h11.CLIENT), b"%d" % sum(map(len, pieces))
+    framing = (b"Transfer-Encoding", b"chunked") if chunked else (b"Content-Length", length)
+    named = [(name.encode(), value) for name, value in headers]
     events = [
-        h11.Request(method="POST", target="/a?b", headers=[("Host", "a"), *headers, framing]),
+        h11.Request(method="POST", target="/a?b", headers=[(b"Host", b"a"), *named, framing]),
         *(h11.Data(data=piece) for piece in pieces),
         h11.EndOfMessage(headers=[("X-T", "1")] if chunked else []),
     ]

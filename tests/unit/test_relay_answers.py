@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,20 @@ from fd_router._core import HOP_HEADER
 from rig.raw_worker import RawWorker, reply
 from rig.relaying import Receiver, drive
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-async def fetch(relay, url, headers=(), body=b"", **options):
+    from fd_router._core import Relay
+    from fd_router.types import Headers
+    from rig import Peer
+    from rig.relaying import StartWorker
+
+    Answer = tuple[int, Headers, bytes]
+
+
+async def fetch(
+    relay: Relay, url: str, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"", **options: Any
+) -> Answer:
     """(status, headers, body) by whichever way the body comes."""
     exchange = relay.send(url, list(headers), body, **options)
     head = await exchange.head
@@ -28,10 +41,10 @@ async def fetch(relay, url, headers=(), body=b"", **options):
     return head.status, head.headers, receiver.body
 
 
-def answer_with(raw_worker, data: bytes, **options):
+def answer_with(raw_worker: StartWorker, data: bytes, **options: Any) -> Answer:
     """The answer to one request to a worker that sends `data` and closes."""
 
-    def answer(peer):
+    def answer(peer: Peer) -> None:
         peer.send(data)
         peer.close()
 
@@ -51,16 +64,18 @@ def answer_with(raw_worker, data: bytes, **options):
     ],
     ids=["length", "empty", "chunked", "trailers", "close-delimited"],
 )
-def test_every_framing_of_a_body(raw_worker, head, body, expected, collect):
+def test_every_framing_of_a_body(
+    raw_worker: StartWorker, head: bytes, body: bytes, expected: bytes, collect: bool
+) -> None:
     status, _, got = answer_with(raw_worker, b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body, collect=collect)
     assert (status, got) == (200, expected)
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_answers_without_a_body(raw_worker, status):
+def test_answers_without_a_body(raw_worker: StartWorker, status: int) -> None:
     worker = raw_worker(lambda peer: b"HTTP/1.1 %d X\r\nx-a: 1\r\n\r\n" % status)
 
-    async def twice(relay):
+    async def twice(relay: Relay) -> None:
         for _ in range(2):
             assert await fetch(relay, worker.url) == (status, [(b"x-a", b"1")], b"")
 
@@ -68,10 +83,10 @@ def test_answers_without_a_body(raw_worker, status):
     assert worker.connections == 1
 
 
-def test_head_has_no_body_and_keeps_its_length(raw_worker):
+def test_head_has_no_body_and_keeps_its_length(raw_worker: StartWorker) -> None:
     worker = raw_worker(lambda peer: b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n")
 
-    async def twice(relay):
+    async def twice(relay: Relay) -> None:
         for _ in range(2):
             assert await fetch(relay, worker.url, method="HEAD") == (200, [(b"content-length", b"99")], b"")
 
@@ -80,12 +95,12 @@ def test_head_has_no_body_and_keeps_its_length(raw_worker):
     assert [peer.method for peer in worker.hits] == ["HEAD", "HEAD"]
 
 
-def test_informational_answers_are_passed_over(raw_worker):
+def test_informational_answers_are_passed_over(raw_worker: StartWorker) -> None:
     data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + reply(b"{}")
     assert answer_with(raw_worker, data)[::2] == (200, b"{}")
 
 
-def test_redirects_are_not_followed(raw_worker):
+def test_redirects_are_not_followed(raw_worker: StartWorker) -> None:
     data = b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"
     assert answer_with(raw_worker, data) == (
         302,
@@ -94,7 +109,7 @@ def test_redirects_are_not_followed(raw_worker):
     )
 
 
-def test_answer_headers_keep_multi_values_and_lose_hop_by_hop_ones(raw_worker):
+def test_answer_headers_keep_multi_values_and_lose_hop_by_hop_ones(raw_worker: StartWorker) -> None:
     data = (
         b"HTTP/1.1 200 OK\r\nX-Bar: 1\r\nSet-Cookie: a\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\nKeep-Alive: t\r\n"
         b"Set-Cookie: b\r\nUpgrade: h2\r\nProxy-Authenticate: x\r\nTrailer: t\r\ncontent-length: 2\r\n\r\nok"
@@ -107,13 +122,13 @@ def test_answer_headers_keep_multi_values_and_lose_hop_by_hop_ones(raw_worker):
     ]
 
 
-def test_a_length_beside_a_transfer_encoding_does_not_pass(raw_worker):
+def test_a_length_beside_a_transfer_encoding_does_not_pass(raw_worker: StartWorker) -> None:
     data = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     status, headers, body = answer_with(raw_worker, data)
     assert (status, headers, body) == (200, [], b"ok")
 
 
-def test_what_of_a_request_reaches_the_worker(raw_worker):
+def test_what_of_a_request_reaches_the_worker(raw_worker: StartWorker) -> None:
     worker = raw_worker(lambda peer: reply(b"{}"))
     headers = [
         (b"authorization", b"Bearer k"),
@@ -145,12 +160,12 @@ def test_what_of_a_request_reaches_the_worker(raw_worker):
     assert peer.body == b"body"
 
 
-def test_the_hop_follows_the_clients_headers(raw_worker):
+def test_the_hop_follows_the_clients_headers(raw_worker: StartWorker) -> None:
     worker = raw_worker(lambda peer: reply(b"{}"))
     headers = [(b"x-a", b"1"), (b"X-Fd-Router-Hop", b"before"), (b"x-b", b"2")]
     listed = [*headers, (b"connection", HOP_HEADER)]
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         for sent in ([], headers, listed):
             await fetch(relay, worker.url, sent)
         await fetch(relay, worker.url, headers, fresh=True)
@@ -168,9 +183,12 @@ def test_the_hop_follows_the_clients_headers(raw_worker):
 
 
 @pytest.mark.parametrize("hop", ["", "a b", "a\r\nb", "\xe9", "\x00"])
-def test_a_hop_that_cannot_be_carried(hop):
+def test_a_hop_that_cannot_be_carried(hop: str) -> None:
+    async def nothing(relay: Relay) -> None:
+        pass
+
     with pytest.raises(ValueError, match="hop"):
-        drive(None, hop=hop)
+        drive(nothing, hop=hop)
 
 
 @pytest.mark.parametrize(
@@ -184,11 +202,13 @@ def test_a_hop_that_cannot_be_carried(hop):
         (["content-encoding: identity", "content-encoding: br"], False, True),
     ],
 )
-def test_what_a_head_says_of_the_body(raw_worker, headers, event_stream, encoded):
+def test_what_a_head_says_of_the_body(
+    raw_worker: StartWorker, headers: list[str], event_stream: bool, encoded: bool
+) -> None:
     lines = "\r\n".join(["HTTP/1.1 200 OK", "content-length: 2", *headers])
     worker = raw_worker(lambda peer: lines.encode() + b"\r\n\r\nok")
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"")
         head = await exchange.head
         assert (head.event_stream, head.encoded) == (event_stream, encoded)
@@ -196,7 +216,7 @@ def test_what_a_head_says_of_the_body(raw_worker, headers, event_stream, encoded
     drive(run)
 
 
-def test_environment_proxies_are_ignored(raw_worker, monkeypatch):
+def test_environment_proxies_are_ignored(raw_worker: StartWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     worker = raw_worker(lambda peer: reply(b"{}"))
@@ -217,8 +237,8 @@ def test_environment_proxies_are_ignored(raw_worker, monkeypatch):
         "http://h/ x",
     ],
 )
-def test_a_url_that_cannot_be_sent_to(url):
-    async def send(relay):
+def test_a_url_that_cannot_be_sent_to(url: str) -> None:
+    async def send(relay: Relay) -> None:
         with pytest.raises(ValueError, match="url"):
             relay.send(url, [], b"")
 
@@ -226,18 +246,18 @@ def test_a_url_that_cannot_be_sent_to(url):
 
 
 @pytest.mark.parametrize("header", [(b"a b", b"1"), (b"", b"1"), (b"a", b"1\r\nb: 2"), (b"a", b"\x00")])
-def test_a_header_that_cannot_be_carried(header):
-    async def send(relay):
+def test_a_header_that_cannot_be_carried(header: tuple[bytes, bytes]) -> None:
+    async def send(relay: Relay) -> None:
         with pytest.raises(ValueError, match="header"):
             relay.send("http://127.0.0.1:1/", [header], b"")
 
     drive(send)
 
 
-def test_collecting_ends_at_the_limit(raw_worker):
+def test_collecting_ends_at_the_limit(raw_worker: StartWorker) -> None:
     worker = raw_worker(lambda peer: reply(b"x" * int(peer.body)))
 
-    async def bodies(relay):
+    async def bodies(relay: Relay) -> list[bytes | None]:
         held = []
         for size in (99, 100, 101):
             exchange = relay.send(worker.url, [], b"%d" % size)
@@ -252,7 +272,7 @@ def test_collecting_ends_at_the_limit(raw_worker):
     assert drive(bodies, collect_limit=100) == [b"x" * 99, b"x" * 100, None]
 
 
-def test_a_chunked_body_over_the_limit_loses_nothing(raw_worker):
+def test_a_chunked_body_over_the_limit_loses_nothing(raw_worker: StartWorker) -> None:
     pieces = [bytes([65 + i]) * 40 for i in range(5)]
     data = b"".join(b"28\r\n" + piece + b"\r\n" for piece in pieces)
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -262,7 +282,7 @@ def test_a_chunked_body_over_the_limit_loses_nothing(raw_worker):
 
 
 @pytest.mark.parametrize("collect", [True, False])
-def test_ten_megabytes_arrive_whole_both_ways(raw_worker, collect):
+def test_ten_megabytes_arrive_whole_both_ways(raw_worker: StartWorker, collect: bool) -> None:
     body = hashlib.sha256(b"seed").digest() * (10 * 1024 * 1024 // 32)
     worker = raw_worker(lambda peer: reply(peer.body))
     assert drive(lambda relay: fetch(relay, worker.url, (), body, collect=collect))[2] == body
@@ -273,10 +293,10 @@ EVENTS = b'data: {"text": "a\xc3\xa9\xf0\x9f\x98\x80"}\n\ndata: [DONE]\n\n'
 
 @settings(max_examples=40, deadline=None)
 @given(cuts=st.sets(st.integers(1, len(EVENTS) - 1)), pause=st.booleans())
-def test_a_stream_cut_anywhere_is_the_same_stream(cuts, pause):
+def test_a_stream_cut_anywhere_is_the_same_stream(cuts: set[int], pause: bool) -> None:
     edges = [0, *sorted(cuts), len(EVENTS)]
 
-    def answer(peer):
+    def answer(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         for start, end in itertools.pairwise(edges):
             peer.send(b"%x\r\n%b\r\n" % (end - start, EVENTS[start:end]))
@@ -291,8 +311,8 @@ def test_a_stream_cut_anywhere_is_the_same_stream(cuts, pause):
         worker.stop()
 
 
-def test_a_stream_split_at_every_byte(raw_worker):
-    def answer(peer):
+def test_a_stream_split_at_every_byte(raw_worker: StartWorker) -> None:
+    def answer(peer: Peer) -> None:
         wire = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
             len(EVENTS),
             EVENTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,17 +13,22 @@ from fd_router._core import UpstreamError
 from rig.raw_worker import black_hole, reply
 from rig.relaying import Receiver, drive, until
 
+if TYPE_CHECKING:
+    from fd_router._core import Exchange, Relay
+    from rig import Peer
+    from rig.relaying import StartWorker
+
 
 class Phase:
     """A worker that stops at some point of its answer and sees whether the connection is closed."""
 
-    def __init__(self, raw_worker, data: bytes) -> None:
+    def __init__(self, raw_worker: StartWorker, data: bytes) -> None:
         self.data = data
         self.reached = threading.Event()
         self.closed = threading.Event()
         self.worker = raw_worker(self.answer)
 
-    def answer(self, peer) -> None:
+    def answer(self, peer: Peer) -> None:
         self.reached.set()
         try:
             peer.send(self.data)
@@ -42,11 +48,13 @@ PHASES = {
 }
 
 
-async def start(relay, phase, collect, *, paused):
+async def start(
+    relay: Relay, phase: Phase, collect: bool, *, paused: bool
+) -> tuple[Exchange, asyncio.Future[Any], Receiver]:
     """An exchange that is in its phase, with the future that waits."""
     exchange = relay.send(phase.worker.url, [], b"", collect=collect)
     receiver = Receiver()
-    waiting = exchange.head
+    waiting: asyncio.Future[Any] = exchange.head
     await until(phase.reached.is_set)
     if phase.data.startswith(HEAD):
         await exchange.head
@@ -61,11 +69,11 @@ async def start(relay, phase, collect, *, paused):
 
 @pytest.mark.parametrize("way", ["cancel", "drop"])
 @pytest.mark.parametrize("name", PHASES)
-def test_the_connection_is_closed(raw_worker, name, way):
+def test_the_connection_is_closed(raw_worker: StartWorker, name: str, way: str) -> None:
     data, collect = PHASES[name]
     phase = Phase(raw_worker, data)
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         exchange, waiting, receiver = await start(relay, phase, collect, paused=name == "paused")
         seen = len(receiver.messages)
         if way == "cancel":
@@ -85,8 +93,8 @@ def test_the_connection_is_closed(raw_worker, name, way):
     drive(run)
 
 
-def test_while_connecting():
-    async def run(relay):
+def test_while_connecting() -> None:
+    async def run(relay: Relay) -> None:
         with black_hole() as port:
             exchange = relay.send(f"http://127.0.0.1:{port}/", [], b"")
             await asyncio.sleep(0)
@@ -100,12 +108,12 @@ def test_while_connecting():
 
 
 @pytest.mark.parametrize("name", PHASES)
-def test_a_future_that_is_cancelled_gives_up_waiting_alone(raw_worker, name):
+def test_a_future_that_is_cancelled_gives_up_waiting_alone(raw_worker: StartWorker, name: str) -> None:
     """Who cancels an `await` cancels the exchange too; until then the connection stays."""
     data, collect = PHASES[name]
     phase = Phase(raw_worker, data)
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         exchange, waiting, receiver = await start(relay, phase, collect, paused=name == "paused")
         waiting.cancel()
         await asyncio.sleep(0)
@@ -119,10 +127,10 @@ def test_a_future_that_is_cancelled_gives_up_waiting_alone(raw_worker, name):
     drive(run)
 
 
-def test_after_the_end_it_does_nothing(raw_worker):
+def test_after_the_end_it_does_nothing(raw_worker: StartWorker) -> None:
     worker = raw_worker(lambda peer: reply(b"{}"))
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"")
         head = await exchange.head
         exchange.cancel()
@@ -133,10 +141,10 @@ def test_after_the_end_it_does_nothing(raw_worker):
     drive(run)
 
 
-def test_nothing_is_sent_after_a_cancel(raw_worker):
+def test_nothing_is_sent_after_a_cancel(raw_worker: StartWorker) -> None:
     phase = Phase(raw_worker, HEAD + b"half")
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         exchange = relay.send(phase.worker.url, [], b"", collect=False)
         await exchange.head
         exchange.cancel()
@@ -149,11 +157,11 @@ def test_nothing_is_sent_after_a_cancel(raw_worker):
 
 
 @pytest.mark.parametrize("name", PHASES)
-def test_closing_the_relay_ends_every_exchange(raw_worker, name):
+def test_closing_the_relay_ends_every_exchange(raw_worker: StartWorker, name: str) -> None:
     data, collect = PHASES[name]
     phase = Phase(raw_worker, data)
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         _exchange, waiting, receiver = await start(relay, phase, collect, paused=name == "paused")
         relay.close()
         relay.close()
@@ -169,17 +177,21 @@ def test_closing_the_relay_ends_every_exchange(raw_worker, name):
     drive(run)
 
 
-def test_a_thousand_at_once(raw_worker):
+def test_a_thousand_at_once(raw_worker: StartWorker) -> None:
     """Every one of a thousand exchanges that are dropped while they wait is closed at the worker."""
-    worker = raw_worker(lambda peer: peer.wait_closed() and None)
 
-    async def run(relay):
+    def answer(peer: Peer) -> None:
+        peer.wait_closed()
+
+    worker = raw_worker(answer)
+
+    async def run(relay: Relay) -> None:
         exchanges = [relay.send(worker.url, [], b"") for _ in range(1000)]
         await until(lambda: len(worker.hits) == 1000)
         heads = [exchange.head for exchange in exchanges]
         exchanges.clear()
         results = await asyncio.gather(*heads, return_exceptions=True)
-        assert {result.kind for result in results} == {"cancelled"}
+        assert {getattr(result, "kind", None) for result in results} == {"cancelled"}
         await until(lambda: worker.open_connections() == 0 and relay.stats().active == 0)
 
     drive(run, first_byte_timeout_secs=60)

@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,11 +15,20 @@ from fd_router._core import UpstreamError
 from rig.raw_worker import black_hole, reply
 from rig.relaying import Receiver, drive
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def failure(url, *, collect=False, body=b"{}", **limits):
+    from fd_router._core import Relay
+    from rig import Peer
+    from rig.relaying import StartWorker
+
+
+def failure(
+    url: str, *, collect: bool = False, body: bytes = b"{}", **limits: Any
+) -> tuple[str, bool, bytes]:
     """(kind, received, bytes handed over) of an exchange that must fail."""
 
-    async def run(relay):
+    async def run(relay: Relay) -> tuple[str, bool, bytes]:
         receiver = Receiver()
         exchange = relay.send(url, [], body, collect=collect)
         try:
@@ -35,10 +45,10 @@ def failure(url, *, collect=False, body=b"{}", **limits):
     return drive(run, **limits)
 
 
-def sends(raw_worker, data, *, end="close"):
+def sends(raw_worker: StartWorker, data: bytes, *, end: str = "close") -> str:
     """A worker that sends `data` in answer and closes, resets or stays."""
 
-    def answer(peer):
+    def answer(peer: Peer) -> None:
         peer.send(data)
         if end == "stay":
             peer.wait_closed()
@@ -48,14 +58,14 @@ def sends(raw_worker, data, *, end="close"):
     return raw_worker(answer).url
 
 
-def test_refused():
+def test_refused() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
         assert failure(url) == ("refused", False, b"")
 
 
-def test_connect_timeout():
+def test_connect_timeout() -> None:
     with black_hole() as port:
         assert failure(f"http://127.0.0.1:{port}/", connect_timeout_secs=0.1) == (
             "connect_timeout",
@@ -64,12 +74,12 @@ def test_connect_timeout():
         )
 
 
-def test_connect_to_a_name_that_is_none():
+def test_connect_to_a_name_that_is_none() -> None:
     assert failure("http://no-such-host.invalid/") == ("connect", False, b"")
 
 
 @contextmanager
-def no_descriptors():
+def no_descriptors() -> Iterator[None]:
     """Leave this process without a descriptor to open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
@@ -82,10 +92,10 @@ def no_descriptors():
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_without_a_descriptor(raw_worker, fresh):
+def test_without_a_descriptor(raw_worker: StartWorker, fresh: bool) -> None:
     worker = raw_worker(lambda peer: reply(b"{}"))
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         with no_descriptors():
             exchange = relay.send(worker.url, [], b"", fresh=fresh)
             with pytest.raises(UpstreamError) as caught:
@@ -98,10 +108,10 @@ def test_without_a_descriptor(raw_worker, fresh):
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1/", "http://no-such-host.invalid/"])
-def test_a_lookup_without_a_descriptor(url):
+def test_a_lookup_without_a_descriptor(url: str) -> None:
     """The resolver says that the name is unknown, as it cannot open its files."""
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         with no_descriptors():
             exchange = relay.send(url, [], b"")
             with pytest.raises(UpstreamError) as caught:
@@ -115,7 +125,7 @@ def test_a_lookup_without_a_descriptor(url):
     ("data", "end", "received"),
     [(b"", "close", False), (b"", "reset", False), (b"HTTP/1.1 200 OK\r\ncontent-le", "close", True)],
 )
-def test_reset_before_head(raw_worker, data, end, received):
+def test_reset_before_head(raw_worker: StartWorker, data: bytes, end: str, received: bool) -> None:
     assert failure(sends(raw_worker, data, end=end)) == ("reset_before_head", received, b"")
 
 
@@ -129,7 +139,7 @@ def test_reset_before_head(raw_worker, data, end, received):
     ],
     ids=["nothing", "a byte", "half a head", "informational"],
 )
-def test_first_byte_timeout(raw_worker, data, received):
+def test_first_byte_timeout(raw_worker: StartWorker, data: bytes, received: bool) -> None:
     url = sends(raw_worker, data, end="stay")
     assert failure(url, first_byte_timeout_secs=0.1) == ("first_byte_timeout", received, b"")
 
@@ -143,13 +153,13 @@ def test_first_byte_timeout(raw_worker, data, received):
     ],
     ids=["length", "chunked"],
 )
-def test_reset_mid_body(raw_worker, data, collect):
+def test_reset_mid_body(raw_worker: StartWorker, data: bytes, collect: bool) -> None:
     got = failure(sends(raw_worker, data), collect=collect)
     assert got == ("reset_mid_body", True, b"" if collect else b"half")
 
 
 @pytest.mark.parametrize("collect", [True, False])
-def test_idle_timeout(raw_worker, collect):
+def test_idle_timeout(raw_worker: StartWorker, collect: bool) -> None:
     url = sends(raw_worker, b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", end="stay")
     got = failure(url, collect=collect, idle_timeout_secs=0.1)
     assert got == ("idle_timeout", True, b"" if collect else b"half")
@@ -182,23 +192,23 @@ def test_idle_timeout(raw_worker, collect):
         "large-head",
     ],
 )
-def test_bad_response(raw_worker, data):
+def test_bad_response(raw_worker: StartWorker, data: bytes) -> None:
     assert failure(sends(raw_worker, data, end="stay")) == ("bad_response", True, b"")
 
 
 @pytest.mark.parametrize("collect", [True, False])
-def test_bad_chunks(raw_worker, collect):
+def test_bad_chunks(raw_worker: StartWorker, collect: bool) -> None:
     data = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nZZ\r\n"
     got = failure(sends(raw_worker, data, end="stay"), collect=collect)
     assert got == ("bad_response", True, b"" if collect else b"half")
 
 
-def test_a_worker_that_answers_before_it_has_read_the_request(raw_worker):
+def test_a_worker_that_answers_before_it_has_read_the_request() -> None:
     """A 413 that comes before the body was taken passes, and its connection is not used again."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         exchange = relay.send(url, [], b"x" * 20_000_000)
         await asyncio.sleep(0)
         connection, _ = listener.accept()
@@ -214,14 +224,14 @@ def test_a_worker_that_answers_before_it_has_read_the_request(raw_worker):
     listener.close()
 
 
-def test_a_quiet_stream_outlives_the_limit_while_we_hold_it_back(raw_worker):
-    def answer(peer):
+def test_a_quiet_stream_outlives_the_limit_while_we_hold_it_back(raw_worker: StartWorker) -> None:
+    def answer(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n")
         peer.send(b"x" * 300_000)
 
     worker = raw_worker(answer)
 
-    async def run(relay):
+    async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"", collect=False)
         await exchange.head
         receiver = Receiver()
@@ -236,10 +246,13 @@ def test_a_quiet_stream_outlives_the_limit_while_we_hold_it_back(raw_worker):
     drive(run, idle_timeout_secs=0.2, buffer_limit=10_000)
 
 
-def test_errors_of_the_values(raw_worker):
+def test_errors_of_the_values() -> None:
+    async def nothing(relay: Relay) -> None:
+        pass
+
     with pytest.raises(ValueError, match="keep_alive_secs"):
-        drive(lambda relay: None, keep_alive_secs=-1)
+        drive(nothing, keep_alive_secs=-1)
     with pytest.raises(ValueError, match="threads"):
-        drive(lambda relay: None, threads=0)
+        drive(nothing, threads=0)
     with pytest.raises(ValueError, match="idle_timeout_secs"):
-        drive(lambda relay: None, idle_timeout_secs=float("nan"))
+        drive(nothing, idle_timeout_secs=float("nan"))

@@ -7,10 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rig.raw_worker import reply
+
+if TYPE_CHECKING:
+    from rig import Peer
+    from rig.relaying import StartWorker
 
 LIMIT = 1.0
 """Seconds of the limits of the stopped process."""
@@ -41,11 +46,11 @@ asyncio.run(run(sys.argv[1], float(sys.argv[2])))
 
 @pytest.mark.parametrize("stop", [LIMIT + 0.2, LIMIT + 1.5], ids=["a little", "long"])
 @pytest.mark.parametrize("begun", [False, True], ids=["first byte", "idle"])
-def test_an_answer_that_came_meanwhile_is_read(raw_worker, begun, stop):
+def test_an_answer_that_came_meanwhile_is_read(raw_worker: StartWorker, begun: bool, stop: float) -> None:
     stopped = threading.Event()
     whole = reply(b"x" * 100)
 
-    def answer(peer):
+    def answer(peer: Peer) -> None:
         peer.send(whole[:-50] if begun else b"")
         assert stopped.wait(20)
         peer.send(whole[-50:] if begun else whole)

@@ -8,12 +8,19 @@ import ssl
 import subprocess
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fd_router._core import UpstreamError
 from rig.raw_worker import Peer, read_request, reply
 from rig.relaying import drive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fd_router._core import Relay
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 
@@ -23,7 +30,7 @@ def openssl(*arguments: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root (ca.pem) and a certificate of it for 127.0.0.1 (cert.pem, key.pem)."""
     folder = tmp_path_factory.mktemp("tls")
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
@@ -43,7 +50,7 @@ def certificates(tmp_path_factory):
 
 
 @pytest.fixture
-def port(certificates):
+def port(certificates: Path) -> Iterator[int]:
     """A TLS worker that echoes bodies."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
@@ -69,8 +76,8 @@ def port(certificates):
     thread.join(20)
 
 
-def fetch(url, body=b"hello"):
-    async def run(relay):
+def fetch(url: str, body: bytes = b"hello") -> list[bytes | None]:
+    async def run(relay: Relay) -> list[bytes | None]:
         bodies = []
         for _ in range(2):
             exchange = relay.send(url, [], body)
@@ -82,7 +89,9 @@ def fetch(url, body=b"hello"):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_certificate_of_a_known_root(certificates, port, monkeypatch, host):
+def test_a_certificate_of_a_known_root(
+    certificates: Path, port: int, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     assert fetch(f"https://{host}:{port}/") == [b"hello"] * 2
@@ -90,7 +99,9 @@ def test_a_certificate_of_a_known_root(certificates, port, monkeypatch, host):
     assert fetch(f"https://{host}:{port}/", body) == [body] * 2
 
 
-def test_a_certificate_of_another_root(certificates, port, monkeypatch, tmp_path):
+def test_a_certificate_of_another_root(
+    certificates: Path, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     openssl(
         "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
         "-keyout", tmp_path / "k", "-out", tmp_path / "other.pem", "-subj", "/CN=other",
@@ -102,7 +113,7 @@ def test_a_certificate_of_another_root(certificates, port, monkeypatch, tmp_path
     assert (caught.value.kind, caught.value.received) == ("tls", False)
 
 
-def test_a_worker_that_does_not_speak_tls(certificates, raw_worker, monkeypatch):
+def test_a_worker_that_does_not_speak_tls(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -121,7 +132,7 @@ def test_a_worker_that_does_not_speak_tls(certificates, raw_worker, monkeypatch)
     listener.close()
 
 
-def test_no_roots_at_all(monkeypatch, tmp_path, port):
+def test_no_roots_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, port: int) -> None:
     (tmp_path / "empty.pem").write_text("")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)

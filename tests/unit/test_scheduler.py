@@ -6,13 +6,17 @@ import gc
 import json
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fd_router._core import POLICIES, Lease, NoWorkerError, Request, Scheduler
+from fd_router._core import POLICIES, Lease, Request, Scheduler
 from fd_router.types import ROLES
 from rig import core
+from rig.core import book
+
+if TYPE_CHECKING:
+    from fd_router.types import Role
 
 NAMES = [policy.name for policy in POLICIES]
 LONG = "aaaabbbbccccddddeeeeffffgggghhhhiiiijjjj"
@@ -29,7 +33,7 @@ def fleet(policy: str = "request_num", workers: str = "ab", **options: Any) -> S
     return scheduler
 
 
-def test_the_nine_policies_are_named() -> None:
+def test_the_ten_policies_are_named() -> None:
     assert NAMES == [
         "random",
         "round_robin",
@@ -40,10 +44,12 @@ def test_the_nine_policies_are_named() -> None:
         "fd_remote_metrics_score",
         "cache_aware",
         "remote_cache_aware",
+        "least_work",
     ]
     assert {policy.name for policy in POLICIES if policy.reads_prefixes} == {
         "cache_aware",
         "remote_cache_aware",
+        "least_work",
     }
     assert {policy.name for policy in POLICIES if policy.reads_remote_load} == {
         "fd_remote_metrics_score",
@@ -53,11 +59,11 @@ def test_the_nine_policies_are_named() -> None:
 
 @pytest.mark.parametrize("policy", NAMES)
 @pytest.mark.parametrize("role", ROLES)
-def test_every_policy_serves_every_role(policy: str, role: str) -> None:
+def test_every_policy_serves_every_role(policy: str, role: Role) -> None:
     scheduler = core.scheduler({role: policy})
     for url in "abc":
-        scheduler.add(url, role)  # type: ignore[arg-type]
-    leases = [scheduler.select(role, request(LONG)) for _ in range(20)]  # type: ignore[arg-type]
+        scheduler.add(url, role)
+    leases = [book(scheduler, role, request(LONG)) for _ in range(20)]
     assert {lease.url for lease in leases} <= set("abc")
     assert sum(running for _, _, running, _ in scheduler.loads()) == 20
     assert sum(tokens for *_, tokens in scheduler.loads()) == 20 * 2 * len(LONG)
@@ -67,10 +73,10 @@ def test_every_policy_serves_every_role(policy: str, role: str) -> None:
 
 def test_a_lease_is_given_back_once() -> None:
     scheduler = fleet(workers="a")
-    lease, other = (scheduler.select("mixed", request("hello")) for _ in range(2))
+    lease, other = (book(scheduler, "mixed", request("hello")) for _ in range(2))
     assert (lease.url, scheduler.loads()) == ("a", [("a", "mixed", 2, 20)])
     for give_back, left in [
-        (lease.release_tokens, (2, 10)),
+        (lease.first_byte, (2, 10)),
         (lease.release, (1, 10)),
         (other.release, (0, 0)),
     ]:
@@ -89,7 +95,7 @@ def test_dropping_a_lease_gives_it_back() -> None:
 
 
 def test_a_lease_outlives_its_scheduler() -> None:
-    lease = fleet().select("mixed", request("hello"))
+    lease = book(fleet(), "mixed", request("hello"))
     gc.collect()
     lease.release()
     assert lease.url == "a"
@@ -98,10 +104,23 @@ def test_a_lease_outlives_its_scheduler() -> None:
 def test_decisions_are_counted() -> None:
     scheduler = fleet("cache_aware")
     for text in (LONG, LONG, ""):
-        scheduler.select("mixed", request(text)).release()
+        lease = book(scheduler, "mixed", request(text))
+        lease.answered()
+        lease.release()
     decisions = scheduler.decisions()
     assert decisions.outcomes == [("process_tokens", "fallback", 1), ("cache_aware", "chosen", 2)]
     assert (decisions.hit_buckets[0], decisions.hit_buckets[10], decisions.hit_sum) == (1, 1, 1.0)
+
+
+@pytest.mark.parametrize(("way", "hit"), [("", 0.0), ("answered", 1.0), ("first_byte", 1.0)])
+def test_a_prompt_that_got_no_answer_is_taken_back(way: str, hit: float) -> None:
+    scheduler = fleet("cache_aware", "a")
+    lease = book(scheduler, "mixed", request(LONG))
+    if way:
+        getattr(lease, way)()
+    lease.release()
+    book(scheduler, "mixed", request(LONG))
+    assert scheduler.decisions().hit_sum == hit
 
 
 def test_token_ids_take_the_place_of_characters() -> None:
@@ -112,14 +131,14 @@ def test_token_ids_take_the_place_of_characters() -> None:
 
 def test_excluded_workers_are_a_last_resort() -> None:
     scheduler = fleet()
-    assert scheduler.select("mixed", request(), exclude=("a",)).url == "b"
-    assert scheduler.select("mixed", request(), exclude=["a", "b"]).url == "a"
+    assert book(scheduler, "mixed", request(), exclude=("a",)).url == "b"
+    assert book(scheduler, "mixed", request(), exclude=["a", "b"]).url == "a"
 
 
-def test_a_role_without_workers_raises() -> None:
-    with pytest.raises(NoWorkerError, match=r"^no healthy workers available$"):
-        fleet(workers="").select("mixed", request())
-    assert issubclass(NoWorkerError, LookupError)
+def test_a_role_without_workers_books_nothing() -> None:
+    scheduler = fleet(workers="")
+    assert scheduler.select("mixed", request()) is None
+    assert scheduler.decisions().outcomes == [("request_num", "no_worker", 1)]
 
 
 def test_a_role_without_policy_raises() -> None:
@@ -146,14 +165,14 @@ def test_arguments_are_checked(arguments: dict[str, Any], message: str) -> None:
 
 def test_a_worker_leaves_and_returns() -> None:
     scheduler = fleet("cache_aware", "a")
-    lease = scheduler.select("mixed", request(LONG))
+    lease = book(scheduler, "mixed", request(LONG))
     assert scheduler.remove("a") == (1, 80)
     assert scheduler.remove("a") is None
     assert scheduler.count("mixed") == 0
     assert scheduler.loads() == [("a", "mixed", 1, 80)]
     assert scheduler.reap() == ([], ["a"])
     scheduler.add("a", "mixed")
-    back = scheduler.select("mixed", request(LONG))
+    back = book(scheduler, "mixed", request(LONG))
     assert scheduler.loads() == [("a", "mixed", 2, 160)]
     assert scheduler.decisions().hit_sum == 0.0
     scheduler.remove("a")
@@ -168,23 +187,27 @@ def test_engines_own_counts_decide() -> None:
     scheduler.observe("a", 5.0, 0.0)
     scheduler.observe("b", 1.0, 1.0)
     scheduler.observe("unknown", 0.0, 0.0)
-    assert scheduler.select("mixed", request()).url == "a"
+    assert book(scheduler, "mixed", request()).url == "a"
 
 
 def test_sessions_are_counted() -> None:
     scheduler = fleet("cache_aware")
     for _ in range(2):
-        scheduler.select("mixed", request(LONG, session_id="s")).release()
+        lease = book(scheduler, "mixed", request(LONG, session_id="s"))
+        lease.answered()
+        lease.release()
     assert scheduler.sessions() == (1, 2)
 
 
 def test_old_blocks_expire() -> None:
     scheduler = fleet("cache_aware", eviction_duration_mins=0.001 / 60)
     scheduler.select("mixed", request(LONG))
-    limit = time.monotonic() + 10
+    limit, dropped = time.monotonic() + 10, 0
     while scheduler.tree().blocks:
         assert time.monotonic() < limit
-        scheduler.expire()
+        blocks, more = scheduler.expire()
+        dropped += blocks
+    assert (dropped, more) == (10, False)
     stats = scheduler.tree()
     assert (stats.blocks, stats.nodes, stats.expired, stats.evicted) == (0, 0, 10, 0)
     assert 0 < stats.bytes < 1 << 20
@@ -199,11 +222,11 @@ def test_eight_threads_lose_nothing(policy: str) -> None:
         barrier.wait()
         kept: list[Lease] = []
         for turn in range(200):
-            lease = scheduler.select("mixed", request(f"{LONG}{turn % 7}{thread}"))
+            lease = book(scheduler, "mixed", request(f"{LONG}{turn % 7}{thread}"))
             if turn % 2:
                 lease.release()
             elif turn % 3:
-                lease.release_tokens()
+                lease.first_byte()
                 kept.append(lease)
 
     threads = [threading.Thread(target=decide, args=(number,)) for number in range(8)]
