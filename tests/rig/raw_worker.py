@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -148,8 +150,12 @@ class RawWorker:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    return
+                # A test took all descriptors for a moment.
+                time.sleep(0.01)
+                continue
             self.connections += 1
             self._open.add(connection)
             self._spawn(self._serve, connection)
