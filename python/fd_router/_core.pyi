@@ -375,6 +375,15 @@ class Exchange:
         """Close the upstream connection. Pending futures raise `UpstreamError` of kind `cancelled`. Idempotent."""
 
     @property
+    def usage(self) -> tuple[int, int | None] | None:
+        """What the engine says of the prompt at the end of its answer: (tokens, those that it had cached).
+
+        The count of cached tokens is None where the engine does not say it. None before the end of the answer; where
+        it says nothing, is no success (2xx), is encoded, or did not end well; and where more than 16 KiB of a
+        collected answer, 2 KiB of another, follow what it says.
+        """
+
+    @property
     def tail(self) -> bytes:
         """The last bytes handed over, at most 4: whether an event stream stands at a frame boundary."""
 

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use crate::completions::Completions;
 use crate::error::{Failure, Kind};
 use crate::head::Head;
+use crate::usage::Usage;
 
 /// One request and its answer. `S` is what the consumer keeps with it.
 pub struct Exchange<S> {
@@ -34,6 +35,7 @@ struct State {
     head: Option<Head>,
     buffer: Vec<u8>,
     end: Option<Result<(), Failure>>,
+    usage: Option<Usage>,
     /// The task, where it waits for the consumer to take bytes.
     held: Option<Waker>,
 }
@@ -92,6 +94,11 @@ impl<S> Exchange<S> {
         }
     }
 
+    /// What the answer says of its prompt; None before its end, and where it says nothing.
+    pub fn usage(&self) -> Option<Usage> {
+        self.state.lock().usage
+    }
+
     /// Closes the upstream connection and drops what was not taken. Does nothing after the end.
     pub fn cancel(self: &Arc<Self>) {
         {
@@ -138,12 +145,13 @@ impl<S> Exchange<S> {
     }
 
     /// A head whose body is whole.
-    pub(crate) fn put_whole(self: &Arc<Self>, head: Head) {
+    pub(crate) fn put_whole(self: &Arc<Self>, head: Head, usage: Option<Usage>) {
         {
             let mut state = self.state.lock();
             if state.end.is_none() {
                 state.head = Some(head);
                 state.end = Some(Ok(()));
+                state.usage = usage;
             }
         }
         self.enqueue();
@@ -163,14 +171,15 @@ impl<S> Exchange<S> {
         waiting
     }
 
-    /// Sets the end unless it is set.
-    pub(crate) fn finish(self: &Arc<Self>, end: Result<(), Failure>) {
+    /// Sets the end unless it is set, with what was said at a good one.
+    pub(crate) fn finish(self: &Arc<Self>, end: Result<Option<Usage>, Failure>) {
         {
             let mut state = self.state.lock();
             if state.end.is_some() {
                 return;
             }
-            state.end = Some(end.map_err(|failure| self.noted(failure)));
+            let end = end.map_err(|failure| self.noted(failure));
+            state.end = Some(end.map(|usage| state.usage = usage));
         }
         self.enqueue();
     }

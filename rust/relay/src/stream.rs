@@ -13,6 +13,8 @@ use crate::error::{Failure, Kind};
 use crate::exchange::Exchange;
 use crate::head::Head;
 use crate::request::{Outgoing, answer};
+use crate::tail::Tail;
+use crate::usage;
 use crate::wire::Wire;
 
 /// Sees to it that an exchange ends whatever becomes of its task.
@@ -58,27 +60,30 @@ async fn perform<S>(
     drop(outgoing);
     wire.limit_gaps(context.config.idle_timeout);
     let (head, mut body) = split(response)?;
+    let mut tail = usage::may_follow(&head).then(Tail::default);
     if collect {
         match gather(context, &mut wire, &mut body).await? {
             Gathered::Whole(bytes) => {
                 context.pool.put(wire, Instant::now());
-                exchange.put_whole(Head {
-                    body: Some(bytes),
-                    ..head
-                });
+                let usage = tail.and_then(|_| usage::find(&bytes));
+                let body = Some(bytes);
+                exchange.put_whole(Head { body, ..head }, usage);
                 return Ok(());
             }
             Gathered::Part(bytes) => {
                 exchange.put_head(head);
                 exchange.put_bytes(&bytes);
+                if let Some(tail) = &mut tail {
+                    tail.push(&bytes);
+                }
             }
         }
     } else {
         exchange.put_head(head);
     }
-    forward(context, exchange, &mut wire, &mut body).await?;
+    forward(context, exchange, &mut wire, &mut body, tail.as_mut()).await?;
     context.pool.put(wire, Instant::now());
-    exchange.finish(Ok(()));
+    exchange.finish(Ok(tail.and_then(|tail| usage::find(tail.bytes()))));
     Ok(())
 }
 
@@ -137,12 +142,13 @@ async fn gather(
     Ok(Gathered::Whole(gathered.freeze()))
 }
 
-/// Reads the rest of the body, no faster than the consumer takes it.
+/// Reads the rest of the body, no faster than the consumer takes it, and keeps its end in `tail`.
 async fn forward<S>(
     context: &Context,
     exchange: &Arc<Exchange<S>>,
     wire: &mut Wire,
     body: &mut Incoming,
+    mut tail: Option<&mut Tail>,
 ) -> Result<(), Failure> {
     let limit = context.config.buffer_limit;
     let mut last: Option<Instant> = None;
@@ -155,6 +161,9 @@ async fn forward<S>(
         }
         context.stats.chunk(data.len());
         let waiting = exchange.put_bytes(&data);
+        if let Some(tail) = &mut tail {
+            tail.push(&data);
+        }
         drop(data);
         if waiting >= limit {
             exchange.room(limit).await;

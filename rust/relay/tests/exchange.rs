@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fd_router_relay::{
     Bytes, Exchange, Failure, Head, HeaderValue, Kind, Method, Order, Relay, RelayConfig,
-    RequestHeaders,
+    RequestHeaders, Usage,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -332,4 +332,63 @@ fn a_gathered_order_that_is_cancelled_or_closed_is_not_sent() {
     assert_eq!((failure.kind, failure.received), (Kind::Closed, false));
     assert_eq!(relay.stats().active, 0);
     assert!(hit.try_recv().is_err());
+}
+
+/// A worker whose answers have this status line, headers and body, in pieces of a few bytes.
+fn saying(status: &'static str, headers: &'static str, body: String) -> String {
+    worker(move |mut stream| {
+        while read_head(&mut stream) {
+            write!(stream, "HTTP/1.1 {status}\r\n{headers}").unwrap();
+            write!(stream, "content-length: {}\r\n\r\n", body.len()).unwrap();
+            for piece in body.as_bytes().chunks(1_021) {
+                stream.write_all(piece).unwrap();
+            }
+        }
+    })
+}
+
+#[test]
+fn the_end_of_an_answer_says_what_its_prompt_was() {
+    const USAGE: &str =
+        r#"{"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}}"#;
+    let said = Usage {
+        prompt_tokens: 9,
+        cached_tokens: Some(4),
+    };
+    let long = "x".repeat(2 * limits().collect_limit);
+    for (status, headers, before, expected) in [
+        ("200 OK", "", "", Some(said)),
+        ("200 OK", "", long.as_str(), Some(said)),
+        ("200 OK", "content-encoding: gzip\r\n", "", None),
+        ("503 Busy", "", "", None),
+    ] {
+        let url = saying(status, headers, format!("{before}{USAGE}"));
+        let relay = Relay::new(limits()).unwrap();
+        for collect in [true, false] {
+            let exchange = relay.start(order(&relay, &url, collect), ());
+            let head = head(&relay, &exchange).unwrap();
+            if head.body.is_none() {
+                body(&relay, &exchange).1.unwrap();
+            }
+            assert_eq!(exchange.usage(), expected, "{status} {headers} {collect}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_cut_says_nothing() {
+    let url = worker(|mut stream| {
+        read_head(&mut stream);
+        let body = r#"{"usage":{"prompt_tokens":9}}"#;
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{body}"
+        )
+        .unwrap();
+    });
+    let relay = Relay::new(limits()).unwrap();
+    let exchange = relay.start(order(&relay, &url, false), ());
+    head(&relay, &exchange).unwrap();
+    body(&relay, &exchange).1.unwrap_err();
+    assert_eq!(exchange.usage(), None);
 }

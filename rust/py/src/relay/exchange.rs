@@ -98,6 +98,13 @@ impl Exchange {
         self.upstream.cancel();
     }
 
+    /// Tokens of the prompt, and those of them that were cached.
+    #[getter]
+    fn usage(&self) -> Option<(u64, Option<u64>)> {
+        let usage = self.upstream.usage()?;
+        Some((usage.prompt_tokens, usage.cached_tokens))
+    }
+
     /// The last bytes handed over, at most 4.
     #[getter]
     fn tail<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
