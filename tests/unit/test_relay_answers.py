@@ -322,3 +322,26 @@ def test_a_stream_split_at_every_byte(raw_worker: StartWorker) -> None:
 
     worker = raw_worker(answer)
     assert drive(lambda relay: fetch(relay, worker.url, collect=False))[2] == EVENTS
+
+
+@pytest.mark.parametrize("collect", [True, False])
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (b'{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}', (9, 4)),
+        (b'{"prompt_tokens":9,"prompt_tokens_details":null}', (9, None)),
+        (b"null", None),
+    ],
+    ids=["counted", "not counted", "null"],
+)
+def test_usage_is_there_when_the_answer_is(raw_worker, usage, expected, collect):
+    worker = raw_worker(lambda peer: reply(b'{"choices":[],"usage":' + usage + b"}"))
+
+    async def ask(relay):
+        exchange = relay.send(worker.url, [], b"", collect=collect)
+        assert exchange.usage is None
+        if (await exchange.head).body is None:
+            await exchange.discard()
+        return exchange.usage
+
+    assert drive(ask) == expected

@@ -83,6 +83,9 @@ class MixedDispatch:
                 tries.pass_on(LegError("mixed", url, Failure.of_head(head)))
             first_byte = lease.first_byte if request.stream else None
             broken = await self._delivery.deliver(client, exchange, head, start, first_byte)
+            usage = exchange.usage
+            if usage is not None:
+                lease.learn(*usage)
             if broken is None:
                 self._conduct.served(url, head.status)
                 self._log.info(messages.COMPLETED, client.tags)

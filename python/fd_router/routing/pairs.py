@@ -148,7 +148,7 @@ class PairDispatch:
             raise
         finally:
             decode.cancel()
-            leg.close(served=outcome == "completed")
+            leg.close(served=outcome == "completed", repeated=decode.usage)
             if outcome:
                 self._metrics.pair(outcome)
             if outcome not in ("", "decode_cut"):

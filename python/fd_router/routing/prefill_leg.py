@@ -6,12 +6,19 @@ loop two short calls. The leg owns prefill's lease and gives it back at the firs
 
 A decode may end before its prefill has said so. Prefill is then read to its end behind the client's back, for a second
 at most: its worker has done its part, keeps its connection, and is not taken for one that broke off.
+
+Of the two answers prefill's is believed where they say how much of the prompt was cached: prefill looked into its
+cache, and what is learned is what prefill workers hold. A FastDeploy decode repeats the count that came with the cache
+(its `add_prefilled_request` copies `num_cached_tokens`), so it speaks for prefill where prefill's own answer has no
+usage at all, as one that is cut short or encoded. Other decodes may count what they were sent as cached, which is why
+a usage of prefill's is taken as it is, even one without a count. Of decode workers nothing is learned: they look
+nothing up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fd_router._core import UpstreamError
 from fd_router.observe.logs import messages
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
     from fd_router._core import Exchange, Head, Lease
     from fd_router.fleet.conduct import Conduct
     from fd_router.observe.logs import Log
+
+    Usage: TypeAlias = tuple[int, int | None]
 
 REFUSAL_LIMIT = 65_536
 """Bytes of a refusal's body that are kept for the client."""
@@ -60,6 +69,10 @@ class PrefillLeg:
         self._over = False
         """Prefill has told all, or nobody listens any more."""
         self._released = False
+        self._serves = False
+        self._learned = False
+        self._repeated: Usage | None = None
+        """What decode said of the prompt, for want of prefill's own word."""
         self._refusal = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         exchange.head.add_done_callback(self._headed)
@@ -77,7 +90,8 @@ class PrefillLeg:
         self._status = head.status
         if self._conduct.answered(self._url, head):
             self._lease.answered()
-        if head.status >= 400 or head.status == 304:
+        self._serves = head.status < 400 and head.status != 304
+        if not self._serves:
             self._read_refusal(head)
         elif head.body is not None:
             self._done()
@@ -121,6 +135,7 @@ class PrefillLeg:
 
     def _done(self) -> None:
         self._conduct.served(self._url, self._status)
+        self._learn(self._exchange.usage)
         self._release(messages.prefill_done(self._url))
         self._end()
 
@@ -133,6 +148,16 @@ class PrefillLeg:
         self._end()
         self._on_failure()
 
+    def _learn(self, usage: Usage | None) -> None:
+        """Take what is said of the prompt, the first time."""
+        if usage is not None and not self._learned:
+            self._learned = True
+            self._lease.learn(*usage)
+
+    def _learn_repeated(self) -> None:
+        if self._serves:
+            self._learn(self._repeated)
+
     def _release(self, message: str) -> None:
         if self._released:
             return
@@ -144,6 +169,7 @@ class PrefillLeg:
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
+            self._learn_repeated()
             self._give_back()
 
     def blame(self, kind: str) -> None:
@@ -156,8 +182,12 @@ class PrefillLeg:
         """Stop reading."""
         self._exchange.cancel()
 
-    def close(self, *, served: bool) -> None:
-        """The pair is over; `served` is whether its client was answered well. Gives back what is still booked."""
+    def close(self, *, served: bool, repeated: Usage | None) -> None:
+        """The pair is over. Gives back what is still booked.
+
+        `served` is whether its client was answered well, `repeated` the usage at the end of that answer.
+        """
+        self._repeated = repeated if served else None
         if served and not self._over:
             self._timer = asyncio.get_running_loop().call_later(LINGER_SECS, self._cut)
         else:
@@ -168,6 +198,7 @@ class PrefillLeg:
             self._over = True
             self._conduct.given_up(self._url)
         self._exchange.cancel()
+        self._learn_repeated()
         self._give_back()
 
     def _give_back(self) -> None:
