@@ -38,6 +38,12 @@ class Scheduler:
         hits[5] = 3
         return SimpleNamespace(outcomes=[("cache_aware", "chosen", 3)], hit_buckets=hits, hit_sum=1.5)
 
+    def truth(self) -> SimpleNamespace:
+        return SimpleNamespace(prompt=41, predicted=42, cached=43, gone=44)
+
+    def capacities(self) -> list[tuple[str, float]]:
+        return [(A, 640.0)]
+
     def sessions(self) -> tuple[int, int]:
         return 3, 5
 
@@ -167,6 +173,10 @@ def test_sources_are_read_at_each_scrape(metrics: Metrics, scheduler: Scheduler)
     assert tree == [11, 12, 13]
     assert found.value("fd_router_tree_evicted_blocks_total") == 14
     assert found.value("fd_router_tree_expired_blocks_total") == 15
+    kinds = ("prompt", "predicted_cached", "cached")
+    assert [found.value(f"fd_router_{kind}_tokens_total") for kind in kinds] == [41, 42, 43]
+    assert found.value("fd_router_overpredicted_tokens_total") == 44
+    assert found.value("fd_router_worker_cache_tokens", worker=A) == 640
     assert found.value("fd_router_upstream_exchanges") == 21
     assert found.value("fd_router_upstream_idle_connections") == 22
     assert found.value("fd_router_upstream_connections_total") == 23

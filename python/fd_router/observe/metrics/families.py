@@ -113,6 +113,41 @@ HIT_RATIO = Family(
     "ratio",
     "Predicted share of a prompt's blocks that the chosen worker has cached",
 )
+PROMPT_TOKENS = Family(
+    "fd_router_prompt_tokens_total",
+    "counter",
+    (),
+    "tokens",
+    "Prompt tokens of the answers that say how many of them were cached",
+)
+PREDICTED_TOKENS = Family(
+    "fd_router_predicted_cached_tokens_total",
+    "counter",
+    (),
+    "tokens",
+    "Of these prompt tokens, those that were predicted to be cached",
+)
+CACHED_TOKENS = Family(
+    "fd_router_cached_tokens_total",
+    "counter",
+    (),
+    "tokens",
+    "Of these prompt tokens, those that the engines had cached",
+)
+OVERPREDICTED_TOKENS = Family(
+    "fd_router_overpredicted_tokens_total",
+    "counter",
+    (),
+    "tokens",
+    "Of these prompt tokens, those that were predicted to be cached and were not",
+)
+WORKER_CACHE = Family(
+    "fd_router_worker_cache_tokens",
+    "gauge",
+    ("worker",),
+    "tokens",
+    "Tokens that a worker's prefix cache is thought to hold, as told or learned; only where that is known",
+)
 TREE_BLOCKS = Family("fd_router_tree_blocks", "gauge", (), "blocks", "Blocks in the prefix tree")
 TREE_NODES = Family("fd_router_tree_nodes", "gauge", (), "nodes", "Nodes in the prefix tree")
 TREE_BYTES = Family("fd_router_tree_bytes", "gauge", (), "bytes", "Memory held by the prefix tree")
@@ -317,6 +352,11 @@ FAMILIES: tuple[Family, ...] = (
     WORKER_TOKENS,
     DECISIONS,
     HIT_RATIO,
+    PROMPT_TOKENS,
+    PREDICTED_TOKENS,
+    CACHED_TOKENS,
+    OVERPREDICTED_TOKENS,
+    WORKER_CACHE,
     TREE_BLOCKS,
     TREE_NODES,
     TREE_BYTES,

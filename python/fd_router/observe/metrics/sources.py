@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from fd_router._core import DecisionStats, RelayStats, TreeStats
+    from fd_router._core import DecisionStats, RelayStats, TreeStats, TruthStats
     from fd_router.observe.metrics.families import Family
     from fd_router.observe.metrics.worker_tally import WorkerTally
     from fd_router.types import Role
@@ -36,6 +36,12 @@ class SchedulerSource(Protocol):
 
     def decisions(self) -> DecisionStats:
         """What was decided."""
+
+    def truth(self) -> TruthStats:
+        """What engines say that they had cached."""
+
+    def capacities(self) -> list[tuple[str, float]]:
+        """(url, tokens that its cache holds) of the workers of which that is known."""
 
     def sessions(self) -> tuple[int, int]:
         """Session stickiness: (hits, requests)."""
@@ -94,6 +100,8 @@ class SchedulerCollector(Collector):
             [((policy, outcome), count) for policy, outcome, count in decisions.outcomes],
         )
         yield histogram(families.HIT_RATIO, HIT_BOUNDS, decisions.hit_buckets, decisions.hit_sum)
+        yield from truth(self.source.truth())
+        yield simple(families.WORKER_CACHE, [((url,), tokens) for url, tokens in self.source.capacities()])
         tree = self.source.tree()
         yield one(families.TREE_BLOCKS, tree.blocks)
         yield one(families.TREE_NODES, tree.nodes)
@@ -106,6 +114,14 @@ def sessions(hits: int, total: int) -> Iterator[Metric]:
     """The two families of session stickiness."""
     yield one(families.CACHE_HITS, hits)
     yield one(families.CACHE_REQUESTS, total)
+
+
+def truth(stats: TruthStats) -> Iterator[Metric]:
+    """The families that hold the prediction against what engines say."""
+    yield one(families.PROMPT_TOKENS, stats.prompt)
+    yield one(families.PREDICTED_TOKENS, stats.predicted)
+    yield one(families.CACHED_TOKENS, stats.cached)
+    yield one(families.OVERPREDICTED_TOKENS, stats.gone)
 
 
 class AccessCollector(Collector):
