@@ -87,6 +87,10 @@ class Policy:
     def reads_remote_load(self) -> bool:
         """Whether it looks at what `Scheduler.observe` is told."""
 
+    @property
+    def reads_capacity(self) -> bool:
+        """Whether engines are to be asked for what `Scheduler.tell_capacity` is told."""
+
 @final
 class Request:
     """One scan over a request body: the few keys that the router reads; the bytes themselves stay as they came."""

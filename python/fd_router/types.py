@@ -31,6 +31,8 @@ class Instance:
     device_ids: tuple[str, ...] | None = None
     metrics_port: str = ""
     tp_size: int = 0
+    cache_tokens: int | None = None
+    """Tokens that the engine's prefix cache holds; None where none was sent."""
 
     @property
     def url(self) -> str:

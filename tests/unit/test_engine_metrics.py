@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router.fleet.engine_metrics import RUNNING, WAITING, EngineMetrics, parse_engine_metrics
+from fd_router.fleet.engine_metrics import (
+    RUNNING,
+    WAITING,
+    EngineMetrics,
+    parse_cache_tokens,
+    parse_engine_metrics,
+)
 
 
 def page(running: str, waiting: str = "0") -> str:
@@ -80,3 +86,43 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_labels_that_never_end_do_not_swallow_the_page(junk: str) -> None:
     text = f"{RUNNING}{junk}\n" * 20_000 + page("1")
     assert parse_engine_metrics(text).running == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fastdeploy:max_gpu_block_num 100.0", 6400),
+        ('fastdeploy:max_gpu_block_num{pid="1"} 0.0\nfastdeploy:max_gpu_block_num{pid="2"} 100.0', 6400),
+        (
+            'fastdeploy:cache_config_info{a="x",block_size="128",b="}"} 1.0\nfastdeploy:max_gpu_block_num 10',
+            1280,
+        ),
+        ('fastdeploy:cache_config_info{block_size="None"} 1.0\nfastdeploy:max_gpu_block_num 10', 640),
+        ("fastdeploy:available_gpu_block_num 10\nfastdeploy:free_gpu_block_num 5", None),
+        ("fastdeploy:max_gpu_block_num 0", None),
+        ("fastdeploy:max_gpu_block_num NaN", None),
+        ('vllm:cache_config_info{block_size="16",num_gpu_blocks="9000"} 1.0', 144_000),
+        (
+            'vllm:cache_config_info{block_size="64",kv_cache_size_tokens="862437",num_gpu_blocks="9120"} 1.0',
+            862_437,
+        ),
+        (
+            'vllm:cache_config_info{block_size="16",kv_cache_size_tokens="None",num_gpu_blocks="10"} 1.0',
+            160,
+        ),
+        (
+            'vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="10"} 1.0\n'
+            'vllm:cache_config_info{block_size="16",engine="1",num_gpu_blocks="20"} 1.0',
+            480,
+        ),
+        ('vllm:cache_config_info{block_size="16",num_gpu_blocks="None"} 1.0', None),
+        ("", None),
+    ],
+)
+def test_size_of_the_cache(text: str, expected: float | None) -> None:
+    assert parse_cache_tokens(f"# TYPE x gauge\n{text}\nother 1\n") == expected
+
+
+@given(st.text(max_size=300))
+def test_a_size_of_any_text_is_none(text: str) -> None:
+    assert parse_cache_tokens(text) is None

@@ -131,6 +131,9 @@ MIXED_REFUSALS = [
     (30, {"metrics_port": "x"}, f"{BAD_FORMAT}invalid metrics_port: x"),
     (37, {"tp_size": "4"}, f"{BAD_JSON}tp_size: found string, accepted: integer"),
     (37, {"tp_size": True}, f"{BAD_JSON}tp_size: found boolean, accepted: integer"),
+    (0, {"cache_tokens": "4"}, f"{BAD_JSON}cache_tokens: found string, accepted: integer"),
+    (0, {"cache_tokens": 0}, f"{BAD_FORMAT}invalid cache_tokens: 0"),
+    (0, {"cache_tokens": -1}, f"{BAD_FORMAT}invalid cache_tokens: -1"),
 ]
 
 
@@ -223,6 +226,13 @@ def test_bodies_are_bounded() -> None:
 
 def test_case_37_unknown_fields_and_tp_size() -> None:
     assert to_item(mixed(tp_size=4, brand_new={"a": [1]}))["tp_size"] == 4
+
+
+def test_size_of_the_cache_is_shown_where_it_was_sent() -> None:
+    sent = mixed(cache_tokens=5000)
+    assert (sent.cache_tokens, list(to_item(sent))[-1]) == (5000, "cache_tokens")
+    assert mixed(cache_tokens=None) == mixed()
+    assert "cache_tokens" not in to_item(mixed())
 
 
 def test_keys_are_taken_in_any_case_and_the_last_one_wins() -> None:

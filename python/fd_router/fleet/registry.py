@@ -57,6 +57,8 @@ class Registry:
         before = self._instances.get(instance.url)
         self._instances[instance.url] = instance
         self._scheduler.add(instance.url, instance.role)
+        if instance.cache_tokens is not None:
+            self._scheduler.tell_capacity(instance.url, instance.cache_tokens)
         return before
 
     def refused(self, url: str) -> None:

@@ -1,4 +1,8 @@
-"""Engines' own load, read from their `/metrics` in the background and never inside a decision."""
+"""What engines say of their load and their cache, read from their `/metrics` in the background.
+
+Never inside a decision. Of a cache's size a registration's word counts most, then this, then what answers teach, which
+goes on from either.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fd_router import _core
-from fd_router.fleet.engine_metrics import parse_engine_metrics
+from fd_router.fleet.engine_metrics import parse_cache_tokens, parse_engine_metrics
 from fd_router.observe.logs import messages
 from fd_router.upstream.engines import EngineClient, EngineError
 
@@ -20,21 +24,41 @@ CONNECTIONS = 256
 """Workers asked at once; more wait within their limit."""
 
 POLICIES = frozenset(policy.name for policy in _core.POLICIES if policy.reads_remote_load)
-"""The policies that decide by these figures; without one of them nobody is asked."""
+"""The policies that decide by engines' own load."""
+CACHE_POLICIES = frozenset(policy.name for policy in _core.POLICIES if policy.reads_capacity)
+"""The policies that decide by the size of caches. Without one of either kind nobody is asked."""
+CACHE_PERIOD = 30.0
+"""Seconds between questions where only the size of caches is wanted, which changes with a new start at most; one that
+registers is asked at once."""
 
 
 class RemoteLoad:
-    """Asks every worker in rounds and tells the scheduler. A worker that does not answer counts by its local load.
+    """Asks every worker in rounds and tells the scheduler what its policies decide by.
 
-    Each worker is asked in a task of its own, which no other waits for; one that is at it still is not asked again.
+    A worker that does not answer counts by its local load, and by what is learned of its cache. Each is asked in a task
+    of its own, which no other waits for; one that is at it still is not asked again.
     """
 
-    def __init__(self, registry: Registry, scheduler: Scheduler, log: Log, timeout_secs: float) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        scheduler: Scheduler,
+        log: Log,
+        timeout_secs: float,
+        *,
+        reads_load: bool = True,
+    ) -> None:
+        """Without `reads_load` only the size of caches is wanted."""
+        self._reads_load = reads_load
         self._registry = registry
         self._scheduler = scheduler
         self._log = log
         self._client = EngineClient(timeout_secs, connections=CONNECTIONS)
         self._asking: dict[str, asyncio.Task[None]] = {}
+
+    def period(self, interval_secs: float) -> float:
+        """Seconds between rounds, for which the operator set `interval_secs`."""
+        return interval_secs if self._reads_load else max(interval_secs, CACHE_PERIOD)
 
     async def round(self, _late: float = 0.0) -> None:
         """Begin to ask everybody who is not being asked."""
@@ -54,11 +78,22 @@ class RemoteLoad:
         try:
             answer = await self._client.get(instance.metrics_url)
             answer.require_success()
-            load = parse_engine_metrics(answer.content.decode("utf-8", "replace"))
+            text = answer.content.decode("utf-8", "replace")
+            self._take_cache(instance, text)
+            if self._reads_load:
+                load = parse_engine_metrics(text)
+                self._scheduler.observe(instance.url, load.running, load.waiting)
         except (EngineError, ValueError) as error:
-            self._log.warn(messages.remote_metrics_failed(instance.url, error))
-        else:
-            self._scheduler.observe(instance.url, load.running, load.waiting)
+            # An engine without metrics is no fault where there is another way to know its cache.
+            log = self._log.warn if self._reads_load else self._log.debug
+            log(messages.remote_metrics_failed(instance.url, error))
+
+    def _take_cache(self, instance: Instance, text: str) -> None:
+        # It may have registered anew while it was asked.
+        known = self._registry.get(instance.url)
+        tokens = parse_cache_tokens(text)
+        if tokens is not None and known is not None and known.cache_tokens is None:
+            self._scheduler.tell_capacity(instance.url, tokens)
 
     async def close(self) -> None:
         """Give up the questions under way and close the connections."""

@@ -15,6 +15,7 @@ def exposition(engine: Generator) -> bytes:
     gauges = [
         ("num_requests_running", "Number of requests currently running", batch.running),
         ("num_requests_waiting", "Number of requests currently waiting", batch.waiting),
+        ("max_gpu_block_num", "Number of KV blocks", capacity),
         ("available_gpu_block_num", "Number of KV blocks that no running request holds", capacity - used),
         ("gpu_cache_usage_perc", "Share of KV blocks held by running requests", used / max(1, capacity)),
         ("hit_token_rate", "Share of prompt tokens found in the prefix cache", engine.cache.hit_rate),
@@ -27,4 +28,9 @@ def exposition(engine: Generator) -> bytes:
             f"# TYPE fastdeploy:{name} gauge",
             f"fastdeploy:{name} {value}",
         ]
+    lines += [
+        "# HELP fastdeploy:cache_config_info Configuration of the cache",
+        "# TYPE fastdeploy:cache_config_info gauge",
+        f'fastdeploy:cache_config_info{{block_size="{engine.cache.block_size}"}} 1',
+    ]
     return ("\n".join(lines) + "\n").encode()

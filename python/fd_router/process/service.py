@@ -21,8 +21,8 @@ from fd_router.fleet.membership import Membership
 from fd_router.fleet.monitor import Monitor
 from fd_router.fleet.prober import Prober
 from fd_router.fleet.registry import Registry
+from fd_router.fleet.remote_load import CACHE_POLICIES, RemoteLoad
 from fd_router.fleet.remote_load import POLICIES as REMOTE_POLICIES
-from fd_router.fleet.remote_load import RemoteLoad
 from fd_router.observe.logs import Log, messages
 from fd_router.observe.metrics import Metrics
 from fd_router.observe.stats_line import Stats
@@ -74,9 +74,10 @@ class Service:
             if settings.tokenizer_url
             else None
         )
+        reads_load = not REMOTE_POLICIES.isdisjoint(policies.values())
         self._remote_load = (
-            RemoteLoad(registry, scheduler, log, manager.health_check_timeout_secs)
-            if REMOTE_POLICIES & set(policies.values())
+            RemoteLoad(registry, scheduler, log, manager.health_check_timeout_secs, reads_load=reads_load)
+            if reads_load or not CACHE_POLICIES.isdisjoint(policies.values())
             else None
         )
         clock = time.monotonic
@@ -170,7 +171,8 @@ class Service:
             (clients.interval, clients.round),
         ]
         if self._remote_load is not None:
-            rounds.append((manager.metrics_interval_secs, self._remote_load.round))
+            period = self._remote_load.period(manager.metrics_interval_secs)
+            rounds.append((period, self._remote_load.round))
         return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
 
     def _round_failed(self, error: Exception) -> None:

@@ -10,6 +10,7 @@ struct Policy {
     name: &'static str,
     reads_prefixes: bool,
     reads_remote_load: bool,
+    reads_capacity: bool,
 }
 
 impl From<Core> for Policy {
@@ -18,6 +19,7 @@ impl From<Core> for Policy {
             name: policy.name(),
             reads_prefixes: policy.reads_prefixes(),
             reads_remote_load: policy.reads_remote_load(),
+            reads_capacity: policy.reads_capacity(),
         }
     }
 }

@@ -47,8 +47,8 @@ def instance_from_mapping(obj: object, *, splitwise: bool) -> Instance:
 
 
 def to_item(instance: Instance) -> dict[str, object]:
-    """An instance as an item of `/registered`, the keys in upstream's order."""
-    return {
+    """An instance as an item of `/registered`, the keys in upstream's order; one of our own only where it was sent."""
+    item: dict[str, object] = {
         "url": instance.url,
         "worker_type": instance.role,
         "connector_port": instance.connector_port,
@@ -59,6 +59,9 @@ def to_item(instance: Instance) -> dict[str, object]:
         "metrics_port": instance.metrics_port,
         "tp_size": instance.tp_size,
     }
+    if instance.cache_tokens is not None:
+        item["cache_tokens"] = instance.cache_tokens
+    return item
 
 
 def unregister_url(raw: bytes) -> str:

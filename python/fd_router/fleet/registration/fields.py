@@ -2,7 +2,8 @@
 
 The coercions are those of the Go router's decoder, quirks included: engines depend on them. Ports may be numbers or
 text, and null is the port 0; roles may be names or numbers, and null is mixed; in lists 1.0 counts as 1, elsewhere
-not. Keys are taken in any case, unknown ones are ignored, the last of equal ones wins.
+not. Keys are taken in any case, unknown ones are ignored, the last of equal ones wins. `cache_tokens` is a field of our
+own.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Fields:
     device_ids: tuple[str, ...] | None = None
     metrics_port: str = ""
     tp_size: int = 0
+    cache_tokens: int | None = None
 
 
 def read_fields(values: Mapping[Any, object]) -> Fields:
@@ -112,6 +114,10 @@ def _count(name: str, value: object) -> int:
     raise _refused(name, value, "integer")
 
 
+def _optional_count(name: str, value: object) -> int | None:
+    return None if value is None else _count(name, value)
+
+
 def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -127,6 +133,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "device_ids": _numbers,
     "metrics_port": _port,
     "tp_size": _count,
+    "cache_tokens": _optional_count,
 }
 
 _GO_TYPES = {type(None): "<nil>", bool: "bool", dict: "map[string]interface {}", list: "[]interface {}"}

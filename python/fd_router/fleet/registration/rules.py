@@ -41,6 +41,8 @@ def check(fields: Fields, *, splitwise: bool) -> Instance:
             str(_port(sent, f"rdma_ports[{index}] invalid port")) for index, sent in enumerate(rdma_ports)
         )
     metrics_port = _port(fields.metrics_port, "invalid metrics_port") if fields.metrics_port else port
+    if fields.cache_tokens is not None and fields.cache_tokens < 1:
+        raise _invalid(f"invalid cache_tokens: {fields.cache_tokens}")
     if splitwise and role == "mixed":
         raise RegistrationError(400, "splitwise mode only supports PREFILL/DECODE instances")
     if not splitwise and role != "mixed":
@@ -57,6 +59,7 @@ def check(fields: Fields, *, splitwise: bool) -> Instance:
         device_ids=fields.device_ids,
         metrics_port=str(metrics_port),
         tp_size=fields.tp_size,
+        cache_tokens=fields.cache_tokens,
     )
 
 

@@ -82,6 +82,13 @@ impl Policy {
         matches!(self, Self::FdRemoteMetricsScore | Self::RemoteCacheAware)
     }
 
+    /// Whether the policy counts on a worker's cache only as far as it reaches, so that engines are to be asked how far.
+    ///
+    /// `cache_aware` goes by time, as the Go router's does: what is learned from answers is enough for it.
+    pub const fn reads_capacity(self) -> bool {
+        matches!(self, Self::LeastWork)
+    }
+
     pub(crate) fn build(self, settings: &Settings, seed: u64) -> Box<dyn Rule> {
         match self {
             Self::Random => Box::new(random::Random::new(seed)),
