@@ -1,5 +1,5 @@
-"""The contract of the Rust extension: scheduling (`Request`, `Scheduler`, `Lease`), relay (`Relay`, `Exchange`) and
-log (`Journal`, `AccessLog`).
+"""The contract of the Rust extension: scheduling (`Request`, `Scheduler`, `Lease`), relay (`Relay`, `Exchange`), log
+(`Journal`, `AccessLog`) and counts (`Histogram`).
 
 Plain values cross this border: text as `str`, bytes as `bytes`, times in seconds. No call blocks on I/O. Every
 class is safe to use from any thread; `Relay.drain` and the futures belong to the thread of the event loop.
@@ -23,6 +23,7 @@ __all__ = [
     "DecisionStats",
     "Exchange",
     "Head",
+    "Histogram",
     "Journal",
     "Lease",
     "Policy",
@@ -390,6 +391,19 @@ class Exchange:
     @property
     def tail(self) -> bytes:
         """The last bytes handed over, at most 4: whether an event stream stands at a frame boundary."""
+
+@final
+class Histogram:
+    """Values counted by upper bounds, without locks. Any thread may feed and read it."""
+
+    def __new__(cls, bounds: Sequence[float]) -> Histogram:
+        """Nothing counted yet; `bounds` are ascending."""
+
+    def observe(self, value: float) -> None:
+        """Count `value`, which is not negative. One that equals a bound is within it."""
+
+    def snapshot(self) -> tuple[list[int], float]:
+        """The counts, not cumulated, one for each bound and one for what is above all, and the sum of the values."""
 
 @final
 class RelayStats:

@@ -334,10 +334,12 @@ def test_a_stream_split_at_every_byte(raw_worker: StartWorker) -> None:
     ],
     ids=["counted", "not counted", "null"],
 )
-def test_usage_is_there_when_the_answer_is(raw_worker, usage, expected, collect):
+def test_usage_is_there_when_the_answer_is(
+    raw_worker: StartWorker, usage: bytes, expected: tuple[int, int | None] | None, collect: bool
+) -> None:
     worker = raw_worker(lambda peer: reply(b'{"choices":[],"usage":' + usage + b"}"))
 
-    async def ask(relay):
+    async def ask(relay: Relay) -> tuple[int, int | None] | None:
         exchange = relay.send(worker.url, [], b"", collect=collect)
         assert exchange.usage is None
         if (await exchange.head).body is None:

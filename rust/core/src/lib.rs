@@ -9,7 +9,6 @@
 //! - [`load`] counts what every worker has in hand; a [`load::Lease`] is one booked unit.
 //! - [`policy`] has one leaf file per policy.
 //! - [`scheduler`] ties them together: choosing and booking are one step.
-//! - [`traffic`] counts HTTP requests.
 
 #![forbid(unsafe_code)]
 
@@ -19,5 +18,4 @@ pub mod load;
 pub mod policy;
 pub mod scan;
 pub mod scheduler;
-pub mod traffic;
 pub mod tree;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fd_router_core::traffic::{QUANTILES, Series, Traffic};
+use fd_router_counts::traffic::{QUANTILES, Series, Traffic};
 use fd_router_journal::access;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;

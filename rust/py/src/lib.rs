@@ -7,6 +7,7 @@
 
 mod access;
 mod clock;
+mod histogram;
 mod journal;
 mod policy;
 mod relay;
@@ -21,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     journal::register(module)?;
     access::register(module)?;
+    histogram::register(module)?;
     request::register(module)?;
     policy::register(module)?;
     scheduler::register(module)?;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use fd_router_counts::histogram::{self, Histogram};
+
 /// Upper bounds in seconds of the gaps between chunks; one more bucket, without bound, follows the last.
 pub const GAP_BOUNDS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0,
@@ -23,21 +25,31 @@ pub struct Snapshot {
     pub chunks: u64,
     /// Bytes of answers' bodies that were read.
     pub bytes: u64,
-    /// Gaps between chunks of streamed answers, by [`GAP_BOUNDS`], not cumulated.
-    pub gap_buckets: Vec<u64>,
-    /// Sum of those gaps.
-    pub gap_sum: Duration,
+    /// Gaps in seconds between chunks of streamed answers, by [`GAP_BOUNDS`].
+    pub gaps: histogram::Snapshot,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stats {
     pub(crate) active: AtomicU64,
     pub(crate) connections: AtomicU64,
     pub(crate) resends: AtomicU64,
     chunks: AtomicU64,
     bytes: AtomicU64,
-    gaps: [AtomicU64; GAP_BOUNDS.len() + 1],
-    gap_nanos: AtomicU64,
+    gaps: Histogram,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            active: AtomicU64::default(),
+            connections: AtomicU64::default(),
+            resends: AtomicU64::default(),
+            chunks: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+            gaps: Histogram::new(&GAP_BOUNDS),
+        }
+    }
 }
 
 impl Stats {
@@ -47,13 +59,7 @@ impl Stats {
     }
 
     pub(crate) fn gap(&self, gap: Duration) {
-        let seconds = gap.as_secs_f64();
-        let bucket = GAP_BOUNDS.partition_point(|bound| *bound < seconds);
-        if let Some(count) = self.gaps.get(bucket) {
-            count.fetch_add(1, Relaxed);
-        }
-        self.gap_nanos
-            .fetch_add(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.gaps.observe(gap.as_secs_f64());
     }
 
     pub(crate) fn snapshot(&self, idle_connections: usize) -> Snapshot {
@@ -64,8 +70,7 @@ impl Stats {
             resends: self.resends.load(Relaxed),
             chunks: self.chunks.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
-            gap_buckets: self.gaps.iter().map(|count| count.load(Relaxed)).collect(),
-            gap_sum: Duration::from_nanos(self.gap_nanos.load(Relaxed)),
+            gaps: self.gaps.snapshot(),
         }
     }
 }
@@ -81,9 +86,9 @@ mod tests {
             stats.gap(Duration::from_millis(millis));
         }
         let snapshot = stats.snapshot(0);
-        assert_eq!(snapshot.gap_buckets[..2], [2, 1]);
-        assert_eq!(snapshot.gap_buckets.last(), Some(&1));
-        assert_eq!(snapshot.gap_buckets.len(), GAP_BOUNDS.len() + 1);
-        assert_eq!(snapshot.gap_sum, Duration::from_millis(20_003));
+        assert_eq!(snapshot.gaps.buckets[..2], [2, 1]);
+        assert_eq!(snapshot.gaps.buckets.last(), Some(&1));
+        assert_eq!(snapshot.gaps.buckets.len(), GAP_BOUNDS.len() + 1);
+        assert!((snapshot.gaps.sum - 20.003).abs() < 1e-9);
     }
 }

@@ -196,7 +196,7 @@ fn bytes_that_came_faster_than_the_consumer_are_one_piece() {
     let (bytes, end) = exchange.take_body(150);
     assert_eq!((bytes.len(), end), (50, Some(Ok(()))));
     let stats = relay.stats();
-    assert_eq!((stats.chunks, stats.gap_buckets.iter().sum()), (100, 99));
+    assert_eq!((stats.chunks, stats.gaps.buckets.iter().sum()), (100, 99));
 }
 
 #[test]

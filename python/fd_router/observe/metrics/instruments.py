@@ -7,11 +7,11 @@ These are fed by the event loop's thread alone and may be read from any: a reade
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import Metric
 
+from fd_router._core import Histogram
 from fd_router.observe.metrics.pace import paced
 
 if TYPE_CHECKING:
@@ -86,18 +86,16 @@ class Buckets:
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._bounds = family.bounds
-        self._counts = [0] * (len(family.bounds) + 1)
-        self._sum = 0.0
+        self._histogram = Histogram(family.bounds)
 
     def observe(self, value: float) -> None:
         """Count `value`, in the family's unit."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+        self._histogram.observe(value)
 
     def collect(self) -> Metric:
         """The family's present samples."""
-        return histogram(self._family, self._bounds, list(self._counts), self._sum)
+        counts, total = self._histogram.snapshot()
+        return histogram(self._family, self._family.bounds, counts, total)
 
 
 def histogram(family: Family, bounds: Sequence[float], counts: Sequence[int], total: float) -> Metric:

@@ -2,15 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use fd_router_counts::histogram::{self, Histogram};
 use strum::VariantArray;
 
 use crate::policy::Policy;
 
 /// Upper bounds of predicted hit ratios; one more bucket, without bound, follows the last.
 pub const HIT_BOUNDS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
-
-/// Units of a ratio in the sum of ratios, which is a whole number so that it can be added to without a lock.
-const RATIO_UNITS: f64 = 1e9;
 
 /// How a selection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, VariantArray)]
@@ -36,18 +34,24 @@ impl Outcome {
 pub struct DecisionStats {
     /// How often each policy decided in the end, and how; only what happened.
     pub outcomes: Vec<(Policy, Outcome, u64)>,
-    /// Predicted hit ratios, by [`HIT_BOUNDS`], not cumulated.
-    pub hit_buckets: Vec<u64>,
-    /// Sum of those ratios.
-    pub hit_sum: f64,
+    /// Predicted hit ratios, by [`HIT_BOUNDS`].
+    pub hits: histogram::Snapshot,
 }
 
 /// Counts decisions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Decisions {
     outcomes: [[AtomicU64; Outcome::VARIANTS.len()]; Policy::ALL.len()],
-    hits: [AtomicU64; HIT_BOUNDS.len() + 1],
-    hit_sum: AtomicU64,
+    hits: Histogram,
+}
+
+impl Default for Decisions {
+    fn default() -> Self {
+        Self {
+            outcomes: Default::default(),
+            hits: Histogram::new(&HIT_BOUNDS),
+        }
+    }
 }
 
 impl Decisions {
@@ -55,10 +59,7 @@ impl Decisions {
     pub(super) fn note(&self, policy: Policy, outcome: Outcome, hit_ratio: Option<f64>) {
         self.outcomes[policy as usize][outcome as usize].fetch_add(1, Relaxed);
         if let Some(ratio) = hit_ratio {
-            let bucket = HIT_BOUNDS.partition_point(|bound| *bound < ratio);
-            self.hits[bucket].fetch_add(1, Relaxed);
-            let units = (ratio * RATIO_UNITS).round() as u64;
-            self.hit_sum.fetch_add(units, Relaxed);
+            self.hits.observe(ratio);
         }
     }
 
@@ -72,8 +73,7 @@ impl Decisions {
         });
         DecisionStats {
             outcomes: cells.filter(|&(_, _, count)| count > 0).collect(),
-            hit_buckets: self.hits.iter().map(|count| count.load(Relaxed)).collect(),
-            hit_sum: self.hit_sum.load(Relaxed) as f64 / RATIO_UNITS,
+            hits: self.hits.snapshot(),
         }
     }
 }
@@ -96,8 +96,8 @@ mod tests {
                 (Policy::CacheAware, Outcome::Chosen, 2),
             ]
         );
-        assert_eq!(stats.hit_buckets, [0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0]);
-        assert!((stats.hit_sum - 0.75).abs() < f64::EPSILON);
+        assert_eq!(stats.hits.buckets, [0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert!((stats.hits.sum - 0.75).abs() < f64::EPSILON);
     }
 
     #[test]

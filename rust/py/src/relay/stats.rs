@@ -25,8 +25,8 @@ impl From<Snapshot> for RelayStats {
             resends: stats.resends,
             chunks: stats.chunks,
             bytes: stats.bytes,
-            gap_buckets: stats.gap_buckets,
-            gap_sum: stats.gap_sum.as_secs_f64(),
+            gap_buckets: stats.gaps.buckets,
+            gap_sum: stats.gaps.sum,
         }
     }
 }

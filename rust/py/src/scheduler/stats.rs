@@ -60,8 +60,8 @@ impl From<scheduler::DecisionStats> for DecisionStats {
             outcomes: outcomes
                 .map(|(policy, outcome, count)| (policy.name(), outcome.name(), count))
                 .collect(),
-            hit_buckets: stats.hit_buckets,
-            hit_sum: stats.hit_sum,
+            hit_buckets: stats.hits.buckets,
+            hit_sum: stats.hits.sum,
         }
     }
 }
