@@ -8,11 +8,13 @@ from pages import PAGES, fill
 
 from fd_router import config, errors
 from fd_router.cli.flags import MEANINGS, Options
+from fd_router.fleet import outcome
 from fd_router.observe import metrics
 from fd_router.observe.logs.messages import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import ModuleType
 
 STATUSES = {"registration": "400, 404, 503"}
 """What the client of this error sees, as its class cannot say it with one number."""
@@ -27,6 +29,7 @@ def tables() -> dict[str, str]:
             ["Topic", "Level and meaning"], ([f"`{key}`", text] for key, text in TOPICS.items())
         ),
         "metrics": metrics.markdown_table(),
+        "outcomes": documented_table(outcome),
         **{f"config {section}": config.markdown_table(section) for section in config.SECTIONS},
     }
 
@@ -61,6 +64,13 @@ def router_errors() -> list[type[errors.RouterError]]:
         for each in found
         if "code" in vars(each) and each not in (errors.RouterError, errors.ConfigError)
     ]
+
+
+def documented_table(module: ModuleType) -> str:
+    """The table in a module's documentation, its head with capitals."""
+    rows = [line for line in (module.__doc__ or "").splitlines() if line.startswith("|")]
+    head = " | ".join(cell.strip().capitalize() for cell in rows[0].strip("|").split(" | "))
+    return "\n".join([f"| {head} |", *rows[1:]]) + "\n"
 
 
 def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
