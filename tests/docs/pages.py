@@ -12,6 +12,7 @@ The words behind a fence say what becomes of the block:
 | `sh grep` | searches in a log, executed on the `text log` blocks of the page |
 | `text log` | log lines, which the grammar of the log must know |
 | `yaml config`, `yaml register` | loaded |
+| `text rooms`, `text modules` | drawings, compared with the folders and the imports |
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ KINDS = {
     "text log",
     "yaml config",
     "yaml register",
+    "text rooms",
+    "text modules",
 }
 
 _FENCE = re.compile(r"^```(?P<words>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

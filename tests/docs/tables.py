@@ -8,7 +8,7 @@ from pages import PAGES, fill
 
 from fd_router import config, errors
 from fd_router.cli.flags import MEANINGS, Options
-from fd_router.fleet import outcome
+from fd_router.fleet import ejection, outcome
 from fd_router.observe import metrics
 from fd_router.observe.logs.messages import TOPICS
 
@@ -30,6 +30,7 @@ def tables() -> dict[str, str]:
         ),
         "metrics": metrics.markdown_table(),
         "outcomes": documented_table(outcome),
+        "conduct": documented_table(ejection),
         **{f"config {section}": config.markdown_table(section) for section in config.SECTIONS},
     }
 
