@@ -39,10 +39,23 @@ class Fleet:
     def sessions(self) -> tuple[int, int]:
         return 1, 2
 
+    def truth(self) -> SimpleNamespace:
+        return SimpleNamespace(prompt=4, predicted=2, cached=1, gone=1)
+
+    def capacities(self) -> list[tuple[str, int]]:
+        return [(url, 100_000) for url in self.urls]
+
     def stats(self) -> SimpleNamespace:
         gaps = [1] * (len(GAP_BOUNDS) + 1)
         return SimpleNamespace(
-            active=1, idle_connections=1, connections=1, chunks=1, bytes=1, gap_buckets=gaps, gap_sum=1.0
+            active=1,
+            idle_connections=1,
+            connections=1,
+            resends=1,
+            chunks=1,
+            bytes=1,
+            gap_buckets=gaps,
+            gap_sum=1.0,
         )
 
 

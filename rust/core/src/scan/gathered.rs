@@ -6,6 +6,7 @@
 //! it; where there is none, as in most requests, both are one.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -54,7 +55,8 @@ impl<'a> Gathered<'a> {
         rendered.reserve(MEDIUM_CHARS);
         let mut hash = xxh3_64_with_seed(json.as_bytes(), 0);
         for _ in 0..MEDIUM_CHARS / 16 {
-            rendered.push_str(&format!("{hash:016x}"));
+            // Writing to a String cannot fail.
+            let _ = write!(rendered, "{hash:016x}");
             hash = xxh3_64_with_seed(&hash.to_le_bytes(), 0);
         }
     }

@@ -80,7 +80,7 @@ impl Few {
 /// The rows of nodes with many holders.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    rows: Vec<Box<[Mark]>>,
+    marks: Vec<Box<[Mark]>>,
     free: Vec<u32>,
     bytes: usize,
 }
@@ -88,29 +88,29 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
-            + self.rows.capacity() * size_of::<Box<[Mark]>>()
+            + self.marks.capacity() * size_of::<Box<[Mark]>>()
             + self.free.capacity() * size_of::<u32>()
     }
 
     fn add(&mut self, row: Box<[Mark]>) -> u32 {
         self.bytes += row.len();
         if let Some(index) = self.free.pop() {
-            self.rows[index as usize] = row;
+            self.marks[index as usize] = row;
             return index;
         }
-        self.rows.push(row);
-        (self.rows.len() - 1) as u32
+        self.marks.push(row);
+        (self.marks.len() - 1) as u32
     }
 
     fn remove(&mut self, index: u32) {
-        self.bytes -= self.rows[index as usize].len();
-        self.rows[index as usize] = Box::default();
+        self.bytes -= self.marks[index as usize].len();
+        self.marks[index as usize] = Box::default();
         self.free.push(index);
     }
 
     /// The row, at least `width` wide.
     fn widened(&mut self, index: u32, width: usize) -> &mut [Mark] {
-        let row = &mut self.rows[index as usize];
+        let row = &mut self.marks[index as usize];
         if row.len() < width {
             self.bytes += width - row.len();
             let mut wide = vec![Mark::NONE; width];
@@ -122,7 +122,7 @@ impl Rows {
 
     #[cfg(test)]
     pub(super) fn used(&self) -> usize {
-        self.rows.len() - self.free.len()
+        self.marks.len() - self.free.len()
     }
 }
 
@@ -134,7 +134,7 @@ impl Slab {
             let few = &node.few;
             few.position(slot).map_or(Mark::NONE, |at| few.marks[at])
         } else {
-            let row = &self.rows.rows[node.row as usize];
+            let row = &self.rows.marks[node.row as usize];
             row.get(slot.index()).copied().unwrap_or(Mark::NONE)
         }
     }
@@ -155,7 +155,7 @@ impl Slab {
             }
             return;
         }
-        let row = &self.rows.rows[node.row as usize];
+        let row = &self.rows.marks[node.row as usize];
         for (index, (word, marks)) in held.iter_mut().zip(row.chunks(64)).enumerate() {
             for (bit, &mark) in marks.iter().enumerate() {
                 let holds = mark.is_some() && counts(index * 64 + bit, mark);
@@ -202,7 +202,7 @@ impl Slab {
             return;
         }
         let index = node.row;
-        let row = &mut self.rows.rows[index as usize];
+        let row = &mut self.rows.marks[index as usize];
         let mut left = 0;
         for (slot, mark) in (0..).map(Slot::new).zip(row.iter_mut()) {
             if mark.is_some() {
@@ -238,7 +238,7 @@ impl Slab {
         let row = if row == NIL {
             NIL
         } else {
-            let copy = self.rows.rows[row as usize].clone();
+            let copy = self.rows.marks[row as usize].clone();
             self.rows.add(copy)
         };
         let node = self.node_mut(to);
