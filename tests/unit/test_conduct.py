@@ -211,3 +211,18 @@ def test_nothing_is_kept_of_a_worker_that_calmed_down() -> None:
     scene.pass_time(1_000.0)
     scene.conduct.served(scene.urls[0], 200)
     assert scene.conduct._workers == {}
+
+
+@pytest.mark.parametrize(("status", "ejected"), [(200, True), (404, True), (500, False), (503, False)])
+def test_an_answer_that_breaks_off_is_one_fault(status: int, ejected: bool) -> None:
+    scene = Scene(4)
+    url = scene.urls[0]
+    scene.fail(url, THRESHOLD - 1)
+    scene.conduct.cut(url, status, "reset_mid_body")
+    assert ("ejected" in scene.counts) is ejected
+
+
+def test_want_of_descriptors_says_nothing_of_a_worker() -> None:
+    scene = Scene(4)
+    scene.fail(scene.urls[0], kind="exhausted")
+    assert scene.standings.get(scene.urls[0], "open") == "open"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
 
+WORKERS_FAILED = frozenset({502, 504})
+"""Statuses for which the client is told, where it may know, which workers did not answer."""
+
 
 class App:
     """Answers HTTP requests. One instance in one event loop."""
@@ -77,7 +80,7 @@ class App:
             payload = {"error": str(error)}
             if client.request_id is not None:
                 payload["request_id"] = client.request_id
-        extra = list(client.extra) if error.status == 502 else []
+        extra = list(client.extra) if error.status in WORKERS_FAILED else []
         if error.retry_safe:
             extra.append((b"retry-after", b"1"))
         await client.answer_json(error.status, payload, extra)

@@ -87,6 +87,13 @@ class Conduct:
         else:
             self.given_up(url)
 
+    def cut(self, url: str, status: int, kind: str) -> None:
+        """An answer of `status` broke off, as `kind` says. What its head has said of the worker is said once."""
+        if outcome.of_status(status) in {"fault", "pressure"}:
+            self.given_up(url)
+        else:
+            self.failed(url, kind)
+
     def given_up(self, url: str) -> None:
         """An exchange ended without saying anything of its worker."""
         worker = self._workers.get(url)

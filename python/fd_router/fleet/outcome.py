@@ -6,7 +6,7 @@
 | `fault` | no connection, a connection that broke, silence, an answer that is not HTTP, status 5xx |
 | `pressure` | status 429, 503, or 304, which FastDeploy sends while its weights are away: well, but not now |
 | `client` | any other status of 4xx: the request was to blame |
-| `nobody` | the router gave the exchange up, for a client that left or a pair that was lost |
+| `nobody` | given up, for a client that left or a pair that was lost; or the router had no descriptor or port left |
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Outcome: TypeAlias = Literal["served", "fault", "pressure", "client", "nobody"]
 PRESSURE = frozenset({304, 429, 503})
 REFUSED = "refused"
 """The kind of `UpstreamError` that says that nobody listens at a worker's url."""
-OUR_DOING = frozenset({"cancelled", "closed"})
-"""Kinds of `UpstreamError` that the router itself brought about."""
+OUR_DOING = frozenset({"cancelled", "closed", "exhausted"})
+"""Kinds of `UpstreamError` that the router itself, or its host, brought about."""
 
 
 def of_status(status: int) -> Outcome:

@@ -90,7 +90,7 @@ class MixedDispatch:
                 self._conduct.served(url, head.status)
                 self._log.info(messages.COMPLETED, client.tags)
             else:
-                self._conduct.failed(url, broken.kind)
+                self._conduct.cut(url, head.status, broken.kind)
         except UpstreamError as error:
             raise self._lost(client, url, tries, error) from error
         except BaseException:

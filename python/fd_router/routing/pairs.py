@@ -198,12 +198,12 @@ class PairDispatch:
             tries.pass_on(LegError("decode", url, Failure.of_head(head)))
         broken = await self._delivery.deliver(client, exchange, head, start)
         if broken is not None:
-            self._conduct.failed(url, broken.kind)
+            self._conduct.cut(url, head.status, broken.kind)
             return "decode_cut"
         self._conduct.served(url, head.status)
-        if head.status >= 400:
-            return "decode_failed" if head.status >= 500 else "decode_refused"
-        return "completed"
+        if 200 <= head.status < 300:
+            return "completed"
+        return "decode_failed" if head.status >= 500 else "decode_refused"
 
     def _lost(self, client: Client, pair: Pair, leg: PrefillLeg, error: UpstreamError) -> Exception:
         """What to raise for a decode exchange that failed: prefill's failure may be the reason."""

@@ -90,7 +90,7 @@ class PrefillLeg:
         self._status = head.status
         if self._conduct.answered(self._url, head):
             self._lease.answered()
-        self._serves = head.status < 400 and head.status != 304
+        self._serves = 200 <= head.status < 300
         if not self._serves:
             self._read_refusal(head)
         elif head.body is not None:
