@@ -101,12 +101,15 @@ impl Worker {
 
     /// Takes the engine's own counts, as of `now`.
     pub fn observe(&self, running: f64, waiting: f64, now: u64) {
-        self.observed.set(running, waiting, now);
+        self.observed
+            .set(running - self.running() as f64, waiting, now);
     }
 
-    /// The engine's own (running, waiting) if they are younger than `max_age`.
+    /// The engine's own (running, waiting) if they are younger than `max_age`, with what was sent there and ended since:
+    /// an engine is asked now and then, and whoever was the least loaded would get everything until it is asked again.
     pub fn observed(&self, now: u64, max_age: u64) -> Option<(f64, f64)> {
-        self.observed.get(now, max_age)
+        let (beside_ours, waiting) = self.observed.get(now, max_age)?;
+        Some(((beside_ours + self.running() as f64).max(0.0), waiting))
     }
 
     /// Prompt tokens a second that the worker prefills, waiting included; None where no stream has shown it.

@@ -1,5 +1,5 @@
-//! `fd_remote_metrics_score`: the lowest score of requests running and waiting, by the engines' own counts; the first
-//! wins a tie.
+//! `fd_remote_metrics_score`: the lowest score of requests running and waiting, by the engines' own counts and
+//! what was sent to them since; the first wins a tie.
 //!
 //! The score is running + waiting x `waiting_weight`. A worker whose own counts are missing or too old is scored by
 //! the router's counter, with nothing waiting.

@@ -116,6 +116,21 @@ fn remote_score_uses_fresh_counts_of_the_engines() {
 }
 
 #[test]
+fn what_was_sent_since_the_engines_were_asked_counts_too() {
+    let scheduler = fleet(Policy::FdRemoteMetricsScore, 2);
+    scheduler.observe("a", 3.0, 0.0, 0);
+    scheduler.observe("b", 1.0, 0.0, 0);
+    let turns: Vec<_> = (0..6).map(|_| select(&scheduler, "")).collect();
+    let urls: String = turns.iter().map(|each| url(each)).collect();
+    assert_eq!(urls, "bbabab");
+    // Asked again, they tell of these too.
+    scheduler.observe("a", 5.0, 0.0, 0);
+    scheduler.observe("b", 9.0, 0.0, 0);
+    drop(turns);
+    assert_eq!(url(&select(&scheduler, "")), "a", "a has 3 and b has 5");
+}
+
+#[test]
 fn cache_aware_goes_where_the_prefix_is() {
     let scheduler = fleet(Policy::CacheAware, 2);
     let first = select(&scheduler, LONG);
