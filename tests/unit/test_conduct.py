@@ -142,6 +142,25 @@ def test_one_on_trial_still_counts_as_out() -> None:
     assert scene.out() == [second]
 
 
+def test_a_longer_wish_is_heard_and_told_once() -> None:
+    """Where everybody refuses each request is refused, and each refusal names a later time."""
+    scene = Scene(2)
+    first, _ = scene.urls
+    refusal: Any = Head(503, retry_after="2")
+    for _ in range(10):
+        scene.conduct.answered(first, refusal)
+        scene.pass_time(0.5)
+    assert scene.counts == ["passed over"]
+    assert len(scene.timers) == 1
+    assert scene.standings[first] == "passed_over"
+    scene.pass_time(1.4)
+    assert scene.standings[first] == "passed_over"
+    scene.pass_time(0.2)
+    assert scene.standings[first] == "open"
+    scene.conduct.answered(first, refusal)
+    assert scene.counts == ["passed over"] * 2
+
+
 def test_500_is_a_fault_and_503_is_not() -> None:
     scene = Scene(4)
     for _ in range(10):

@@ -142,8 +142,8 @@ def test_while_everybody_refuses_a_refusal_is_not_counted_again() -> None:
     worker.pressure(0.0, None)
     assert not any(worker.pressure(0.1, None) for _ in range(50))
     assert worker.until == 1.0
-    assert worker.pressure(0.2, 5.0), "but a longer wish is heard"
-    assert worker.until == 5.2
+    assert not worker.pressure(0.2, 5.0)
+    assert worker.until == 5.2, "a longer wish is heard"
 
 
 def test_pressure_is_no_fault() -> None:

@@ -144,13 +144,21 @@ class Conduct:
 
     def _hold(self, url: str, worker: WorkerConduct, now: float) -> float:
         self._apply(url, worker)
-        until = worker.until
-        self._later(until - now, lambda: self._due(url, worker, until))
-        return until - now
+        self._await(url, worker, now)
+        return worker.until - now
 
-    def _due(self, url: str, worker: WorkerConduct, until: float) -> None:
-        # Prolonged, or forgotten, in the meantime: another timer is set, or none is wanted.
-        if self._workers.get(url) is worker and worker.until == until and worker.standing != "open":
+    def _await(self, url: str, worker: WorkerConduct, now: float) -> None:
+        hold = worker.holds
+        self._later(worker.until - now, lambda: self._due(url, worker, hold))
+
+    def _due(self, url: str, worker: WorkerConduct, hold: int) -> None:
+        # Forgotten, or held anew, in the meantime: nothing is wanted, or another timer is set.
+        if self._workers.get(url) is not worker or worker.holds != hold or worker.standing == "open":
+            return
+        now = self._clock()
+        if worker.until > now:
+            self._await(url, worker, now)
+        else:
             worker.due()
             self._apply(url, worker)
 

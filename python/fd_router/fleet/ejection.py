@@ -65,7 +65,7 @@ class Hold:
 class WorkerConduct:
     """What the requests of one worker say of it."""
 
-    __slots__ = ("_ejections", "_passes", "_threshold", "_trying", "faults", "standing", "until")
+    __slots__ = ("_ejections", "_passes", "_threshold", "_trying", "faults", "holds", "standing", "until")
 
     def __init__(self, threshold: int) -> None:
         """`threshold` faults in a row are one too many; 0: however many, none is."""
@@ -74,6 +74,8 @@ class WorkerConduct:
         """When the present standing ends, unless it is `open`."""
         self.faults = 0
         """In a row."""
+        self.holds = 0
+        """How often it was ejected or passed over."""
         self._threshold = threshold
         self._trying = False
         self._ejections = Hold(EJECTED_SECS)
@@ -131,6 +133,7 @@ class WorkerConduct:
         if not self._trying and not (self.suspect and spare):
             return False
         self._trying = False
+        self.holds += 1
         self.standing = "ejected"
         self.until = now + self._ejections.next(now) * (1.0 + JITTER * chance)
         return True
@@ -138,19 +141,18 @@ class WorkerConduct:
     def pressure(self, now: float, retry_after: float | None) -> bool:
         """Take a refusal for load; `retry_after` is what the worker asks for, in seconds.
 
-        Returns whether the worker is passed over by it, until `until`.
+        Returns whether the worker is passed over by it, until `until`. A worker that is so already is none the more by
+        what it says to requests that were under way, or sent because everybody refuses; at most it is for longer.
         """
         if self.standing == "ejected" and not self._trying:
             return False
         asked = None if retry_after is None else now + min(retry_after, RETRY_AFTER_SECS)
         if self.standing == "passed_over":
-            # Everybody refuses, so it was asked all the same: that is no second refusal.
-            longer = asked is not None and asked > self.until
-            if asked is not None and longer:
-                self.until = asked
-            return longer
+            self.until = max(self.until, asked or 0.0)
+            return False
         self._trying = False
         self.faults = 0
+        self.holds += 1
         self.standing = "passed_over"
         self.until = asked if asked is not None else now + self._passes.next(now)
         return True
