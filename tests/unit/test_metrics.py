@@ -65,6 +65,7 @@ class Relay:
             active=21,
             idle_connections=22,
             connections=23,
+            resends=26,
             chunks=24,
             bytes=25,
             gap_buckets=gaps,
@@ -180,6 +181,7 @@ def test_sources_are_read_at_each_scrape(metrics: Metrics, scheduler: Scheduler)
     assert found.value("fd_router_upstream_exchanges") == 21
     assert found.value("fd_router_upstream_idle_connections") == 22
     assert found.value("fd_router_upstream_connections_total") == 23
+    assert found.value("fd_router_upstream_resends_total") == 26
     assert found.value("fd_router_upstream_chunks_total") == 24
     assert found.value("fd_router_upstream_bytes_total") == 25
     assert found.value("fd_router_chunk_gap_seconds_count") == 3

@@ -303,6 +303,13 @@ CONNECTIONS = Family(
     "connections",
     "Connections to workers that were opened",
 )
+RESENDS = Family(
+    "fd_router_upstream_resends_total",
+    "counter",
+    (),
+    "requests",
+    "Requests sent once more, as the kept connection that was taken first was being closed by the worker",
+)
 CHUNKS = Family(
     "fd_router_upstream_chunks_total", "counter", (), "chunks", "Chunks of answers read from workers"
 )
@@ -380,6 +387,7 @@ FAMILIES: tuple[Family, ...] = (
     EXCHANGES,
     IDLE_CONNECTIONS,
     CONNECTIONS,
+    RESENDS,
     CHUNKS,
     BYTES,
     LOST_LINES,

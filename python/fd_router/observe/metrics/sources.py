@@ -163,6 +163,7 @@ class RelayCollector(Collector):
         yield one(families.EXCHANGES, stats.active)
         yield one(families.IDLE_CONNECTIONS, stats.idle_connections)
         yield one(families.CONNECTIONS, stats.connections)
+        yield one(families.RESENDS, stats.resends)
         yield one(families.CHUNKS, stats.chunks)
         yield one(families.BYTES, stats.bytes)
 
