@@ -15,6 +15,7 @@ usage: bash build.sh [VERB]
   demo     start a router and three mock engines, talk to them, stop them   [--keep] [--splitwise]
   test     lint, Rust tests, Python tests, end-to-end tests, coverage       [--fast | PATH or pytest arguments]
            --fast: Rust tests and unit tests; with arguments: what pytest takes them for
+  faults   every fault of tests/faults in its full form, one after the other; takes minutes   [pytest arguments]
   bench    time the benchmarks                                              [--compare REV] [pytest arguments]
            or `bench peers ...`: other routers side by side, see bench/README.md
   lint     formatting, clippy, ruff, import-linter, mypy, stubtest
@@ -151,6 +152,13 @@ run_tests() {
     say 'all tests passed'
 }
 
+# One at a time: what they measure, such as delays and memory, is not to be disturbed by others.
+run_faults() {
+    dev_env
+    # Larger numbers take longer.
+    FAULTS_FULL=1 python -m pytest tests/faults --timeout 900 --durations=20 --durations-min=1 "$@"
+}
+
 run_bench() {
     dev_env
     case "${1:-}" in
@@ -176,6 +184,7 @@ case "$verb" in
     dev) dev_env; say "ready: enter the environment with 'source $VENV/bin/activate'" ;;
     demo) dev_env; python tests/rig/demo.py "$@" ;;
     test) run_tests "$@" ;;
+    faults) run_faults "$@" ;;
     bench) run_bench "$@" ;;
     lint) dev_env; lint; say 'lint passed' ;;
     fmt) dev_env; cargo fmt --all; ruff format .; ruff check --fix . ;;
