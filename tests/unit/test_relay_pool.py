@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import threading
 from typing import TYPE_CHECKING
@@ -69,6 +70,33 @@ def test_a_connection_older_than_the_limit_is_not_used(raw_worker: StartWorker) 
         await fetch(relay, worker.url)
 
     drive(run, keep_alive_secs=0)
+    assert worker.connections == 2
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_body_that_must_not_be_is_not_taken_for_the_next_answer(raw_worker: StartWorker, status: int) -> None:
+    """FastDeploy sends one with its 304, after the head."""
+
+    def answer(peer: Peer) -> bytes | None:
+        if len(worker.hits) == 1:
+            peer.send(b"HTTP/1.1 %d X\r\ncontent-length: 9\r\n\r\n" % status)
+            with contextlib.suppress(OSError):
+                for piece in (b"not well!", b"at all"):
+                    answered.wait(LIMIT)
+                    peer.send(piece)
+            return None
+        return reply(b"well")
+
+    answered = threading.Event()
+    worker = raw_worker(answer)
+
+    async def run(relay: Relay) -> None:
+        assert await fetch(relay, worker.url) == b""
+        answered.set()
+        for _ in range(5):
+            assert await fetch(relay, worker.url) == b"well"
+
+    drive(run)
     assert worker.connections == 2
 
 

@@ -61,10 +61,13 @@ async fn perform<S>(
     wire.limit_gaps(context.config.idle_timeout);
     let (head, mut body) = split(response)?;
     let mut tail = usage::may_follow(&head).then(Tail::default);
+    let reusable = !may_be_followed(&head);
     if collect {
         match gather(context, &mut wire, &mut body).await? {
             Gathered::Whole(bytes) => {
-                context.pool.put(wire, Instant::now());
+                if reusable {
+                    context.pool.put(wire, Instant::now());
+                }
                 let usage = tail.and_then(|_| usage::find(&bytes));
                 let body = Some(bytes);
                 exchange.put_whole(Head { body, ..head }, usage);
@@ -82,7 +85,9 @@ async fn perform<S>(
         exchange.put_head(head);
     }
     forward(context, exchange, &mut wire, &mut body, tail.as_mut()).await?;
-    context.pool.put(wire, Instant::now());
+    if reusable {
+        context.pool.put(wire, Instant::now());
+    }
     exchange.finish(Ok(tail.and_then(|tail| usage::find(tail.bytes()))));
     Ok(())
 }
@@ -105,6 +110,13 @@ fn split(response: Response<Incoming>) -> Result<(Head, Incoming), Failure> {
         },
         body,
     ))
+}
+
+/// Whether a body may follow where HTTP has none, which would be taken for the next answer on the connection: FastDeploy
+/// announces one with its 304, and sends it in a write of its own.
+fn may_be_followed(head: &Head) -> bool {
+    let announced = head.headers.get(http::header::CONTENT_LENGTH);
+    matches!(head.status, 204 | 304) && announced.is_some_and(|length| length.as_bytes() != b"0")
 }
 
 enum Gathered {
