@@ -95,8 +95,14 @@ class RawWorker:
     """
 
     def __init__(
-        self, answer: Callable[[Peer], bytes | None], *, health: int = 200, host: str = "127.0.0.1"
+        self,
+        answer: Callable[[Peer], bytes | None],
+        *,
+        health: int = 200,
+        host: str = "127.0.0.1",
+        accept: bool = True,
     ) -> None:
+        """Without `accept` connections are made, by the kernel, and nobody is there to read them."""
         self.answer = answer
         self.health = health
         """Status of `/health`."""
@@ -111,11 +117,12 @@ class RawWorker:
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family, backlog=256)
+        self._listener = socket.create_server((host, 0), family=family, backlog=1024)
         self.port: int = self._listener.getsockname()[1]
         self.host = host
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-        self._spawn(self._accept)
+        if accept:
+            self._spawn(self._accept)
 
     def wait_hits(self, number: int, limit: float = LIMIT) -> list[Peer]:
         """Wait until so many requests have come."""

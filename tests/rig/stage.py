@@ -95,10 +95,15 @@ class Stage:
         return [engine.wait_ready() for engine in engines]
 
     def raw_worker(
-        self, answer: Callable[[Peer], bytes | None], *, health: int = 200, host: str = "127.0.0.1"
+        self,
+        answer: Callable[[Peer], bytes | None],
+        *,
+        health: int = 200,
+        host: str = "127.0.0.1",
+        accept: bool = True,
     ) -> RawWorker:
         """Start a worker that answers raw bytes; register it with `router.register(worker.port)`."""
-        worker = RawWorker(answer, health=health, host=host)
+        worker = RawWorker(answer, health=health, host=host, accept=accept)
         self._things.callback(worker.stop)
         return worker
 

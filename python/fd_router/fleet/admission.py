@@ -93,6 +93,7 @@ class Admission:
         await self._admit(instance_from_mapping(entry, splitwise=self._splitwise))
 
     async def _admit(self, instance: Instance) -> None:
+        self._members.check_room(instance.url)  # nobody is probed for nothing
         if not await self._passes_gate(instance.url):
             raise RegistrationError(503, f"{instance.url} service is not healthy")
         self._members.admit(instance, self._clock())

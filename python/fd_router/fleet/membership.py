@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fd_router.errors import RegistrationError
 from fd_router.fleet.health import HealthRules, WorkerHealth
 from fd_router.observe.logs import messages
 
@@ -34,6 +35,7 @@ class Membership:
             forget_after_secs=manager.forget_after_secs,
         )
         self._splitwise = config.server.splitwise
+        self._limit = manager.max_workers
         self._log = log
         self._metrics = metrics
         self._standings: dict[str, WorkerHealth] = {}
@@ -52,12 +54,22 @@ class Membership:
         """Everybody who is probed: in service or on probation."""
         return self.registry.all() + list(self._lost.values())
 
+    def check_room(self, url: str) -> None:
+        """Raise `RegistrationError` when there is no room for a worker that is not known yet."""
+        if url not in self._standings and len(self.registry) >= self._limit:
+            raise RegistrationError(503, f"{self._limit} workers are registered (manager.max-workers)")
+
     def admit(self, instance: Instance, now: float) -> None:
         """Take a worker into service, or take over what it says of itself anew.
 
-        One that was lost too often waits on probation until its hold is over.
+        One that was lost too often waits on probation until its hold is over. With those on probation there are never
+        more than the limit, so that whoever comes back has a place; a new one takes that of the one lost first. Raises
+        as `check_room` does.
         """
         url = instance.url
+        self.check_room(url)
+        if url not in self._standings and len(self._standings) >= self._limit:
+            self._displace(next(iter(self._lost)))
         standing = self._standings.setdefault(url, WorkerHealth(self.rules, now))
         held = standing.held(now)
         if held:
@@ -134,6 +146,12 @@ class Membership:
         instance = self._lost.pop(url, None)
         if instance is not None and self.rules.forget_after_secs:
             self._log.warn(messages.forgotten(instance.role, url, self.rules.forget_after_secs))
+
+    def _displace(self, url: str) -> None:
+        instance = self._lost.pop(url)
+        self._standings.pop(url)
+        self._conduct.forget(url)
+        self._log.warn(messages.displaced(instance.role, url))
 
     def missing(self) -> str | None:
         """What keeps the fleet from serving a request; None when it can."""

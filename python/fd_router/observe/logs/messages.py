@@ -319,6 +319,11 @@ def forgotten(role: Role, url: str, seconds: float) -> str:
     return f"[fd-router] health: {role} {url} forgotten, it did not come back within {seconds:g} s"
 
 
+def displaced(role: Role, url: str) -> str:
+    """WARN."""
+    return f"[fd-router] health: {role} {url} forgotten, a new worker takes its place (manager.max-workers)"
+
+
 def config_notice(text: str) -> str:
     """WARN, or ERROR for an unknown policy; `text` begins with the key path."""
     return f"[fd-router] config: {text}"
