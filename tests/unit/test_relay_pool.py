@@ -74,7 +74,9 @@ def test_a_connection_older_than_the_limit_is_not_used(raw_worker: StartWorker) 
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_a_body_that_must_not_be_is_not_taken_for_the_next_answer(raw_worker: StartWorker, status: int) -> None:
+def test_a_body_that_must_not_be_is_not_taken_for_the_next_answer(
+    raw_worker: StartWorker, status: int
+) -> None:
     """FastDeploy sends one with its 304, after the head."""
 
     def answer(peer: Peer) -> bytes | None:
