@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -92,7 +93,7 @@ def test_usage_is_in_whole_answers_and_in_streams_that_ask(
         for more in ({}, {}, {**stream, "stream_options": {"include_usage": True}}, stream)
     )
     details = [whole.json()["usage"]["prompt_tokens_details"] for whole in (cold, warm)]
-    assert details == [{"cached_tokens": 0}, {"cached_tokens": 8 if "messages" in asked else 12}]
+    assert details == [{"cached_tokens": 0}, {"cached_tokens": 8}]
     *chunks, last = events(counted.text)
     assert (last["choices"], last["usage"]) == ([], warm.json()["usage"])
     assert not any("usage" in chunk for chunk in (*chunks, *events(plain.text)))
@@ -115,6 +116,45 @@ def test_batch_queue_and_abort(start_engine: StartEngine) -> None:
             assert b'"finish_reason":"abort"' in first.read_until(b'"usage"')
             assert b'"finish_reason":"length"' in second.read_until(b'"usage"')
     assert httpx.post(f"{engine.url}/v1/abort_requests", json={}).status_code == 400
+
+
+def test_what_runs_keeps_its_blocks(start_engine: StartEngine) -> None:
+    engine = start_engine(block_size=4, cache_blocks=3, token_secs=0.005, name="e1")
+    with raw_ask(engine, prompt="aaaabbbbc", stream=True, max_tokens=100_000) as first:
+        first.read_until(b"e1:")
+        # The third block goes from one to the other.
+        for prompt in ("zzzz", "yyyy"):
+            assert ask(engine, prompt=prompt).status_code == 200
+        cached = ask(engine, prompt="aaaabbbbc").json()["usage"]["prompt_tokens_details"]
+        assert cached == {"cached_tokens": 8}
+        with raw_ask(engine, prompt="ddddeeeef", stream=True) as second:
+            second.read_until(b"\r\n\r\n")
+            engine.wait_stats(running=2, cached_blocks=3)
+            assert b"e1:" not in second.received
+            first.close()
+            second.read_until(b"[DONE]")
+    assert ask(engine, prompt="aaaa" * 4).status_code == 400
+
+
+def test_prompts_one_at_a_time_and_frames_of_several_tokens(start_engine: StartEngine) -> None:
+    engine = start_engine(
+        block_size=4, block_secs=0.1, max_prefills=1, token_secs=0, stream_interval=4, name="e1"
+    )
+    with (
+        raw_ask(engine, prompt="a", stream=True) as first,
+        raw_ask(engine, prompt="bbbbccccd", stream=True, max_tokens=6) as second,
+    ):
+        started = time.monotonic()
+        second.read_until(b"[DONE]")
+        # One block and three, one after the other.
+        assert time.monotonic() - started > 0.35
+        assert b"[DONE]" in first.read_until(b"[DONE]")
+    texts = [
+        choice["text"]
+        for event in re.findall(rb"data: (\{.*\})", second.received)
+        for choice in json.loads(event)["choices"]
+    ]
+    assert [len(text.split()) for text in texts] == [1, 4, 1, 0]
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -1,4 +1,4 @@
-"""The mock engine's model: prefix cache, batch, faults, and what makes a pair fit."""
+"""The mock engine's model: batch, faults, and what makes a pair fit."""
 
 from __future__ import annotations
 
@@ -6,46 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fd_router.mock_engine.ask import RefusedError, parse
 from fd_router.mock_engine.batch import Batch, Job, QueueFullError
-from fd_router.mock_engine.cache import PrefixCache
 from fd_router.mock_engine.faults import FaultError, Faults, FaultSwitch, parse_assignment
 from fd_router.mock_engine.pairing import Identity, Kv, KvStore, mismatch
-
-PROMPTS = st.lists(st.text("ab", max_size=24), max_size=12)
-
-
-@given(PROMPTS)
-def test_large_cache_knows_the_longest_prefix_seen(prompts: list[str]) -> None:
-    cache, seen = PrefixCache(4, 10_000), set[str]()
-    for prompt in prompts:
-        keys = cache.keys(prompt)
-        whole = [prompt[: 4 * (n + 1)] for n in range(len(prompt) // 4)]
-        assert cache.match(keys, len(prompt)) == sum(prefix in seen for prefix in whole)
-        cache.store(keys)
-        seen.update(whole)
-
-
-@given(PROMPTS, st.integers(0, 6))
-def test_small_cache_keeps_its_capacity_and_the_newest(prompts: list[str], capacity: int) -> None:
-    cache = PrefixCache(4, capacity)
-    for prompt in prompts:
-        keys = cache.keys(prompt)
-        cache.store(keys)
-        assert len(cache) <= capacity
-        assert cache.match(keys, len(prompt)) == min(capacity, len(keys))
-
-
-def test_token_ids_and_text_are_cached_alike() -> None:
-    cache = PrefixCache(2, 10)
-    keys = cache.keys((1, 2, 3, 4, 5))
-    assert len(keys) == 2
-    cache.store(keys)
-    assert cache.match(cache.keys((1, 2, 9, 9)), 4) == 1
-    assert cache.hit_rate == 0.5
 
 
 def test_batch_runs_waits_and_turns_away() -> None:

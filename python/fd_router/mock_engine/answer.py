@@ -22,9 +22,9 @@ def token_text(name: str, seed: int, index: int, pad: int = 0) -> str:
     return text + "x" * max(0, pad - len(text.encode()))
 
 
-def answer_text(name: str, seed: int, tokens: int, pad: int = 0) -> str:
-    """The whole text of an answer."""
-    return "".join(token_text(name, seed, index, pad) for index in range(tokens))
+def piece_text(name: str, seed: int, tokens: range, pad: int = 0) -> str:
+    """The text of some tokens of an answer."""
+    return "".join(token_text(name, seed, index, pad) for index in tokens)
 
 
 @dataclass(slots=True)

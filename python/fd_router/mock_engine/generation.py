@@ -15,6 +15,7 @@ from fd_router.mock_engine.pairing import Identity, Kv, KvStore, mismatch, send_
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from fd_router.mock_engine.cache import Hold
     from fd_router.mock_engine.delivery import Delivery
     from fd_router.mock_engine.faults import Faults
     from fd_router.mock_engine.options import Options
@@ -32,6 +33,8 @@ class Turn:
     job: Job
     keys: list[int]
     kv: Kv | None
+    hold: Hold | None = None
+    """What it holds of the cache since its admission."""
 
 
 class Generator:
@@ -42,6 +45,9 @@ class Generator:
         self.record = record
         self.cache = PrefixCache(options.block_size, options.cache_blocks)
         self.batch = Batch(options.max_batch, options.max_queue)
+        self._prompts = asyncio.Semaphore(options.max_prefills)
+        self._door = asyncio.Lock()
+        self._given_back = asyncio.Event()
         self.store = KvStore()
         self.name = options.name
         self.identity: Identity
@@ -54,6 +60,9 @@ class Generator:
         kv = await self._pair_up(ask, request_id)
         prefix = "chatcmpl-" if ask.api == "chat" else "cmpl-"
         keys = self.cache.keys(ask.prompt)
+        if len(keys) > self.cache.capacity:
+            wrong = f"the prompt has {len(keys)} blocks, the cache {self.cache.capacity}"
+            raise RefusedError(400, wrong)
         turn = Turn(
             ask=ask,
             faults=faults,
@@ -65,7 +74,10 @@ class Generator:
         )
         try:
             async with self.batch.slot(turn.job):
-                await (self._stream(turn) if ask.stream else self._unary(turn))
+                try:
+                    await (self._stream(turn) if ask.stream else self._unary(turn))
+                finally:
+                    self._give_back(turn)
         except QueueFullError as error:
             raise RefusedError(429, str(error), {"retry-after": "1"}) from error
 
@@ -92,8 +104,10 @@ class Generator:
     async def _unary(self, turn: Turn) -> None:
         usage = await self._prefill(turn)
         finish = self._finish_reason(turn.ask)
-        parts = [text async for text in self._tokens(turn)]
-        usage.completion = len(parts)
+        parts = []
+        async for text, tokens in self._pieces(turn):
+            parts.append(text)
+            usage.completion += tokens
         body = turn.template.unary("".join(parts), "abort" if turn.job.aborted else finish, usage)
         await turn.delivery.whole(200, answer.JSON_HEADERS, body)
 
@@ -106,9 +120,10 @@ class Generator:
             await delivery.frame(answer.event({"error": {"message": str(error), "code": error.status}}))
             await delivery.end()
             return
-        async for text in self._tokens(turn):
-            usage.completion += 1
-            await delivery.frame(template.frame(text, None, role=usage.completion == 1))
+        async for text, tokens in self._pieces(turn):
+            first = usage.completion == 0
+            usage.completion += tokens
+            await delivery.frame(template.frame(text, None, role=first))
         await delivery.frame(
             template.frame("", "abort" if turn.job.aborted else self._finish_reason(turn.ask))
         )
@@ -122,13 +137,30 @@ class Generator:
         prompt = len(turn.ask.prompt)
         if turn.kv is not None:
             return answer.Usage(prompt, turn.kv.cached_tokens, 0)
-        matched = self.cache.match(turn.keys, prompt)
-        await asyncio.sleep(self.options.block_secs * (len(turn.keys) - matched))
-        self.cache.store(turn.keys)
-        usage = answer.Usage(prompt, matched * self.options.block_size, 0)
+        async with self._prompts:
+            turn.hold = hold = await self._admit(turn)
+            cached = hold.found * self.options.block_size
+            # A part of a block counts as one.
+            blocks = -((cached - prompt) // self.options.block_size)
+            await asyncio.sleep(self.options.block_secs * blocks)
+            self.cache.publish(hold)
+        usage = answer.Usage(prompt, cached, 0)
         if self.identity.role == "prefill" and turn.faults.kv != "drop":
             await self._hand_over(turn, usage.cached)
         return usage
+
+    async def _admit(self, turn: Turn) -> Hold:
+        """Blocks for a prompt, in order of arrival: one for which there is no room holds up those behind it."""
+        async with self._door:
+            while (hold := self.cache.admit(turn.keys, len(turn.ask.prompt))) is None:
+                self._given_back.clear()
+                await self._given_back.wait()
+            return hold
+
+    def _give_back(self, turn: Turn) -> None:
+        if turn.hold is not None:
+            self.cache.release(turn.hold)
+            self._given_back.set()
 
     async def _hand_over(self, turn: Turn, cached: int) -> None:
         info = turn.ask.disaggregate_info
@@ -142,16 +174,19 @@ class Generator:
             raise RefusedError(500, f"cannot hand KV to decode's connector {host}:{port}: {error}") from error
         self.record.counts.kv_sent += 1
 
-    async def _tokens(self, turn: Turn) -> AsyncIterator[str]:
-        """The texts of the answer, each when it is due; prefill makes only the first."""
+    async def _pieces(self, turn: Turn) -> AsyncIterator[tuple[str, int]]:
+        """Texts of the answer and their tokens, each when its last one is due; prefill makes only the first."""
         loop = asyncio.get_running_loop()
-        due = loop.time()
-        for index in range(self._length(turn.ask)):
-            due += self.options.token_secs
+        due, seed, pad = loop.time(), turn.ask.seed, turn.faults.token_bytes
+        start, length = 0, self._length(turn.ask)
+        while start < length:
+            end = min(length, start + self.options.stream_interval) if start else 1
+            due += self.options.token_secs * (end - start)
             await asyncio.sleep(max(0.0, due - loop.time()))
             if turn.job.aborted:
                 return
-            yield answer.token_text(self.name, turn.ask.seed, index, turn.faults.token_bytes)
+            yield answer.piece_text(self.name, seed, range(start, end), pad), end - start
+            start = end
 
     def _length(self, ask: Ask) -> int:
         if self.identity.role == "prefill":

@@ -34,6 +34,8 @@ class Options:
     block_secs: float
     token_secs: float
     answer_tokens: int
+    stream_interval: int
+    max_prefills: int
     max_batch: int
     max_queue: int
     record: int
@@ -96,6 +98,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--block-secs", type=seconds, default=0.001, help="prefill per uncached block (default: %(default)s)"
     )
     group.add_argument(
+        "--max-prefills",
+        type=positive,
+        default=64,
+        help="prompts computed at once, each at full speed (default: %(default)s)",
+    )
+    group.add_argument(
         "--token-secs", type=seconds, default=0.002, help="time per answered token (default: %(default)s)"
     )
     group.add_argument(
@@ -103,6 +111,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=16,
         help="where no max_tokens is asked (default: %(default)s)",
+    )
+    group.add_argument(
+        "--stream-interval",
+        type=positive,
+        default=1,
+        help="tokens a frame of a stream; the first has its own (default: %(default)s)",
     )
     group.add_argument(
         "--max-batch", type=positive, default=64, help="requests run at once (default: %(default)s)"

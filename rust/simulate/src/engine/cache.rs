@@ -141,6 +141,29 @@ impl Cache {
         slot
     }
 
+    /// Holds what is there of a prompt, of which the first `usable` blocks may be, and makes room for the rest. Returns
+    /// how many blocks are there; None, and nothing changed, when there is no such room.
+    pub(crate) fn admit(
+        &mut self,
+        ids: &[u64],
+        usable: usize,
+        into: &mut Vec<u32>,
+    ) -> Option<usize> {
+        let Found { blocks, in_use } = self.find(&ids[..usable]);
+        if ids.len() - in_use > self.available() {
+            return None;
+        }
+        self.hold(&ids[..blocks], into);
+        self.reserve(ids.len() - blocks, into).then_some(blocks)
+    }
+
+    /// An admitted prompt is computed, of which `found` blocks were there.
+    pub(crate) fn publish_prompt(&mut self, ids: &[u64], found: usize, blocks: &mut [u32]) {
+        for (block, &id) in blocks.iter_mut().zip(ids).skip(found) {
+            *block = self.publish(Some(id));
+        }
+    }
+
     /// Takes a request's blocks back, the last one first.
     pub(crate) fn release(&mut self, blocks: &mut Vec<u32>) {
         while let Some(slot) = blocks.pop() {
@@ -210,12 +233,8 @@ mod tests {
     /// Computes a prompt and gives it back.
     fn serve(cache: &mut Cache, ids: &[u64]) {
         let mut blocks = Vec::new();
-        let found = cache.find(ids);
-        cache.hold(&ids[..found.blocks], &mut blocks);
-        assert!(cache.reserve(ids.len() - found.blocks, &mut blocks));
-        for (block, &id) in blocks.iter_mut().zip(ids).skip(found.blocks) {
-            *block = cache.publish(Some(id));
-        }
+        let found = cache.admit(ids, ids.len(), &mut blocks).unwrap();
+        cache.publish_prompt(ids, found, &mut blocks);
         cache.release(&mut blocks);
         assert_eq!(cache.in_use(), 0);
     }
@@ -287,5 +306,61 @@ mod tests {
         assert_eq!(cache.available(), 0);
         cache.release(&mut held);
         assert_eq!(cache.find(&[1, 2, 3, 4]).blocks, 2);
+    }
+
+    /// See `tests/rig/prefix_cache.py`: the mock engine's cache is held to the same cases.
+    #[derive(serde::Deserialize)]
+    struct Case {
+        name: String,
+        block_size: usize,
+        capacity: usize,
+        steps: Vec<Step>,
+        found: Vec<Option<usize>>,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Step {
+        Start(String, String, Vec<u64>, usize),
+        Later(String, String),
+    }
+
+    /// What the cache finds, start by start.
+    fn play(case: &Case) -> Vec<Option<usize>> {
+        let mut cache = Cache::new(case.capacity);
+        let mut asked: FxHashMap<&str, (&[u64], usize, Vec<u32>)> = FxHashMap::default();
+        let mut all = Vec::new();
+        for step in &case.steps {
+            match step {
+                Step::Start(name, step, ids, tokens) => {
+                    assert_eq!(step, "start");
+                    let usable = ids.len().min((tokens - 1) / case.block_size);
+                    let mut blocks = Vec::new();
+                    let found = cache.admit(ids, usable, &mut blocks);
+                    all.push(found);
+                    if let Some(found) = found {
+                        asked.insert(name, (ids, found, blocks));
+                    }
+                }
+                Step::Later(name, step) => {
+                    let (ids, found, blocks) = asked.get_mut(name.as_str()).unwrap();
+                    match step.as_str() {
+                        "computed" => cache.publish_prompt(ids, *found, blocks),
+                        _ => cache.release(blocks),
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn it_finds_what_the_mock_engine_finds() {
+        let text = include_str!("../../../../tests/data/prefix_cache.json");
+        let cases: Vec<Case> = serde_json::from_str(text).unwrap();
+        assert!(cases.len() > 40);
+        for case in &cases {
+            assert_eq!(play(case), case.found, "{}", case.name);
+        }
     }
 }

@@ -63,18 +63,15 @@ impl<'t> Serial<'t> {
             let ids = &*job.request.blocks;
             let input = job.request.input_tokens;
             // The last token is always computed, as its logits are wanted.
-            let usable = &ids[..ids.len().min((input - 1) / self.block_size)];
-            let found = self.cache.find(usable).blocks;
+            let usable = ids.len().min((input - 1) / self.block_size);
             let mut blocks = Vec::with_capacity(ids.len());
-            self.cache.hold(&usable[..found], &mut blocks);
-            if !self.cache.reserve(ids.len() - found, &mut blocks) {
-                self.cache.release(&mut blocks);
+            let Some(found) = self.cache.admit(ids, usable, &mut blocks) else {
                 news.push(News {
                     id: job.id,
                     kind: Kind::Refused,
                 });
                 continue;
-            }
+            };
             let cached_tokens = found * self.block_size;
             let uncached = (input - cached_tokens).div_ceil(self.block_size) as u64;
             let micros = self.model.base + self.model.block * uncached;
@@ -91,9 +88,8 @@ impl<'t> Serial<'t> {
 
     fn finish(&mut self, mut prompt: Prompt<'t>, now: u64, news: &mut Vec<News>) {
         let ids = &prompt.job.request.blocks;
-        for (block, &id) in prompt.blocks.iter_mut().zip(ids).skip(prompt.found) {
-            *block = self.cache.publish(Some(id));
-        }
+        self.cache
+            .publish_prompt(ids, prompt.found, &mut prompt.blocks);
         self.cache.release(&mut prompt.blocks);
         news.push(News {
             id: prompt.job.id,
