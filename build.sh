@@ -17,7 +17,8 @@ usage: bash build.sh [VERB]
            --fast: Rust tests and unit tests; with arguments: what pytest takes them for
   faults   every fault of tests/faults in its full form, one after the other; takes minutes   [pytest arguments]
   bench    time the benchmarks                                              [--compare REV] [pytest arguments]
-           or `bench peers ...`: other routers side by side, see bench/README.md
+           or `bench peers ...`: other routers side by side, `bench http ...`: policies
+           on a recorded trace through the real router, see bench/README.md for both
   lint     formatting, clippy, ruff, import-linter, mypy, stubtest
   fmt      format all code
 TEXT
@@ -169,6 +170,10 @@ run_bench() {
         peers)
             shift
             python bench/peers.py "$@"
+            ;;
+        http)
+            shift
+            python bench/over_http.py "$@"
             ;;
         *)
             # A measurement takes as long as it takes.

@@ -11,6 +11,7 @@ from fd_router.mock_engine.ask import Ask, RefusedError
 from fd_router.mock_engine.batch import Batch, Job, QueueFullError
 from fd_router.mock_engine.cache import PrefixCache
 from fd_router.mock_engine.pairing import Identity, Kv, KvStore, mismatch, send_kv
+from fd_router.mock_engine.prefill import Prefill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,9 +46,7 @@ class Generator:
         self.record = record
         self.cache = PrefixCache(options.block_size, options.cache_blocks)
         self.batch = Batch(options.max_batch, options.max_queue)
-        self._prompts = asyncio.Semaphore(options.max_prefills)
-        self._door = asyncio.Lock()
-        self._given_back = asyncio.Event()
+        self._prompts = Prefill(self.cache, options.block_secs, options.max_prefills)
         self.store = KvStore()
         self.name = options.name
         self.identity: Identity
@@ -77,7 +76,8 @@ class Generator:
                 try:
                     await (self._stream(turn) if ask.stream else self._unary(turn))
                 finally:
-                    self._give_back(turn)
+                    if turn.hold is not None:
+                        self._prompts.give_back(turn.hold)
         except QueueFullError as error:
             raise RefusedError(429, str(error), {"retry-after": "1"}) from error
 
@@ -137,30 +137,11 @@ class Generator:
         prompt = len(turn.ask.prompt)
         if turn.kv is not None:
             return answer.Usage(prompt, turn.kv.cached_tokens, 0)
-        async with self._prompts:
-            turn.hold = hold = await self._admit(turn)
-            cached = hold.found * self.options.block_size
-            # A part of a block counts as one.
-            blocks = -((cached - prompt) // self.options.block_size)
-            await asyncio.sleep(self.options.block_secs * blocks)
-            self.cache.publish(hold)
-        usage = answer.Usage(prompt, cached, 0)
+        turn.hold = await self._prompts.compute(turn.keys, prompt)
+        usage = answer.Usage(prompt, turn.hold.found * self.options.block_size, 0)
         if self.identity.role == "prefill" and turn.faults.kv != "drop":
             await self._hand_over(turn, usage.cached)
         return usage
-
-    async def _admit(self, turn: Turn) -> Hold:
-        """Blocks for a prompt, in order of arrival: one for which there is no room holds up those behind it."""
-        async with self._door:
-            while (hold := self.cache.admit(turn.keys, len(turn.ask.prompt))) is None:
-                self._given_back.clear()
-                await self._given_back.wait()
-            return hold
-
-    def _give_back(self, turn: Turn) -> None:
-        if turn.hold is not None:
-            self.cache.release(turn.hold)
-            self._given_back.set()
 
     async def _hand_over(self, turn: Turn, cached: int) -> None:
         info = turn.ask.disaggregate_info

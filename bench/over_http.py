@@ -1,0 +1,90 @@
+"""Policies on a recorded trace, over HTTP: the real fd-router, eight mock engines, an open loop.
+
+Each policy gets a fresh router and cold engines, one policy after the other. Engines and arrivals are sped up alike;
+figures are in the trace's time. bench/README.md has the method and the last figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from replay import report, trace
+from replay.client import replay
+from replay.fleet import Fleet, Model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).resolve().parents[1]
+POLICIES = ("request_num", report.BASELINE, report.OURS)
+
+
+def main() -> int:
+    args = arguments()
+    # A plain SIGTERM would leave the router and the engines behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    path = args.data / "conversation_trace.jsonl.gz"
+    if not path.exists():
+        print(f"not measured: {path} is not here")
+        return 1 if args.gate else 0
+    requests = trace.read(path, args.first)
+    results = measure(requests, args.policies, args.speed, args.rounds)
+    print(json.dumps(results) if args.json else report.table(results))
+    wrong = report.judge(results) if args.gate else []
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / "../shared/data", help="where the trace is (../shared/data)"
+    )
+    parser.add_argument("--first", type=int, default=2_000, help="requests of the trace (2000)")
+    parser.add_argument("--speed", type=float, default=10.0, help="how much faster than recorded (10)")
+    parser.add_argument("--rounds", type=int, default=1, help="of all policies; figures are medians (1)")
+    parser.add_argument(
+        "--policies", type=lambda text: tuple(text.split(",")), default=POLICIES, help=",".join(POLICIES)
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument(
+        "--gate", action="store_true", help="check the bars; exit code 1 when one does not hold"
+    )
+    return parser.parse_args()
+
+
+def measure(
+    requests: Sequence[trace.Asked], policies: Sequence[str], speed: float, rounds: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Figures by policy."""
+    runs: dict[str, list[dict[str, Any]]] = {policy: [] for policy in policies}
+    for number in range(rounds):
+        first = number % len(policies)
+        for policy in (*policies[first:], *policies[:first]):
+            print(f"round {number + 1}: {policy}", file=sys.stderr, flush=True)
+            runs[policy].append(run(requests, policy, speed))
+    return {policy: report.merged(each) for policy, each in runs.items()}
+
+
+def run(requests: Sequence[trace.Asked], policy: str, speed: float) -> dict[str, Any]:
+    """One policy in front of cold engines."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fd-router-replay-") as folder,
+        Fleet(Path(folder), policy, Model(), speed) as fleet,
+    ):
+        served, errors = asyncio.run(replay(fleet.port, requests, speed))
+        return report.figures(served, errors, fleet.truth(), speed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
