@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
+SERIAL = Model()
 POLICIES = ("request_num", report.BASELINE, report.OURS)
 
 
@@ -76,11 +77,11 @@ def measure(
     return {policy: report.merged(each) for policy, each in runs.items()}
 
 
-def run(requests: Sequence[trace.Asked], policy: str, speed: float) -> dict[str, Any]:
+def run(requests: Sequence[trace.Asked], policy: str, speed: float, model: Model = SERIAL) -> dict[str, Any]:
     """One policy in front of cold engines."""
     with (
         tempfile.TemporaryDirectory(prefix="fd-router-replay-") as folder,
-        Fleet(Path(folder), policy, Model(), speed) as fleet,
+        Fleet(Path(folder), policy, model, speed) as fleet,
     ):
         served, errors = asyncio.run(replay(fleet.port, requests, speed))
         return report.figures(served, errors, fleet.truth(), speed)

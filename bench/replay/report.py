@@ -14,7 +14,7 @@ OURS, BASELINE = "least_work", "cache_aware"
 BARS = {"first_mean": 0.78, "whole_mean": 1.0}
 """What `least_work` may have of the figure of `cache_aware`."""
 LATE = 0.05
-"""Lateness at p99 over the mean first byte: beyond it, the machine was measured."""
+"""Mean lateness over the mean first byte, of which it is a part: beyond it, the machine was measured."""
 
 
 def figures(
@@ -22,7 +22,7 @@ def figures(
 ) -> dict[str, Any]:
     """One policy. Times are seconds of the trace, so `speed` times those of the clock; shares are of prompt tokens."""
     first = sorted(each.first * speed for each in served)
-    late = sorted(each.late * speed for each in served)
+    late = sorted(max(0.0, each.late) * speed for each in served)
     prompts = sum(each.prompt_tokens for each in served)
     counted = truth.get("prompt", 0)
     return {
@@ -37,6 +37,7 @@ def figures(
         "first_p90": rank(first, 90),
         "first_p99": rank(first, 99),
         "whole_mean": mean([each.whole * speed for each in served]),
+        "late_mean": mean(late),
         "late_p99": rank(late, 99),
     }
 
@@ -67,7 +68,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     base = results.get(BASELINE, {})
     head = (
         *("policy", "hit", "predicted", "gone", "TTFT mean s", f"x {BASELINE}", "p50", "p90", "p99"),
-        *("end to end mean s", f"x {BASELINE}", "late p99 s", "errors"),
+        *("end to end mean s", f"x {BASELINE}", "late mean s", "p99", "errors"),
     )
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for policy, each in results.items():
@@ -77,7 +78,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
             times(each, base, "first_mean"),
             *(f"{each[name]:.2f}" for name in ("first_p50", "first_p90", "first_p99", "whole_mean")),
             times(each, base, "whole_mean"),
-            f"{each['late_p99']:.3f}",
+            *(f"{each[name]:.3f}" for name in ("late_mean", "late_p99")),
             str(each["errors"]),
         ]
         lines.append(f"| {policy} | " + " | ".join(cells) + " |")
@@ -101,9 +102,9 @@ def judge(results: Mapping[str, Mapping[str, Any]], bars: Mapping[str, float] = 
             return [f"{policy} was not measured"]
         if each["errors"]:
             wrong.append(f"{policy}: {each['errors']} errors, the first one {each['first_error']}")
-        if each["late_p99"] > LATE * each["first_mean"]:
+        if each["late_mean"] > LATE * each["first_mean"]:
             wrong.append(
-                f"{policy}: requests were sent {each['late_p99']:.3f} s late at p99: the machine is too busy"
+                f"{policy}: requests were sent {each['late_mean']:.3f} s late: the machine is too busy"
             )
     for name, bar in bars.items():
         ratio = results[OURS][name] / results[BASELINE][name]

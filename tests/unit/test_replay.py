@@ -58,7 +58,7 @@ def results(first: float, whole: float = 1.0, late: float = 0.0, errors: int = 0
         (results(0.78), None),
         (results(0.79), "first_mean: least_work has 0.790x of cache_aware, at most 0.78x"),
         (results(0.5, whole=1.01), "whole_mean: least_work has 1.010x"),
-        (results(0.5, late=0.04), "least_work: requests were sent 0.040 s late"),
+        (results(0.5, late=0.04), "least_work: requests were sent 0.040 s late: "),
         (results(0.5, errors=1), "least_work: 1 errors, the first one broken"),
         ({}, "least_work was not measured"),
     ],
