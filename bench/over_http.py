@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
         "--data", type=Path, default=ROOT / "../shared/data", help="where the trace is (../shared/data)"
     )
     parser.add_argument("--first", type=int, default=2_000, help="requests of the trace (2000)")
-    parser.add_argument("--speed", type=float, default=10.0, help="how much faster than recorded (10)")
+    parser.add_argument("--speed", type=float, default=5.0, help="how much faster than recorded (5)")
     parser.add_argument("--rounds", type=int, default=1, help="of all policies; figures are medians (1)")
     parser.add_argument(
         "--policies", type=lambda text: tuple(text.split(",")), default=POLICIES, help=",".join(POLICIES)

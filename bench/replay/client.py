@@ -36,11 +36,11 @@ class BadAnswerError(Exception):
 async def replay(port: int, requests: Sequence[Asked], speed: float) -> tuple[list[Served], list[str]]:
     """Send all, `speed` times as dense as recorded; the good answers, and what was wrong with the others."""
     loop = asyncio.get_running_loop()
+    # Made before the start: many requests are due at one moment, and none should wait for another's text.
+    payloads = [head(len(body := request.body())) + body for request in requests]
     start = loop.time() + 0.1
     tasks = []
-    for request in requests:
-        # Made before it is due: what that takes is no part of the answer's time.
-        payload = head(len(body := request.body())) + body
+    for request, payload in zip(requests, payloads, strict=True):
         due = start + request.at / speed
         await asyncio.sleep(due - loop.time())
         tasks.append(asyncio.ensure_future(exchange(port, payload, due, request.input_tokens)))
