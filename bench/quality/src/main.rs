@@ -3,6 +3,7 @@
 //! Everything is seeded; two runs print the same but for the last column, the seconds that they took. Policies that other routers have are told from
 //! their sources in as few lines as possible, each with an index of its own that forgets nothing, as theirs do.
 
+mod contender;
 mod index;
 mod loads;
 mod router;
@@ -16,10 +17,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use fd_router_simulate::{Report, simulate};
+use fd_router_simulate::Report;
 
-use crate::router::Router;
-use crate::rules::Kind;
+use crate::contender::Contender;
 use crate::scenario::Scenario;
 use crate::table::Row;
 
@@ -63,13 +63,12 @@ fn run() -> Result<(), Box<dyn Error>> {
         let trace = trace.first(args.first);
         let fleet = scenario.fleet(&trace);
         let mut rows = Vec::new();
-        for &kind in Kind::ALL {
+        for contender in Contender::all() {
             let started = Instant::now();
-            let mut router = Router::new(kind, scenario.engines);
-            let records = simulate(&trace, &fleet, &mut router, |_| ())?;
+            let records = contender.run(&trace, &fleet)?;
             rows.push(Row {
                 scenario: scenario.name,
-                policy: kind.name(),
+                policy: contender.name(),
                 report: Report::new(&records, scenario.engines),
                 seconds: started.elapsed().as_secs_f64(),
             });

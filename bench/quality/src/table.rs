@@ -21,7 +21,7 @@ pub(crate) fn print(rows: &[Row]) {
     };
     println!("\n{} ({} requests)", first.scenario, first.report.requests);
     println!(
-        "{:<24}{:>7}{:>7}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>9}{:>9}{:>8}{:>7}",
+        "{:<26}{:>7}{:>7}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>9}{:>9}{:>8}{:>7}",
         "",
         "hit",
         "pred.",
@@ -40,7 +40,7 @@ pub(crate) fn print(rows: &[Row]) {
         let report = &row.report;
         let (first, whole) = (report.first_token, report.end_to_end);
         println!(
-            "{:<24}{:>7.3}{:>7.3}{:>9.2}{:>8.0}{:>8.0}{:>8.0}{:>8.0}{:>8.2}{:>9.0}{:>9.0}{:>8}{:>7.2}",
+            "{:<26}{:>7.3}{:>7.3}{:>9.2}{:>8.0}{:>8.0}{:>8.0}{:>8.0}{:>8.2}{:>9.0}{:>9.0}{:>8}{:>7.2}",
             row.policy,
             report.hit,
             report.predicted_hit.unwrap_or_default(),

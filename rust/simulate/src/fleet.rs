@@ -21,6 +21,16 @@ impl Fleet {
     pub fn mixed(count: usize, engine: &Engine) -> Self {
         Self::Mixed(vec![engine.clone(); count])
     }
+
+    /// Workers for whole requests, or for prompts where these are others.
+    pub const fn workers(&self) -> usize {
+        match self {
+            Self::Mixed(engines)
+            | Self::Disaggregated {
+                prefill: engines, ..
+            } => engines.len(),
+        }
+    }
 }
 
 /// One engine.

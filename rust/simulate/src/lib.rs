@@ -6,6 +6,7 @@
 //!
 //! - [`trace`] holds requests and reads them from Mooncake's JSON lines.
 //! - [`chooser`] is the one seam to a router: who is chosen, and what became of the choice.
+//! - [`router`] is fd-router behind that seam: the real scheduler, with its tree, its leases and what it learns.
 //! - [`fleet`] describes engines; [`mod@engine`] has one file a model of how they spend time and memory.
 //! - [`mod@simulate`] runs them through one queue of events.
 //! - [`report`] sums up what was recorded of every request.
@@ -18,6 +19,7 @@ pub mod fleet;
 mod queue;
 pub mod record;
 pub mod report;
+pub mod router;
 pub mod simulate;
 pub mod trace;
 
@@ -25,5 +27,6 @@ pub use chooser::{Ask, Chooser, Ended, Outcome, Pick, Role, Ticket};
 pub use fleet::{Batching, CacheChange, Engine, Fleet, Model, Serial};
 pub use record::Record;
 pub use report::Report;
+pub use router::{Feedback, SchedulerChooser, Setup};
 pub use simulate::{NoSuchWorker, simulate};
 pub use trace::{Arrival, Request, Trace};
