@@ -20,6 +20,8 @@ pub struct Prefix {
     quarters: Vec<u32>,
     /// Quarters of the whole prompt, with the rest that is shorter than a block.
     total: u32,
+    /// See [`Prefix::lot`].
+    lot: Option<u64>,
 }
 
 impl Prefix {
@@ -32,7 +34,51 @@ impl Prefix {
             hashes,
             quarters,
             total,
+            lot: None,
         }
+    }
+
+    /// A prompt of known blocks: a chain of hashes with the quarter tokens of each, `total` in all.
+    pub fn of_parts(blocks: impl Iterator<Item = (u64, u32)>, total: u32) -> Self {
+        let mut reach = 0_u32;
+        let (hashes, quarters) = blocks
+            .map(|(hash, quarters)| {
+                reach = reach.saturating_add(quarters);
+                (hash, reach)
+            })
+            .unzip();
+        Self {
+            hashes,
+            quarters,
+            total,
+            lot: None,
+        }
+    }
+
+    /// The hash of each block, and the quarter tokens that it adds.
+    pub fn parts(&self) -> impl Iterator<Item = (u64, u32)> {
+        let before = std::iter::once(0).chain(self.quarters.iter().copied());
+        let own = self.quarters.iter().zip(before);
+        let own = own.map(|(reach, before)| reach - before);
+        self.hashes.iter().copied().zip(own)
+    }
+
+    /// Quarter tokens of the whole prompt.
+    pub const fn quarters(&self) -> u32 {
+        self.total
+    }
+
+    /// Sets what is drawn by where workers are equal.
+    #[must_use]
+    pub const fn with_lot(mut self, lot: u64) -> Self {
+        self.lot = Some(lot);
+        self
+    }
+
+    /// What is drawn by where workers are equal: the first hash unless it was set, 0 without one.
+    pub fn lot(&self) -> u64 {
+        let first = || self.hashes.first().copied();
+        self.lot.or_else(first).unwrap_or(0)
     }
 
     /// The hash of each block.

@@ -73,8 +73,8 @@ impl LeastWork {
         };
         let running = worker.running();
         let work = (worker.pending() + copied * uncached) * (running as f64 + self.base_running);
-        let first = scene.prefix.and_then(|prefix| prefix.hashes().first());
-        let lot = xxh3_64_with_seed(&worker.key().to_le_bytes(), first.copied().unwrap_or(0));
+        let seed = scene.prefix.map_or(0, Prefix::lot);
+        let lot = xxh3_64_with_seed(&worker.key().to_le_bytes(), seed);
         (work, running, worker.recorded(scene.now), lot)
     }
 

@@ -93,6 +93,11 @@ impl Decision {
         }
     }
 
+    /// Blocks of the prompt that the worker is thought to have; None where no match was made.
+    pub const fn matched(&self) -> Option<u32> {
+        self.explanation.verdict.matched()
+    }
+
     /// Predicted share of the prompt's blocks that the worker has; None where no match was made.
     pub fn hit_ratio(&self) -> Option<f64> {
         match self.explanation.verdict {

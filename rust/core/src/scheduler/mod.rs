@@ -114,6 +114,11 @@ impl Scheduler {
         Some((gone.worker.running(), gone.worker.tokens()))
     }
 
+    /// The policy of a role.
+    pub fn policy(&self, role: Role) -> Option<Policy> {
+        self.policies[role.index()]
+    }
+
     /// Workers of a role, whatever their standing.
     pub fn count(&self, role: Role) -> usize {
         self.roster.read().count(role)
@@ -150,12 +155,23 @@ impl Scheduler {
         options: &Options,
         now: u64,
     ) -> Result<Option<Decision>, NotServed> {
+        let ask = self.ask(role, body, options)?;
+        self.decide(role, ask, now)
+    }
+
+    /// What is to be known of a request for a choice by the role's policy.
+    pub fn ask<'a, B: AsRef<[u8]>>(
+        &self,
+        role: Role,
+        body: &'a Body<B>,
+        options: &'a Options,
+    ) -> Result<Ask<'a>, NotServed> {
         let policy = self.policies[role.index()].ok_or(NotServed(role))?;
         let prefix = policy
             .reads_prefixes()
             .then(|| self.prefix(body, options.tokens.as_deref()))
             .flatten();
-        let ask = Ask {
+        Ok(Ask {
             tokens: body.token_estimate(),
             weight: body.weight(),
             prefix,
@@ -164,8 +180,7 @@ impl Scheduler {
             session: body.session_id(),
             stream: body.stream(),
             exclude: &options.exclude,
-        };
-        self.decide(role, ask, now)
+        })
     }
 
     /// Chooses a worker for what is known of a request, and books it; None where there is nobody.
@@ -296,7 +311,7 @@ impl Scheduler {
     }
 
     /// Block hashes of the prompt; None for one with nothing in it.
-    fn prefix<B: AsRef<[u8]>>(&self, body: &Body<B>, tokens: Option<&[i64]>) -> Option<Prefix> {
+    pub fn prefix<B: AsRef<[u8]>>(&self, body: &Body<B>, tokens: Option<&[i64]>) -> Option<Prefix> {
         let rendered = body.rendered();
         let empty = matches!(rendered, Rendered::Text(b"")) && body.tools().is_empty();
         let chain = || Chain::new(body.model(), self.block_size).whole_text(body.tools());

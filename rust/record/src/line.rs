@@ -1,0 +1,294 @@
+//! The lines of a recording. `docs/recording.md` has the table of their fields.
+//!
+//! Times are whole milliseconds on the scheduler's clock, which starts at about 0. `seq` numbers everything that
+//! changed the scheduler, from 0, without gaps.
+
+use fd_router_core::ids::Role;
+use fd_router_core::policy::{Policy, Settings};
+use fd_router_core::scheduler::SchedulerConfig;
+use serde::{Deserialize, Serialize};
+
+/// The version of the format, in the head of every file.
+pub const FORMAT: u32 = 1;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Line {
+    /// The first of every file.
+    Start(Head),
+    /// A decision, written when it is over.
+    Request(Box<Request>),
+    /// Anything else that changed the scheduler.
+    #[serde(untagged)]
+    Change(Change),
+}
+
+/// How the scheduler was set up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// See [`FORMAT`].
+    pub format: u32,
+    /// Names the run of the router: the files of one run have the same.
+    pub run: String,
+    /// Counts the files of a run from 0.
+    pub part: u64,
+    /// (role, policy).
+    pub policies: Vec<(String, String)>,
+    /// Code points or token ids in a block.
+    pub block_size: usize,
+    /// Bound on the prefix tree's memory.
+    pub cache_max_bytes: usize,
+    /// Milliseconds for which an unused prefix is remembered.
+    pub idle_limit: u64,
+    /// What tunes the policies.
+    pub settings: Tuning,
+    /// Seed of all chance.
+    pub seed: u64,
+}
+
+/// See [`Settings`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of Settings")]
+pub struct Tuning {
+    pub balance_abs_threshold: f64,
+    pub balance_rel_threshold: f64,
+    pub hit_ratio_weight: f64,
+    pub load_balance_weight: f64,
+    pub waiting_weight: f64,
+    pub metrics_max_age: u64,
+    pub copy_cost: f64,
+    pub base_running: f64,
+}
+
+/// A decision and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Number of the decision.
+    pub seq: u64,
+    /// When it was made.
+    pub timestamp: u64,
+    /// Tokens of the prompt: the engine's count where it gave one, else an estimate.
+    pub input_length: u64,
+    /// Tokens of the answer; null where the engine did not say.
+    pub output_length: Option<u64>,
+    /// Ids of the prompt's whole blocks, each of which stands for all text up to its end.
+    pub hash_ids: Vec<u64>,
+    /// Quarters of tokens in the blocks, by estimate: [how many blocks, quarters in each].
+    pub block_quarters: Vec<(u32, u32)>,
+    /// Quarters of tokens in the whole prompt, by estimate.
+    pub prompt_quarters: u32,
+    /// Whether these are token ids of an engine, and no estimate.
+    pub exact: bool,
+    /// Whether the prompt has anything in it.
+    pub empty: bool,
+    /// Tokens of the prompt as they are logged.
+    pub tokens: u64,
+    /// Tokens of the prompt as `process_tokens` counts them.
+    pub weight: u64,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Names the request: decisions for its other leg or a retry have the same.
+    pub request: u64,
+    /// Names the session.
+    pub session: Option<String>,
+    /// Names the model.
+    pub model: Option<String>,
+    /// What was to be chosen.
+    pub role: String,
+    /// Workers not to be chosen unless nothing else was left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// The policy that decided in the end.
+    pub policy: String,
+    /// Who was chosen; null where there was nobody.
+    pub worker: Option<String>,
+    /// Blocks that the worker was thought to have; null where the policy did not look.
+    pub predicted_blocks: Option<u32>,
+    /// When the first byte of a stream came.
+    pub first_byte: Option<u64>,
+    /// Its number.
+    pub first_byte_seq: Option<u64>,
+    /// Tokens of the prompt by the engine's count.
+    pub prompt_tokens: Option<u64>,
+    /// Of these, those that it had cached.
+    pub cached_tokens: Option<u64>,
+    /// Number of when that was heard.
+    pub usage_seq: Option<u64>,
+    /// When it was over.
+    pub end: Option<u64>,
+    /// Its number.
+    pub end_seq: Option<u64>,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// How a decision went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The answer came in full.
+    Completed,
+    /// An answer began, and broke off or was left by the client.
+    Broken,
+    /// No answer that counts: the worker failed or refused, or the client left before.
+    Unanswered,
+    /// There was nobody to choose.
+    NoWorker,
+    /// Given up without a word.
+    Dropped,
+}
+
+/// Something beside decisions that changed the scheduler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its number.
+    pub seq: u64,
+    /// When.
+    pub timestamp: u64,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened to a worker, or to all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// A worker came, or took another role.
+    Joined {
+        /// The worker.
+        worker: String,
+        /// What it serves.
+        role: String,
+    },
+    /// A worker left.
+    Left {
+        /// The worker.
+        worker: String,
+    },
+    /// A worker is to be chosen, or to be passed over.
+    Stands {
+        /// The worker.
+        worker: String,
+        /// `open`, `passed_over` or `ejected`.
+        standing: String,
+    },
+    /// A worker lost its credit for prefixes: its engine ended.
+    Forgotten {
+        /// The worker.
+        worker: String,
+    },
+    /// An engine's own counts were read.
+    Observed {
+        /// The worker.
+        worker: String,
+        /// Requests that it computes.
+        running: f64,
+        /// Requests that wait.
+        waiting: f64,
+    },
+    /// An engine said how much its cache holds.
+    Capacity {
+        /// The worker.
+        worker: String,
+        /// Tokens.
+        tokens: f64,
+    },
+    /// What an engine said after its decision was over.
+    Answered {
+        /// Number of the decision.
+        decision: u64,
+        /// Tokens of the prompt by the engine's count.
+        prompt_tokens: u64,
+        /// Of these, those that it had cached.
+        cached_tokens: Option<u64>,
+    },
+    /// Workers that left with requests in hand were looked through.
+    Reaped,
+    /// Old blocks were dropped.
+    Expired,
+}
+
+impl Head {
+    /// The head of a run's first file.
+    pub fn new(config: &SchedulerConfig, run: String) -> Self {
+        let policy = |&(role, policy): &(Role, Policy)| (role.name().into(), policy.name().into());
+        let settings = &config.settings;
+        Self {
+            format: FORMAT,
+            run,
+            part: 0,
+            policies: config.policies.iter().map(policy).collect(),
+            block_size: config.block_size,
+            cache_max_bytes: config.cache_max_bytes,
+            idle_limit: config.idle_limit,
+            settings: Tuning {
+                balance_abs_threshold: settings.balance_abs_threshold,
+                balance_rel_threshold: settings.balance_rel_threshold,
+                hit_ratio_weight: settings.hit_ratio_weight,
+                load_balance_weight: settings.load_balance_weight,
+                waiting_weight: settings.waiting_weight,
+                metrics_max_age: settings.metrics_max_age,
+                copy_cost: settings.copy_cost,
+                base_running: settings.base_running,
+            },
+            seed: config.seed,
+        }
+    }
+
+    /// The same as a configuration, or what in it is not known.
+    pub fn config(&self) -> Result<SchedulerConfig, String> {
+        let mut policies = Vec::with_capacity(self.policies.len());
+        for (role, policy) in &self.policies {
+            let role = role.parse::<Role>().map_err(|error| error.to_string())?;
+            let policy = policy.parse::<Policy>();
+            policies.push((role, policy.map_err(|error| error.to_string())?));
+        }
+        let settings = &self.settings;
+        Ok(SchedulerConfig {
+            policies,
+            block_size: self.block_size,
+            cache_max_bytes: self.cache_max_bytes,
+            idle_limit: self.idle_limit,
+            settings: Settings {
+                balance_abs_threshold: settings.balance_abs_threshold,
+                balance_rel_threshold: settings.balance_rel_threshold,
+                hit_ratio_weight: settings.hit_ratio_weight,
+                load_balance_weight: settings.load_balance_weight,
+                waiting_weight: settings.waiting_weight,
+                metrics_max_age: settings.metrics_max_age,
+                copy_cost: settings.copy_cost,
+                base_running: settings.base_running,
+            },
+            seed: self.seed,
+        })
+    }
+}
+
+/// What kind of line it is.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow)]
+    event: std::borrow::Cow<'a, str>,
+}
+
+impl Line {
+    /// Reads a line.
+    pub fn read(text: &str) -> Result<Self, serde_json::Error> {
+        let kind: Kind<'_> = serde_json::from_str(text)?;
+        match &*kind.event {
+            "start" => serde_json::from_str(text).map(Self::Start),
+            "request" => serde_json::from_str(text).map(Self::Request),
+            _ => serde_json::from_str(text).map(Self::Change),
+        }
+    }
+
+    /// The line as text, with its end.
+    pub fn bytes(&self) -> Vec<u8> {
+        // It does not fail: every key is text.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
