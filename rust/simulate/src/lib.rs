@@ -9,6 +9,7 @@
 //! - [`router`] is fd-router behind that seam: the real scheduler, with its tree, its leases and what it learns.
 //! - [`fleet`] describes engines; [`mod@engine`] has one file a model of how they spend time and memory.
 //! - [`mod@simulate`] runs them through one queue of events.
+//! - [`recorded`] plays a recording of a router again, without any of these.
 //! - [`report`] sums up what was recorded of every request.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod engine;
 pub mod fleet;
 mod queue;
 pub mod record;
+pub mod recorded;
 pub mod report;
 pub mod router;
 pub mod simulate;
@@ -26,6 +28,7 @@ pub mod trace;
 pub use chooser::{Ask, Chooser, Ended, Outcome, Pick, Role, Ticket};
 pub use fleet::{Batching, CacheChange, Engine, Fleet, Model, Serial};
 pub use record::Record;
+pub use recorded::{ReplayError, Replayed, replay};
 pub use report::Report;
 pub use router::{Feedback, SchedulerChooser, Setup};
 pub use simulate::{NoSuchWorker, simulate};

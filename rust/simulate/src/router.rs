@@ -211,7 +211,7 @@ const fn millis(micros: u64) -> u64 {
 
 /// A block's id as a hash: the tree takes it that all bits differ. One to one (the finalizer of `SplitMix64`), so that
 /// blocks stay what they are.
-const fn spread(id: u64) -> u64 {
+pub(crate) const fn spread(id: u64) -> u64 {
     let id = (id ^ (id >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let id = (id ^ (id >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     id ^ (id >> 31)
