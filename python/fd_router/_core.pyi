@@ -29,12 +29,14 @@ __all__ = [
     "Policy",
     "Relay",
     "RelayStats",
+    "Replay",
     "Request",
     "Scheduler",
     "TreeStats",
     "TruthStats",
     "UpstreamError",
     "__version__",
+    "replay",
 ]
 
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -151,6 +153,9 @@ class Lease:
     def answered(self) -> None:
         """The worker gave an answer: what was recorded of the prompt stays, which else `release` takes back."""
 
+    def completed(self) -> None:
+        """The answer came in full, or all of it that is of use. Told of in the recording, at the end."""
+
     def first_byte(self) -> None:
         """The first byte of a stream has come: give the tokens back early; nothing if they were given back."""
 
@@ -237,10 +242,12 @@ class Scheduler:
         base_running: float,
         seed: int,
         journal: Journal | None = None,
+        record: tuple[str, int, int] | None = None,
     ) -> Scheduler:
         """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`.
 
-        Decisions are logged to `journal`.
+        Decisions are logged to `journal`. They are recorded where `record` is (path of the newest file, bytes of a file
+        at most, files at most); raises `OSError` where the path cannot be written.
         """
 
     def add(self, url: str, role: Role) -> None:
@@ -310,6 +317,15 @@ class Scheduler:
     def decisions(self) -> DecisionStats: ...
     def sessions(self) -> tuple[int, int]:
         """Session stickiness since the start: (hits, scored requests that had a session id)."""
+
+    def recorded(self) -> tuple[int, int]:
+        """(lines written to the recording, lines lost); 0 where nothing is recorded."""
+
+    def recording_error(self) -> str | None:
+        """Why the disk refused lines of the recording; told once."""
+
+    def end_recording(self) -> None:
+        """Write what is still queued, and end the recording; what comes later is lost. Idempotent."""
 
 @final
 class Head:
@@ -584,3 +600,41 @@ class AccessLog:
 
     def snapshot(self) -> list[tuple[str, str, list[tuple[int, int]], float, list[float]]]:
         """(method, endpoint, [(status, requests)], seconds in all, `QUANTILES` in seconds) of each series."""
+
+@final
+class Replay:
+    """How a replay went."""
+
+    @property
+    def decisions(self) -> int: ...
+    @property
+    def same(self) -> int:
+        """Decisions with the worker that was chosen then."""
+
+    @property
+    def same_predictions(self) -> int:
+        """Those of them with the cached blocks that were predicted then."""
+
+    @property
+    def missing(self) -> int:
+        """Events that the recording lacks: lost lines, and decisions that were not over."""
+
+    @property
+    def differences(self) -> list[tuple[int, str | None, str | None]]:
+        """(number, worker then, worker now) of the first decisions that differ."""
+
+    @property
+    def workers(self) -> list[tuple[str, int, int]]:
+        """(url, decisions then, decisions now), by url."""
+
+def replay(
+    path: str,
+    *,
+    policies: Sequence[tuple[Role, str]] = (),
+    copy_cost: float | None = None,
+    base_running: float | None = None,
+) -> Replay:
+    """Play the recording whose newest file is at `path` through a scheduler, with its own settings unless given.
+
+    Raises `ValueError` for what cannot be read, with file and line. Releases the GIL.
+    """

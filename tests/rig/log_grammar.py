@@ -122,6 +122,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own pair": ("WARN", rf"\[fd-router\] pair: {ERR}"),
     "own pressure": ("WARN", rf"\[fd-router\] pressure: {ERR}"),
     "own register": ("INFO", rf"\[fd-router\] register: {ERR}"),
+    "own record": ("WARN", r"\[fd-router\] record: \d+ lines of the recording are lost: .+"),
     "own retry": ("WARN", rf"\[fd-router\] retry: {ERR}"),
 }
 """Name to (levels, message); the most specific of those that match stands first."""

@@ -50,6 +50,7 @@ SAMPLES: dict[str, object] = {
     "what": "left while it waited for an answer",
     "text": "scheduler.polcy: unknown key",
     "faults": 5,
+    "lines": 5,
     "why": "status 500",
     "status": 503,
     "peer": "10.0.0.9:4711",

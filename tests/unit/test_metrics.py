@@ -44,6 +44,9 @@ class Scheduler:
     def capacities(self) -> list[tuple[str, float]]:
         return [(A, 640.0)]
 
+    def recorded(self) -> tuple[int, int]:
+        return 51, 52
+
     def sessions(self) -> tuple[int, int]:
         return 3, 5
 

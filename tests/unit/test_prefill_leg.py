@@ -27,6 +27,9 @@ class Lease:
     def answered(self) -> None:
         """Nothing to keep."""
 
+    def completed(self) -> None:
+        pass
+
     def learn(self, prompt: int, cached: int | None) -> None:
         self.learned.append((prompt, cached))
 

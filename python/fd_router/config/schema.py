@@ -173,6 +173,13 @@ class LogConfig:
     cleanup_interval_secs: float = setting(
         Number(-_YEAR_SECS, _YEAR_SECS), 3_600.0, "period of deleting log files; 0 or less: never", "s"
     )
+    record: str = setting(
+        Text(), "", "file that decisions are recorded in, see docs/recording.md; empty: they are not"
+    )
+    record_max_mb: int = setting(Integer(1, 1_000_000), 256, "size of a file of the recording", "MiB")
+    record_files: int = setting(
+        Integer(1, 1_000), 4, "files of the recording: the newest and older ones, `.1` and on", "files"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from fd_router.routing.pairs import PairDispatch
 from fd_router.routing.retry import Retries, RetryBudget
 from fd_router.routing.scheduling import new_scheduler
 from fd_router.routing.selection import Selector
-from fd_router.routing.upkeep import EXPIRE_INTERVAL, Upkeep
+from fd_router.routing.upkeep import EXPIRE_INTERVAL, RECORDING_INTERVAL, Upkeep
 from fd_router.runtime import memory
 from fd_router.runtime.periodic import Periodic
 from fd_router.upstream.engines import EngineApi
@@ -41,7 +41,8 @@ from fd_router.upstream.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from fd_router.config import Config, Notice
+    from fd_router.config import Config, LogConfig, Notice
+    from fd_router.routing.scheduling import Recorded
     from fd_router.types import Role
 
 
@@ -60,6 +61,7 @@ class Service:
             metrics_interval_secs=config.manager.metrics_interval_secs,
             seed=time.time_ns(),
             journal=log.journal,
+            record=_record(config.log),
         )
         self._metrics = metrics = Metrics()
         hop = secrets.token_hex(8)
@@ -168,6 +170,7 @@ class Service:
             (settings.eviction_interval_secs, upkeep.reap),
             (settings.stats_interval_secs, stats.round),
             (EXPIRE_INTERVAL, upkeep.expire),
+            (RECORDING_INTERVAL, upkeep.recording),
             (clients.interval, clients.round),
         ]
         if self._remote_load is not None:
@@ -199,7 +202,12 @@ class Service:
             if client is not None:
                 await client.close()
         self._upstream.close()
+        await asyncio.to_thread(self._scheduler.end_recording)
         self.log.close()
+
+
+def _record(settings: LogConfig) -> Recorded | None:
+    return (settings.record, settings.record_max_mb << 20, settings.record_files) if settings.record else None
 
 
 def _policies(config: Config) -> dict[Role, str]:

@@ -119,6 +119,7 @@ class PrefillLeg:
 
     def _first_chunk(self) -> None:
         if not self._over:
+            self._lease.completed()
             self._release(messages.prefill_first_chunk(self._url))
 
     def _ended(self, future: Future[None]) -> None:
@@ -134,6 +135,7 @@ class PrefillLeg:
             self._done()
 
     def _done(self) -> None:
+        self._lease.completed()
         self._conduct.served(self._url, self._status)
         self._learn(self._exchange.usage)
         self._release(messages.prefill_done(self._url))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from fd_router._core import Scheduler
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fd_router.config import SchedulerConfig
     from fd_router.types import Role
 
+    Recorded: TypeAlias = tuple[str, int, int]
+    """Path of a recording, bytes of a file of it, files."""
+
 
 def new_scheduler(
     settings: SchedulerConfig,
@@ -21,6 +24,7 @@ def new_scheduler(
     metrics_interval_secs: float,
     seed: int,
     journal: Journal | None = None,
+    record: Recorded | None = None,
 ) -> Scheduler:
     """A scheduler without workers that serves the roles of `policies` and logs to `journal`.
 
@@ -41,4 +45,5 @@ def new_scheduler(
         base_running=settings.base_running,
         seed=seed,
         journal=journal,
+        record=record,
     )

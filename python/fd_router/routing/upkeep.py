@@ -1,4 +1,4 @@
-"""Upkeep of what decisions leave behind: the prefix tree's age, and the counters of workers that left."""
+"""Upkeep of what decisions leave behind: the prefix tree's age, the counters of workers that left, the recording."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ EXPIRE_INTERVAL = 1.0
 EXPIRE_STEPS = 100
 """Steps of one round at the most; the core bounds each to less than a millisecond."""
 
+RECORDING_INTERVAL = 5.0
+"""Seconds between two looks at whether the recording is whole."""
+
 
 class Upkeep:
     """Background rounds over the scheduler."""
@@ -25,6 +28,7 @@ class Upkeep:
         self._scheduler = scheduler
         self._registry = registry
         self._log = log
+        self._lost = 0
 
     async def expire(self, _late: float) -> None:
         """Drop blocks that are too old from the prefix tree."""
@@ -47,3 +51,10 @@ class Upkeep:
             self._log.info(messages.counters_removed(removed))
         if preserved:
             self._log.info(messages.counters_preserved(preserved))
+
+    async def recording(self, _late: float) -> None:
+        """Tell of lines that the recording of decisions has lost."""
+        _, lost = self._scheduler.recorded()
+        if lost > self._lost:
+            self._log.warn(messages.recording_lost(lost - self._lost, self._scheduler.recording_error()))
+            self._lost = lost

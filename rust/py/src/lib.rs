@@ -11,6 +11,7 @@ mod histogram;
 mod journal;
 mod policy;
 mod relay;
+mod replay;
 mod request;
 mod scheduler;
 
@@ -27,5 +28,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     policy::register(module)?;
     scheduler::register(module)?;
     relay::register(module)?;
+    replay::register(module)?;
     Ok(())
 }

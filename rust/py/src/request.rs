@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyString};
 
+use crate::scheduler::Number;
+
 /// Bytes of body from which on the GIL is released: below it the hand-over costs more than it frees.
 const LONG: usize = 256 * 1024;
 
@@ -21,6 +23,7 @@ create_exception!(
 #[pyclass(frozen, module = "fd_router._core")]
 pub(crate) struct Request {
     pub(crate) scanned: Body<PyBackedBytes>,
+    pub(crate) number: Number,
 }
 
 impl Request {
@@ -47,7 +50,10 @@ impl Request {
             Body::scan(bytes, prompt)
         };
         scanned
-            .map(|scanned| Self { scanned })
+            .map(|scanned| Self {
+                scanned,
+                number: Number::default(),
+            })
             .map_err(|error| BodyError::new_err(error.to_string()))
     }
 

@@ -2,30 +2,39 @@
 
 mod config;
 mod lease;
+mod recording;
 mod stats;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fd_router_core::ids::Role;
-use fd_router_core::scheduler::{HIT_BOUNDS, Load, Options, Scheduler as Core, Standing};
+use fd_router_core::policy::Policy;
+use fd_router_core::scheduler::{
+    Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
+};
+use fd_router_record::line::What;
+use fd_router_record::{Asked, Entry};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyTuple};
 use strum::VariantNames;
 
-use crate::clock::Clock;
 use crate::journal::{Journal, Lines};
 use crate::request::Request;
 
 use self::config::Arguments;
 use self::lease::Lease;
+use self::recording::Timeline;
 use self::stats::{DecisionStats, TreeStats, TruthStats};
+
+pub(crate) use self::recording::Number;
 
 /// Workers, their counters, the prefix tree and the policies.
 #[pyclass(frozen, module = "fd_router._core")]
 struct Scheduler {
     core: Arc<Core>,
-    clock: Clock,
+    timeline: Timeline,
     /// Where decisions are told of.
     lines: Option<Arc<Lines>>,
 }
@@ -49,6 +58,7 @@ impl Scheduler {
         base_running,
         seed,
         journal = None,
+        record = None,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -69,6 +79,7 @@ impl Scheduler {
         base_running: f64,
         seed: u64,
         journal: Option<&Bound<'_, Journal>>,
+        record: Option<(PathBuf, u64, usize)>,
     ) -> PyResult<Self> {
         let arguments = Arguments {
             policies: policies.items()?.extract()?,
@@ -86,20 +97,32 @@ impl Scheduler {
             seed,
         };
         let config = arguments.check().map_err(PyValueError::new_err)?;
+        let tape = record.map(|record| recording::open(record, &config));
         Ok(Self {
             core: Arc::new(Core::new(&config)),
-            clock: Clock::start(),
+            timeline: Timeline::new(tape.transpose()?),
             lines: journal.map(|journal| Arc::clone(&journal.get().0)),
         })
     }
 
     fn add(&self, url: &str, role: &str) -> PyResult<()> {
-        self.core.add(url, role_of(role)?);
+        let known = role_of(role)?;
+        let moment = self.timeline.moment();
+        self.core.add(url, known);
+        moment.told(|| What::Joined {
+            worker: url.to_owned(),
+            role: role.to_owned(),
+        });
         Ok(())
     }
 
     fn remove(&self, url: &str) -> Option<(u64, u64)> {
-        self.core.remove(url)
+        let moment = self.timeline.moment();
+        let left = self.core.remove(url);
+        moment.told(|| What::Left {
+            worker: url.to_owned(),
+        });
+        left
     }
 
     fn count(&self, role: &str) -> PyResult<usize> {
@@ -122,19 +145,25 @@ impl Scheduler {
         let role = role_of(role)?;
         let request = request.get();
         let options = Options { tokens, exclude };
-        let select = || {
-            self.core
-                .select(role, &request.scanned, &options, self.clock.now())
-        };
+        let select = || self.choose(role, request, &options);
         let decision = if request.is_long() {
             py.detach(select)
         } else {
             select()
         };
         let decision = decision.map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(decision.map(|decision| {
+        Ok(decision.map(|(decision, entry)| {
             let core = Arc::clone(&self.core);
-            Lease::new(py, core, self.clock, decision, self.lines.clone(), tags)
+            let timeline = self.timeline.clone();
+            Lease::new(
+                py,
+                core,
+                timeline,
+                decision,
+                entry,
+                self.lines.clone(),
+                tags,
+            )
         }))
     }
 
@@ -151,20 +180,35 @@ impl Scheduler {
     }
 
     fn stand(&self, url: &str, standing: &str) -> PyResult<()> {
-        let standing: Standing = standing.parse().map_err(|_| {
+        let known: Standing = standing.parse().map_err(|_| {
             let known = <Standing as VariantNames>::VARIANTS.join(", ");
             PyValueError::new_err(format!("unknown standing {standing:?}: use one of {known}"))
         })?;
-        self.core.stand(url, standing);
+        let moment = self.timeline.moment();
+        self.core.stand(url, known);
+        moment.told(|| What::Stands {
+            worker: url.to_owned(),
+            standing: standing.to_owned(),
+        });
         Ok(())
     }
 
     fn forget_prefixes(&self, url: &str) {
+        let moment = self.timeline.moment();
         self.core.forget_prefixes(url);
+        moment.told(|| What::Forgotten {
+            worker: url.to_owned(),
+        });
     }
 
     fn observe(&self, url: &str, running: f64, waiting: f64) {
-        self.core.observe(url, running, waiting, self.clock.now());
+        let moment = self.timeline.moment();
+        self.core.observe(url, running, waiting, moment.now);
+        moment.told(|| What::Observed {
+            worker: url.to_owned(),
+            running,
+            waiting,
+        });
     }
 
     fn loads(&self) -> Vec<(String, &'static str, u64, u64)> {
@@ -182,17 +226,28 @@ impl Scheduler {
     }
 
     fn reap(&self) -> (Vec<String>, Vec<String>) {
+        let moment = self.timeline.moment();
         let reaped = self.core.reap();
+        if !reaped.removed.is_empty() {
+            moment.told(|| What::Reaped);
+        }
         (reaped.removed, reaped.preserved)
     }
 
     fn expire(&self) -> (u64, bool) {
-        let expired = self.core.expire(self.clock.now());
+        let moment = self.timeline.moment();
+        let expired = self.core.expire(moment.now);
+        moment.told(|| What::Expired);
         (expired.blocks, expired.more)
     }
 
     fn tell_capacity(&self, url: &str, tokens: f64) {
+        let moment = self.timeline.moment();
         self.core.tell_capacity(url, tokens);
+        moment.told(|| What::Capacity {
+            worker: url.to_owned(),
+            tokens,
+        });
     }
 
     fn capacities(&self) -> Vec<(String, f64)> {
@@ -213,6 +268,55 @@ impl Scheduler {
 
     fn sessions(&self) -> (u64, u64) {
         self.core.sessions()
+    }
+
+    fn recorded(&self) -> (u64, u64) {
+        let tape = self.timeline.tape.as_ref();
+        tape.map_or((0, 0), |tape| {
+            (tape.writer().written(), tape.writer().dropped())
+        })
+    }
+
+    fn recording_error(&self) -> Option<String> {
+        self.timeline.tape.as_ref()?.writer().take_error()
+    }
+
+    fn end_recording(&self, py: Python<'_>) {
+        if let Some(tape) = &self.timeline.tape {
+            py.detach(|| tape.writer().close());
+        }
+    }
+}
+
+impl Scheduler {
+    /// Hashes the prompt, then chooses and books in one turn.
+    fn choose(
+        &self,
+        role: Role,
+        request: &Request,
+        options: &Options,
+    ) -> Result<Option<(Decision, Option<Entry>)>, NotServed> {
+        let body = &request.scanned;
+        let mut ask = self.core.ask(role, body, options)?;
+        let asked = self.timeline.tape.as_ref().map(|tape| {
+            // Also where the policy does not look: the recording is to be played with others.
+            let policy = self.core.policy(role);
+            let reads = policy.is_some_and(Policy::reads_prefixes);
+            let prefix = if reads {
+                ask.prefix.clone()
+            } else {
+                self.core.prefix(body, options.tokens.as_deref())
+            };
+            ask.prefix = ask.prefix.take().map(|prefix| tape.ids().draw(prefix));
+            Asked::new(tape, request.number.on(tape), role, policy, &ask, prefix)
+        });
+        let mut moment = self.timeline.moment();
+        let decision = self.core.decide(role, ask, moment.now)?;
+        let (Some(tape), Some(turn), Some(asked)) = (&self.timeline.tape, &mut moment.turn, asked)
+        else {
+            return Ok(decision.map(|decision| (decision, None)));
+        };
+        Ok(Entry::new(tape, turn, asked, decision, moment.now))
     }
 }
 

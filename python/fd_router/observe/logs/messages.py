@@ -26,6 +26,7 @@ TOPICS = {
     "limit": "WARN: a request or a connection was turned away because a limit of the router is reached",
     "pair": "WARN: a leg failed, and another pair is chosen",
     "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
+    "record": "WARN: lines of the recording of decisions are lost",
     "register": "INFO: a worker was added, changed its role, or was taken out on request",
     "retry": "WARN: a request goes to another worker",
 }
@@ -347,3 +348,8 @@ def unregistered(role: Role, url: str) -> str:
 def limit_reached(what: str) -> str:
     """WARN; `what` names the limit and its setting."""
     return f"[fd-router] limit: {what}"
+
+
+def recording_lost(lines: int, error: str | None) -> str:
+    """WARN: `lines` since the last such line; `error` is the disk's, None where the queue was full."""
+    return f"[fd-router] record: {lines} lines of the recording are lost: {error or 'they come too fast'}"

@@ -323,6 +323,20 @@ LOST_LINES = Family(
     "lines",
     "Log lines that could not be written",
 )
+RECORDED_LINES = Family(
+    "fd_router_recording_lines_total",
+    "counter",
+    (),
+    "lines",
+    "Lines written to the recording of decisions",
+)
+LOST_RECORDED_LINES = Family(
+    "fd_router_recording_lines_lost_total",
+    "counter",
+    (),
+    "lines",
+    "Lines of the recording that could not be written",
+)
 BUILD = Family(
     "fd_router_build_info", "gauge", ("version",), "", "Always 1; the label says which version runs"
 )
@@ -391,6 +405,8 @@ FAMILIES: tuple[Family, ...] = (
     CHUNKS,
     BYTES,
     LOST_LINES,
+    RECORDED_LINES,
+    LOST_RECORDED_LINES,
     BUILD,
     *PROCESS,
 )

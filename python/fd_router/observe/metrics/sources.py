@@ -46,6 +46,9 @@ class SchedulerSource(Protocol):
     def sessions(self) -> tuple[int, int]:
         """Session stickiness: (hits, requests)."""
 
+    def recorded(self) -> tuple[int, int]:
+        """The recording: (lines written, lines lost)."""
+
 
 class AccessSource(Protocol):
     """What is read of `_core.AccessLog`."""
@@ -108,6 +111,9 @@ class SchedulerCollector(Collector):
         yield one(families.TREE_BYTES, tree.bytes)
         yield one(families.TREE_EVICTED, tree.evicted)
         yield one(families.TREE_EXPIRED, tree.expired)
+        written, lost = self.source.recorded()
+        yield one(families.RECORDED_LINES, written)
+        yield one(families.LOST_RECORDED_LINES, lost)
 
 
 def sessions(hits: int, total: int) -> Iterator[Metric]:

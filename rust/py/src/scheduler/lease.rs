@@ -4,19 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fd_router_core::scheduler::{Decision, Scheduler as Core, Usage, lines};
+use fd_router_record::{Entry, Outcome};
 use pyo3::prelude::*;
 
-use crate::clock::Clock;
 use crate::journal::{Level, Lines};
+
+use super::recording::{Moment, Timeline};
 
 /// One booked unit of load on one worker.
 #[pyclass(frozen, module = "fd_router._core")]
 pub(super) struct Lease {
     core: Arc<Core>,
-    clock: Clock,
+    timeline: Timeline,
     decision: Decision,
     /// The worker gave an answer, so what was recorded of the prompt stays.
     answered: AtomicBool,
+    /// Its answer came in full.
+    completed: AtomicBool,
+    /// None where nothing is recorded.
+    entry: Option<Entry>,
     /// None where nobody is told.
     story: Option<Story>,
 }
@@ -32,8 +38,9 @@ impl Lease {
     pub(super) fn new(
         py: Python<'_>,
         core: Arc<Core>,
-        clock: Clock,
+        timeline: Timeline,
         decision: Decision,
+        entry: Option<Entry>,
         lines: Option<Arc<Lines>>,
         tags: &str,
     ) -> Self {
@@ -51,10 +58,53 @@ impl Lease {
         }
         Self {
             core,
-            clock,
+            timeline,
             decision,
             answered: AtomicBool::new(false),
+            completed: AtomicBool::new(false),
+            entry,
             story,
+        }
+    }
+}
+
+impl Lease {
+    /// Gives back what is still booked, and takes back what was recorded of a prompt that nobody answered.
+    fn give_back(&self) -> Option<(u64, Option<u64>)> {
+        let mut moment = self.timeline.moment();
+        let left = self.decision.lease.release()?;
+        let outcome = self.outcome();
+        if outcome == Outcome::Unanswered {
+            self.core.take_back(&self.decision);
+        }
+        self.end(&mut moment, outcome);
+        Some(left)
+    }
+
+    fn outcome(&self) -> Outcome {
+        if !self.answered.load(Ordering::Relaxed) {
+            Outcome::Unanswered
+        } else if self.completed.load(Ordering::Relaxed) {
+            Outcome::Completed
+        } else {
+            Outcome::Broken
+        }
+    }
+
+    fn end(&self, moment: &mut Moment<'_>, outcome: Outcome) {
+        if let (Some(entry), Some(turn)) = (&self.entry, &mut moment.turn) {
+            entry.end(turn, moment.now, outcome);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.entry.is_some() {
+            let mut moment = self.timeline.moment();
+            if self.decision.lease.release().is_some() {
+                self.end(&mut moment, Outcome::Dropped);
+            }
         }
     }
 }
@@ -82,7 +132,12 @@ impl Lease {
 
     fn first_byte(&self, py: Python<'_>) {
         self.answered();
-        let left = self.decision.lease.first_byte(self.clock.now());
+        let mut moment = self.timeline.moment();
+        let left = self.decision.lease.first_byte(moment.now);
+        if let (Some(_), Some(entry), Some(turn)) = (left, &self.entry, &mut moment.turn) {
+            entry.first_byte(turn, moment.now);
+        }
+        drop(moment);
         if let (Some(left), Some(story)) = (left, &self.story) {
             story.tell(py, &lines::tokens_released(&self.decision, left));
         }
@@ -94,17 +149,21 @@ impl Lease {
             prompt: prompt_tokens,
             cached: cached_tokens,
         };
+        let moment = self.timeline.moment();
         self.core.learn(&self.decision, usage);
+        if let (Some(entry), Some(turn)) = (&self.entry, moment.turn) {
+            entry.usage(turn, usage, moment.now);
+        }
+    }
+
+    fn completed(&self) {
+        self.completed.store(true, Ordering::Relaxed);
     }
 
     fn release(&self, py: Python<'_>) {
-        let left = self.decision.lease.release();
-        let Some((running, tokens)) = left else {
+        let Some((running, tokens)) = self.give_back() else {
             return;
         };
-        if !self.answered.load(Ordering::Relaxed) {
-            self.core.take_back(&self.decision);
-        }
         if let Some(story) = &self.story {
             let (released, tokens) = lines::released(&self.decision, running, tokens);
             story.tell(py, &released);
