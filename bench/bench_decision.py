@@ -93,6 +93,36 @@ def test_ratio(benchmark: BenchmarkFixture, timed: bool, workers: int, times: in
         assert ratio <= most * NOISE
 
 
+@pytest.mark.benchmark(group="recording")
+@pytest.mark.parametrize("chars", [1_000, 8_000, 32_000])
+def test_recording(benchmark: BenchmarkFixture, timed: bool, chars: int, tmp_path: Path) -> None:
+    """What `log.record` adds to a decision and to its end, in turn with a scheduler that records nothing."""
+    prompts = Prompts(chars)
+    fleets = [Fleet(64), Fleet(64, record=(str(tmp_path / "decisions.jsonl"), 64 << 20, 2))]
+    prompt = prompts.fresh()
+    bodies = [traffic(prompts, [prompt]) for _ in fleets]
+
+    def in_turn() -> list[float]:
+        """Medians in microseconds: without, with."""
+        taken: list[list[int]] = [[] for _ in fleets]
+        for _ in range(4 * ROUNDS if timed else 1):
+            for fleet, supply, times_taken in zip(fleets, bodies, taken, strict=True):
+                body = next(supply)
+                start = time.perf_counter_ns()
+                fleet.decide(body)
+                times_taken.append(time.perf_counter_ns() - start)
+        return [statistics.median(times_taken) / 1e3 for times_taken in taken]
+
+    without, recorded = benchmark.pedantic(in_turn, rounds=1)
+    fleets[1].scheduler.end_recording()
+    written, lost = fleets[1].scheduler.recorded()
+    assert written > 0
+    assert lost == 0
+    benchmark.extra_info.update(without_us=without, recorded_us=recorded)
+    if timed:
+        print(f"\n{chars} characters: {without:.1f} us, recorded {recorded:.1f} us")
+
+
 @pytest.mark.benchmark(group="distinct prefixes")
 def test_distinct_prefixes(benchmark: BenchmarkFixture, timed: bool) -> None:
     """250,000 distinct prefixes through a small cache: the slowest decision, and the memory it settles at.

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fd_router._core import Lease, Request
 from fd_router.config import SchedulerConfig
-from fd_router.routing.scheduling import new_scheduler
+from fd_router.routing.scheduling import Recorded, new_scheduler
 
 BLOCK = 64
 SEED = 20_260_101
@@ -64,7 +64,7 @@ def body_of(prompt: str) -> bytes:
 class Fleet:
     """A cache-aware scheduler under load: each worker has about two requests in hand."""
 
-    def __init__(self, workers: int, capacity: int = 1 << 30) -> None:
+    def __init__(self, workers: int, capacity: int = 1 << 30, record: Recorded | None = None) -> None:
         # Wide thresholds keep every decision on the long way, the scored one.
         settings = replace(
             SchedulerConfig(),
@@ -74,7 +74,7 @@ class Fleet:
             load_balance_weight=0.05,
         )
         self.scheduler = new_scheduler(
-            settings, {"mixed": "cache_aware"}, metrics_interval_secs=1.0, seed=SEED
+            settings, {"mixed": "cache_aware"}, metrics_interval_secs=1.0, seed=SEED, record=record
         )
         for number in range(workers):
             self.scheduler.add(f"http://10.0.{number // 250}.{number % 250}:8188", "mixed")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from fd_router.config import SchedulerConfig
     from fd_router.types import Role
 
-    Recorded: TypeAlias = tuple[str, int, int]
-    """Path of a recording, bytes of a file of it, files."""
+Recorded: TypeAlias = tuple[str, int, int]
+"""Path of a recording, bytes of a file of it, files."""
 
 
 def new_scheduler(

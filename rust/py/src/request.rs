@@ -1,13 +1,14 @@
 //! Binding of the request scan.
 
+use std::sync::OnceLock;
+
 use fd_router_core::scan::{Body, Members, Prompt};
+use fd_router_record::Tape;
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyString};
-
-use crate::scheduler::Number;
 
 /// Bytes of body from which on the GIL is released: below it the hand-over costs more than it frees.
 const LONG: usize = 256 * 1024;
@@ -23,13 +24,19 @@ create_exception!(
 #[pyclass(frozen, module = "fd_router._core")]
 pub(crate) struct Request {
     pub(crate) scanned: Body<PyBackedBytes>,
-    pub(crate) number: Number,
+    /// Its number on a tape, given at its first decision.
+    number: OnceLock<u64>,
 }
 
 impl Request {
     /// Whether work over the whole prompt should release the GIL.
     pub(crate) fn is_long(&self) -> bool {
         self.scanned.text().len() > LONG
+    }
+
+    /// What names the request on a tape: the same for all its decisions.
+    pub(crate) fn number(&self, tape: &Tape) -> u64 {
+        *self.number.get_or_init(|| tape.request())
     }
 }
 
@@ -52,7 +59,7 @@ impl Request {
         scanned
             .map(|scanned| Self {
                 scanned,
-                number: Number::default(),
+                number: OnceLock::new(),
             })
             .map_err(|error| BodyError::new_err(error.to_string()))
     }

@@ -28,8 +28,6 @@ use self::lease::Lease;
 use self::recording::Timeline;
 use self::stats::{DecisionStats, TreeStats, TruthStats};
 
-pub(crate) use self::recording::Number;
-
 /// Workers, their counters, the prefix tree and the policies.
 #[pyclass(frozen, module = "fd_router._core")]
 struct Scheduler {
@@ -308,7 +306,7 @@ impl Scheduler {
                 self.core.prefix(body, options.tokens.as_deref())
             };
             ask.prefix = ask.prefix.take().map(|prefix| tape.ids().draw(prefix));
-            Asked::new(tape, request.number.on(tape), role, policy, &ask, prefix)
+            Asked::new(tape.ids(), request.number(tape), role, policy, &ask, prefix)
         });
         let mut moment = self.timeline.moment();
         let decision = self.core.decide(role, ask, moment.now)?;

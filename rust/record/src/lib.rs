@@ -6,6 +6,7 @@
 //! - [`line`] has the lines, for writing and for reading.
 //! - [`tape`] gives numbers and times to events.
 //! - [`entry`] follows one decision from the choice to its end.
+//! - `facts` are what is known of it, until they are written.
 //! - [`ids`] hides what is hashed.
 //! - [`writer`] is the thread that writes, behind a bounded queue; [`files`] are the files it writes to.
 //! - [`reader`] gives the events of a recording back in their order.
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod entry;
+mod facts;
 pub mod files;
 pub mod ids;
 pub mod line;
@@ -20,7 +22,8 @@ pub mod reader;
 pub mod tape;
 pub mod writer;
 
-pub use entry::{Asked, Entry};
+pub use entry::Entry;
+pub use facts::Asked;
 pub use files::Files;
 pub use ids::Ids;
 pub use line::{Change, Head, Line, Outcome, Request};

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::facts::Item;
 use crate::ids::Ids;
 use crate::line::{Change, What};
-use crate::writer::{Item, Writer};
+use crate::writer::Writer;
 
 /// The events of one run, on their way to the writer.
 #[derive(Debug)]

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::entry::Facts;
+use crate::facts::Item;
 use crate::files::Files;
 use crate::ids::Ids;
-use crate::line::{Change, Line};
 
 /// Bytes that wait to be written at the most.
 pub const MAX_WAITING: usize = 32 << 20;
@@ -23,13 +22,6 @@ pub const MAX_WAITING: usize = 32 << 20;
 const ROUND: Duration = Duration::from_millis(100);
 /// Bytes that are written at a time, about.
 const BATCH: usize = 256 << 10;
-
-/// What is to be written.
-#[derive(Debug)]
-pub(crate) enum Item {
-    Decision(Box<Facts>),
-    Change(Change),
-}
 
 /// A handle on the thread.
 #[derive(Debug)]
@@ -174,23 +166,5 @@ impl Shared {
         }
         batch.bytes.clear();
         batch.lines = 0;
-    }
-}
-
-impl Item {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Decision(facts) => facts.bytes(),
-            Self::Change(_) => size_of::<Change>(),
-        }
-    }
-
-    /// The line with its end.
-    fn line(self, ids: &Ids) -> Vec<u8> {
-        let line = match self {
-            Self::Decision(facts) => Line::Request(Box::new(facts.line(ids))),
-            Self::Change(change) => Line::Change(change),
-        };
-        line.bytes()
     }
 }

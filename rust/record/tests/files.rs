@@ -87,7 +87,7 @@ fn decide(tape: &Arc<Tape>, scheduler: &Scheduler, text: &str, now: u64) -> Pref
     };
     let policy = scheduler.policy(Role::Mixed);
     let asked = Asked::new(
-        tape,
+        tape.ids(),
         tape.request(),
         Role::Mixed,
         policy,

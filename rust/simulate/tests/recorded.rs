@@ -168,7 +168,14 @@ impl Taped {
             stream: rng.bool(),
             exclude: &exclude,
         };
-        let asked = Asked::new(&self.tape, self.tape.request(), role, policy, &ask, prefix);
+        let asked = Asked::new(
+            self.tape.ids(),
+            self.tape.request(),
+            role,
+            policy,
+            &ask,
+            prefix,
+        );
         let mut turn = self.tape.turn();
         let now = self.now();
         let decision = self.scheduler.decide(role, ask, now).unwrap();

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use fd_router_core::scheduler::SchedulerConfig;
 use fd_router_record::line::What;
@@ -72,15 +72,5 @@ pub(super) fn open(
             "log.record: cannot write {}: {error}",
             path.display()
         ))),
-    }
-}
-
-/// A request's number on a tape, given at its first decision.
-#[derive(Default)]
-pub(crate) struct Number(OnceLock<u64>);
-
-impl Number {
-    pub(super) fn on(&self, tape: &Tape) -> u64 {
-        *self.0.get_or_init(|| tape.request())
     }
 }
