@@ -153,8 +153,8 @@ class Lease:
     def answered(self) -> None:
         """The worker gave an answer: what was recorded of the prompt stays, which else `release` takes back."""
 
-    def completed(self) -> None:
-        """The answer came in full, or all of it that is of use. Told of in the recording, at the end."""
+    def completed(self, completion_tokens: int | None = None) -> None:
+        """The answer came in full, or all of it that is of use, in so many tokens. The recording tells of it."""
 
     def first_byte(self) -> None:
         """The first byte of a stream has come: give the tokens back early; nothing if they were given back."""
@@ -394,6 +394,10 @@ class Exchange:
 
     def cancel(self) -> None:
         """Close the upstream connection. Pending futures raise `UpstreamError` of kind `cancelled`. Idempotent."""
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """Tokens of the answer, known when it is over; None where it does not say."""
 
     @property
     def usage(self) -> tuple[int, int | None] | None:

@@ -157,6 +157,10 @@ def test_a_pair_is_two_decisions_of_one_request(
     assert again.same_predictions == 80
     roles = Counter((line["request"], line["role"]) for line in requests_of(path))
     assert roles == {(number, role): 1 for number in range(40) for role in ("prefill", "decode")}
+    lengths = {
+        line["request"]: line["output_length"] for line in requests_of(path) if line["role"] == "decode"
+    }
+    assert lengths == {number: body(number, stream=False)["max_tokens"] for number in range(40)}
     # A stream's prefill worker is given back before it has said what it had cached.
     assert {"answered"} <= {line["event"] for line in lines(path)}
 
@@ -179,6 +183,7 @@ def test_a_line_is_one_of_mooncake_s_traces(
     assert one["input_length"] == one["prompt_tokens"] > 100
     assert one["timestamp"] <= two["timestamp"] <= two["end"] <= three["timestamp"]
     assert two["cached_tokens"] > 0
+    assert one["output_length"] == body(1, stream=False)["max_tokens"]
     scrape = router.metrics()
     assert scrape.value("fd_router_recording_lines_total") >= 3
     assert scrape.value("fd_router_recording_lines_lost_total") == 0

@@ -87,7 +87,7 @@ class MixedDispatch:
             if usage is not None:
                 lease.learn(*usage)
             if broken is None:
-                lease.completed()
+                lease.completed(exchange.completion_tokens)
                 self._conduct.served(url, head.status)
                 self._log.info(messages.COMPLETED, client.tags)
             else:

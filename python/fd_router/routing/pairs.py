@@ -200,7 +200,7 @@ class PairDispatch:
         if broken is not None:
             self._conduct.cut(url, head.status, broken.kind)
             return "decode_cut"
-        pair.decode.completed()
+        pair.decode.completed(exchange.completion_tokens)
         self._conduct.served(url, head.status)
         if 200 <= head.status < 300:
             return "completed"

@@ -65,11 +65,12 @@ impl Entry {
         }
     }
 
-    /// It is over; the first time counts.
-    pub fn end(&self, turn: &mut Turn<'_>, now: u64, outcome: Outcome) {
+    /// It is over, with `output` tokens of the answer where that is known; the first time counts.
+    pub fn end(&self, turn: &mut Turn<'_>, now: u64, outcome: Outcome, output: Option<u64>) {
         if let Some(mut facts) = self.facts.lock().take() {
             facts.end = Some((turn.number(), now));
             facts.outcome = outcome;
+            facts.output = output;
             self.tape.put(Item::Decision(facts));
         }
     }

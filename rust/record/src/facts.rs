@@ -73,6 +73,7 @@ pub(crate) struct Facts {
     pub(crate) matched: Option<u32>,
     pub(crate) first_byte: Option<(u64, u64)>,
     pub(crate) usage: Option<(u64, Usage)>,
+    pub(crate) output: Option<u64>,
     pub(crate) end: Option<(u64, u64)>,
     pub(crate) outcome: Outcome,
 }
@@ -107,6 +108,7 @@ impl Facts {
             matched: None,
             first_byte: None,
             usage: None,
+            output: None,
             end: None,
             outcome: Outcome::Dropped,
         }
@@ -127,7 +129,7 @@ impl Facts {
             seq: self.seq,
             timestamp: self.at,
             input_length: usage.map_or(u64::from(quarters.div_ceil(4)), |usage| usage.prompt),
-            output_length: None,
+            output_length: self.output,
             hash_ids: prefix.map_or_else(Vec::new, |prefix| {
                 prefix
                     .hashes()

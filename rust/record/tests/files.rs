@@ -105,10 +105,10 @@ fn decide(tape: &Arc<Tape>, scheduler: &Scheduler, text: &str, now: u64) -> Pref
             cached: Some(8),
         };
         entry.usage(tape.turn(), usage, now + 9);
-        entry.end(&mut tape.turn(), now + 9, Outcome::Completed);
+        entry.end(&mut tape.turn(), now + 9, Outcome::Completed, Some(3));
         // What comes later is a line of its own.
         entry.usage(tape.turn(), usage, now + 10);
-        entry.end(&mut tape.turn(), now + 11, Outcome::Broken);
+        entry.end(&mut tape.turn(), now + 11, Outcome::Broken, None);
     }
     prefix
 }
@@ -172,6 +172,10 @@ fn what_is_written_is_read_back() {
         (5, Some(10), Some(14))
     );
     assert_eq!((chosen.input_length, chosen.cached_tokens), (20, Some(8)));
+    assert_eq!(
+        (nobody.output_length, chosen.output_length),
+        (None, Some(3))
+    );
     assert_eq!(chosen.worker.as_deref(), Some(URL));
     assert_eq!(nobody.session.as_ref().map(String::len), Some(16));
 }

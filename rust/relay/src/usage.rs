@@ -19,6 +19,8 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Those that the engine had cached; None where it does not say, which is not to say that there were none.
     pub cached_tokens: Option<u64>,
+    /// Tokens of the answer; None where it does not say.
+    pub completion_tokens: Option<u64>,
 }
 
 /// Bytes at the end of a body in which the usage is looked for; engines add little after it.
@@ -44,16 +46,18 @@ pub(crate) fn find(body: &[u8]) -> Option<Usage> {
 /// `FastDeploy`, vLLM and sglang give cached tokens in `prompt_tokens_details`, which may be null; some others beside
 /// the prompt's.
 fn read(text: &[u8]) -> Option<Usage> {
-    let (mut prompt, mut cached, mut beside) = (None, None, None);
+    let (mut prompt, mut cached, mut beside, mut answer) = (None, None, None, None);
     members(after(text, b':')?, |name, value| match name {
         b"prompt_tokens" => prompt = number(value),
         b"prompt_tokens_details" => cached = detail(value),
         b"cached_tokens" => beside = number(value),
+        b"completion_tokens" => answer = number(value),
         _ => {}
     })?;
     Some(Usage {
         prompt_tokens: prompt.filter(|&tokens| tokens > 0)?,
         cached_tokens: cached.or(beside),
+        completion_tokens: answer,
     })
 }
 
@@ -80,6 +84,15 @@ mod tests {
         Usage {
             prompt_tokens,
             cached_tokens: cached_tokens.into(),
+            completion_tokens: None,
+        }
+    }
+
+    /// Of [`DETAILED`].
+    fn detailed() -> Usage {
+        Usage {
+            completion_tokens: Some(5),
+            ..usage(90, 64)
         }
     }
 
@@ -106,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_usage() {
-        check(&whole(DETAILED), Some(usage(90, 64)));
+        check(&whole(DETAILED), Some(detailed()));
         check(&whole(r#"{"prompt_tokens":9}"#), Some(usage(9, None)));
         check(
             &whole(r#"{ "prompt_tokens" : 9 , "prompt_tokens_details" : null }"#),
@@ -133,7 +146,7 @@ mod tests {
     #[test]
     fn the_frames_of_a_stream_do_not_matter() {
         for end in ["\n", "\r\n", "\r", " \n"] {
-            check(&stream(DETAILED, end), Some(usage(90, 64)));
+            check(&stream(DETAILED, end), Some(detailed()));
             check(&stream("null", end), None);
         }
     }
@@ -141,7 +154,7 @@ mod tests {
     #[test]
     fn the_last_that_can_be_read_wins() {
         let first = whole(r#"{"prompt_tokens":9,"cached_tokens":4}"#);
-        check(&(first.clone() + &whole(DETAILED)), Some(usage(90, 64)));
+        check(&(first.clone() + &whole(DETAILED)), Some(detailed()));
         for later in [
             "null",
             "{}",
@@ -196,7 +209,7 @@ mod tests {
         let found = whole(DETAILED);
         check(
             &(found.clone() + &" ".repeat(WINDOW - found.len())),
-            Some(usage(90, 64)),
+            Some(detailed()),
         );
         check(&(found + &" ".repeat(WINDOW)), None);
     }
@@ -217,7 +230,7 @@ mod tests {
                 rest = behind;
             }
             tail.push(rest);
-            prop_assert_eq!(find(tail.bytes()), Some(usage(90, 64)));
+            prop_assert_eq!(find(tail.bytes()), Some(detailed()));
         }
 
         #[test]

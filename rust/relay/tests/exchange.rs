@@ -354,6 +354,7 @@ fn the_end_of_an_answer_says_what_its_prompt_was() {
     let said = Usage {
         prompt_tokens: 9,
         cached_tokens: Some(4),
+        completion_tokens: None,
     };
     let long = "x".repeat(2 * limits().collect_limit);
     for (status, headers, before, expected) in [

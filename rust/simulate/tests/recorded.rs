@@ -14,7 +14,7 @@ use fd_router_core::scheduler::{Ask, Decision, Scheduler, SchedulerConfig, Stand
 use fd_router_record::line::What;
 use fd_router_record::writer::MAX_WAITING;
 use fd_router_record::{Asked, Entry, Files, Head, Ids, Outcome, Recording, Tape, Writer};
-use fd_router_simulate::{Replayed, replay};
+use fd_router_simulate::{Replayed, Request, Trace, replay};
 
 const WORKERS: u64 = 6;
 const BLOCK: usize = 16;
@@ -216,7 +216,7 @@ impl Taped {
         if outcome == Outcome::Unanswered {
             self.scheduler.take_back(&flight.decision);
         }
-        flight.entry.end(&mut turn, now, outcome);
+        flight.entry.end(&mut turn, now, outcome, None);
     }
 
     /// One thread's requests, a few at a time.
@@ -297,6 +297,32 @@ fn every_policy_makes_the_same_choices() {
             replayed.workers
         );
     }
+}
+
+#[test]
+fn a_recording_is_a_trace() {
+    let recording = record(Policy::RoundRobin);
+    let trace = Trace::from_recording(&recording, 7);
+    let asked = recording.requests.iter();
+    let asked = asked.filter(|row| row.role != "decode" && row.worker.is_some());
+    assert_eq!(trace.requests.len(), asked.count());
+    assert!(trace.block_size >= 1);
+    let fits = |request: &Request| request.blocks.len() * trace.block_size <= request.input_tokens;
+    assert!(trace.requests.iter().all(fits));
+    assert!(
+        trace
+            .requests
+            .iter()
+            .any(|request| request.blocks.len() > 5)
+    );
+    assert!(
+        trace
+            .requests
+            .iter()
+            .all(|request| request.output_tokens == 7)
+    );
+    let sessions = trace.requests.iter().filter_map(|request| request.session);
+    assert_eq!(sessions.max(), Some(8));
 }
 
 #[test]

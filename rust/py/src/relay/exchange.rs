@@ -105,6 +105,11 @@ impl Exchange {
         Some((usage.prompt_tokens, usage.cached_tokens))
     }
 
+    #[getter]
+    fn completion_tokens(&self) -> Option<u64> {
+        self.upstream.usage()?.completion_tokens
+    }
+
     /// The last bytes handed over, at most 4.
     #[getter]
     fn tail<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {

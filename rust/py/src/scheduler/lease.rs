@@ -1,7 +1,7 @@
 //! Binding of one decision's lease, and where its lines go.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use fd_router_core::scheduler::{Decision, Scheduler as Core, Usage, lines};
 use fd_router_record::{Entry, Outcome};
@@ -19,8 +19,8 @@ pub(super) struct Lease {
     decision: Decision,
     /// The worker gave an answer, so what was recorded of the prompt stays.
     answered: AtomicBool,
-    /// Its answer came in full.
-    completed: AtomicBool,
+    /// Its answer came in full, of so many tokens where that is known.
+    completed: OnceLock<Option<u64>>,
     /// None where nothing is recorded.
     entry: Option<Entry>,
     /// None where nobody is told.
@@ -61,7 +61,7 @@ impl Lease {
             timeline,
             decision,
             answered: AtomicBool::new(false),
-            completed: AtomicBool::new(false),
+            completed: OnceLock::new(),
             entry,
             story,
         }
@@ -84,7 +84,7 @@ impl Lease {
     fn outcome(&self) -> Outcome {
         if !self.answered.load(Ordering::Relaxed) {
             Outcome::Unanswered
-        } else if self.completed.load(Ordering::Relaxed) {
+        } else if self.completed.get().is_some() {
             Outcome::Completed
         } else {
             Outcome::Broken
@@ -93,7 +93,8 @@ impl Lease {
 
     fn end(&self, moment: &mut Moment<'_>, outcome: Outcome) {
         if let (Some(entry), Some(turn)) = (&self.entry, &mut moment.turn) {
-            entry.end(turn, moment.now, outcome);
+            let output = self.completed.get().copied().flatten();
+            entry.end(turn, moment.now, outcome, output);
         }
     }
 }
@@ -156,8 +157,10 @@ impl Lease {
         }
     }
 
-    fn completed(&self) {
-        self.completed.store(true, Ordering::Relaxed);
+    #[pyo3(signature = (completion_tokens = None))]
+    fn completed(&self, completion_tokens: Option<u64>) {
+        // The first word counts.
+        let _ = self.completed.set(completion_tokens);
     }
 
     fn release(&self, py: Python<'_>) {

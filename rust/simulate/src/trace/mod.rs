@@ -1,6 +1,7 @@
 //! Requests over time.
 
 mod mooncake;
+mod recording;
 
 pub use mooncake::TraceError;
 
