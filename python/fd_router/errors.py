@@ -88,6 +88,20 @@ class RegistrationError(RouterError):
         self.status = status
 
 
+class UnauthorizedError(RouterError):
+    """The request lacks the key that its endpoint asks for."""
+
+    status = 401
+    code = "unauthorized"
+    side = "client"
+
+
+class RegistrationUnauthorizedError(RegistrationError):
+    """The same where answers have the shape of registrations."""
+
+    code = "unauthorized"
+
+
 class UndecodableError(RegistrationError):
     """An instance is refused because it cannot be read at all."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
-STATUSES = {"registration": "400, 404, 503"}
+STATUSES = {"registration": "400, 403, 404, 503"}
 """What the client of this error sees, as its class cannot say it with one number."""
 
 
@@ -60,11 +60,12 @@ def router_errors() -> list[type[errors.RouterError]]:
         for each in vars(errors).values()
         if isinstance(each, type) and issubclass(each, errors.RouterError)
     ]
-    return [
-        each
-        for each in found
-        if "code" in vars(each) and each not in (errors.RouterError, errors.ConfigError)
-    ]
+    # Of two with one code the first says what it means.
+    by_code: dict[str, type[errors.RouterError]] = {}
+    for each in found:
+        if "code" in vars(each) and each not in (errors.RouterError, errors.ConfigError):
+            by_code.setdefault(each.code, each)
+    return list(by_code.values())
 
 
 def documented_table(module: ModuleType) -> str:

@@ -113,6 +113,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "panic": ("ERROR", rf"Panic recovered: {ERR}"),
     "healthy instances": ("DEBUG", rf"Healthy instances: prefill={LIST}, decode={LIST}, mixed={LIST}"),
     "tree evicted": ("DEBUG", r"radix eviction: removed=\d+ nodeCount=\d+"),
+    "own access": ("WARN", rf"\[fd-router\] access: {ERR}"),
     "own client": ("INFO", rf"\[fd-router\] client: {ERR}"),
     "own config": ("WARN ERROR", rf"\[fd-router\] config: {ERR}"),
     "own eject": ("INFO WARN", rf"\[fd-router\] eject: {ERR}"),

@@ -22,7 +22,7 @@ from rig.process import Process
 from rig.wait import LIMIT, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import openai
 
@@ -56,11 +56,21 @@ class LogLine(NamedTuple):
 class Router:
     """One router process."""
 
-    def __init__(self, process: Process, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        process: Process,
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        control: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`control` is its `server.admin-port`: `client` talks to that, with `headers` in each request."""
         self.process = process
         self.port = port
-        self.url = f"http://{host}:{port}"
-        self.client = httpx.Client(base_url=self.url, timeout=LIMIT, trust_env=False)
+        self.data_url = f"http://{host}:{port}"
+        self.url = f"http://{host}:{control or port}"
+        self.client = httpx.Client(base_url=self.url, timeout=LIMIT, trust_env=False, headers=headers)
         self.check_idle = True
         """Whether the end of the test demands that all counters are 0."""
         self.check_worker = True

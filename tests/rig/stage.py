@@ -39,11 +39,14 @@ class Stage:
         port: int | None = None,
         split_errors: bool = False,
         env: Mapping[str, str] | None = None,
+        control: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Router:
         """Start `fd-router` with this YAML and wait until it answers.
 
         The YAML gets `server.host` (loopback) and `server.port` (a free one) where it has none; `exact` leaves it
         as it is, then `port` says where the router will be. The working directory is one of its own;
+        `control` and `headers` are for the rig's own questions: see `Router`.
         `split_errors` keeps standard error out of the log that the tests read.
         """
         for start in range(STARTS):
@@ -52,7 +55,7 @@ class Stage:
                 config if exact else config_text(config, chosen), arguments, split_errors, env
             )
             self._things.callback(process.stop)
-            router = Router(process, chosen)
+            router = Router(process, chosen, control=control, headers=headers)
             self._things.callback(router.client.close)
             try:
                 router.wait_ready()

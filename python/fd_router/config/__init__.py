@@ -13,6 +13,7 @@ from fd_router.config.schema import (
     ServerConfig,
     UpstreamConfig,
 )
+from fd_router.config.setting import Secret
 
 __all__ = [
     "POLICIES",
@@ -22,6 +23,7 @@ __all__ = [
     "ManagerConfig",
     "Notice",
     "SchedulerConfig",
+    "Secret",
     "ServerConfig",
     "UpstreamConfig",
     "effective_yaml",

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
+from fd_router.config.conflicts import conflicts
 from fd_router.config.document import compose, type_of
 from fd_router.config.schema import SECTIONS, Config, ServerConfig, settings_of
 from fd_router.config.setting import Choice, Found, Setting, Type, shown
@@ -47,7 +48,11 @@ def load_config(path: str | None, *, port: str | None, splitwise: bool) -> tuple
     if splitwise:
         server["splitwise"] = True
     rest = {name: SECTIONS[name](**values) for name, values in sections.items()}
-    return replace(Config(ServerConfig(**server)), **cast("dict[str, Any]", rest)), reading.notices
+    config = replace(Config(ServerConfig(**server)), **cast("dict[str, Any]", rest))
+    problems = list(conflicts(config))
+    if problems:
+        raise ConfigError(f"failed to parse config: {'; '.join(problems)}")
+    return config, reading.notices
 
 
 def _read_file(path: str) -> bytes:
@@ -89,9 +94,14 @@ class _Reading:
         """Put a value into `values`, or note why it cannot be used. Null or an empty text is the default."""
         if found.type == "null" or (found.type == "text" and not found.text):
             return
-        value = setting.kind.read(found)
+        try:
+            value = setting.kind.read(found)
+        except ValueError as error:
+            self.problems.append(f"{where}: {error}")
+            return
         fallback = setting.kind.fallback if isinstance(setting.kind, Choice) else None
-        message = f"{where}: found {found}, accepted: {setting.kind.accepts}"
+        shown_as = "a value that is not shown" if setting.secret else str(found)
+        message = f"{where}: found {shown_as}, accepted: {setting.kind.accepts}"
         if value is not None:
             values[attribute] = value
         elif fallback is not None and found.type not in ("list", "mapping"):

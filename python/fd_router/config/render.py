@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from fd_router.config.schema import SECTIONS, Config, key_of, settings_of
-from fd_router.config.setting import Setting, plain
+from fd_router.config.setting import Secret, Setting, plain
 
 
 def effective_yaml(config: Config) -> str:
@@ -21,7 +21,10 @@ def effective_yaml(config: Config) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """Keys by where they are kept; one that stood in the file is hidden, by a text that is no key."""
+    if isinstance(value, Secret):
+        return str(value) if value else ""
+    return list(dict.fromkeys(map(_plain, value))) if isinstance(value, tuple) else value
 
 
 def example_yaml() -> str:

@@ -12,12 +12,16 @@ from typing import Any, TypeAlias
 from fd_router import _core
 from fd_router.config.setting import (
     Choice,
+    Cidr,
     Flag,
     HttpUrl,
     Integer,
+    Key,
+    Keys,
     ListOf,
     Number,
     Path,
+    Secret,
     Setting,
     Text,
     setting,
@@ -32,6 +36,7 @@ _LIMIT = Number(0, _YEAR_SECS)
 _WEIGHT = Number(0, 1_000_000)
 _COUNT = Integer(0, 10_000_000)
 _THRESHOLD = Integer(1, 1_000)
+_NO_KEY = Secret()
 _POLICY = Choice(POLICIES, fallback="random")
 
 
@@ -60,6 +65,26 @@ class ServerConfig:
     expose_worker_urls: bool = setting(
         Flag(), True, "PD mode: tell clients the workers in `X-Router-Prefill-URL` and `X-Router-Decode-URL`"
     )
+    api_keys: tuple[Secret, ...] = setting(
+        Keys(), (), "clients must send one of them as `Authorization: Bearer KEY`; empty: everybody is served"
+    )
+    admin_key: Secret = setting(
+        Key(), _NO_KEY, "control endpoints ask for it, `/register` too; empty: everybody may use them"
+    )
+    admin_port: int = setting(
+        Integer(0, 65_535), 0, "a port of their own for the control endpoints; 0: they are served on `port`"
+    )
+    admin_host: str = setting(Text(), "", "address of `admin-port`; empty: that of `host`")
+    trusted_proxies: tuple[str, ...] = setting(
+        ListOf(Cidr()), (), "proxies whose `X-Forwarded-For` is believed; empty: nobody's"
+    )
+    tls_cert: str = setting(Text(), "", "PEM file of the listeners' certificate and its chain; empty: no TLS")
+    tls_key: str = setting(Text(), "", "PEM file of its key")
+    tls_client_ca: str = setting(
+        Text(),
+        "",
+        "PEM file of the authorities whose clients may connect; empty: no certificate is asked for",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +111,12 @@ class ManagerConfig:
         Integer(0, 1_000), 5, "failed requests in a row that take a worker out for a while; 0: never"
     )
     max_workers: int = setting(Integer(1, 4_096), 4_096, "workers that may be registered, beyond it 503")
+    register_token: Secret = setting(
+        Key(), _NO_KEY, "`/register` asks for it, or for `server.admin-key`; empty: that key, or nothing"
+    )
+    allowed_networks: tuple[str, ...] = setting(
+        ListOf(Cidr()), (), "networks that a worker's address must be in; empty: any but those always refused"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +185,12 @@ class UpstreamConfig:
     pair_attempts: int = setting(Integer(1, 10), 2, "PD mode: the same, in pairs of workers")
     retry_statuses: tuple[int, ...] = setting(
         ListOf(Integer(300, 599)), (429, 503, 304), "answers for which another worker is tried; empty: none"
+    )
+    ca_file: str = setting(
+        Text(),
+        "",
+        "PEM file of the authorities that engines and tokenizer are verified with; empty: the system's, "
+        "or `SSL_CERT_FILE` and `SSL_CERT_DIR`",
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+import os
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -39,7 +42,7 @@ class Kind(Protocol):
         """What is accepted, in words."""
 
     def read(self, found: Found) -> Any:
-        """Turn what was found into a value; None if it is not accepted."""
+        """Turn what was found into a value; None if it is not accepted, `ValueError` where more is to be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,110 @@ class ListOf:
 
 
 @dataclass(frozen=True, slots=True)
+class Cidr:
+    """A network by address and length of its prefix; an address alone is a network of one."""
+
+    name: str = "CIDR"
+    accepts: str = "network such as 10.0.0.0/8 or fd00::/8, without bits behind its prefix, or an address"
+
+    def read(self, found: Found) -> str | None:
+        """See `Kind.read`."""
+        try:
+            return str(ipaddress.ip_network(Text().read(found) or "", strict=True))
+        except ValueError:
+            raise ValueError(f"found {found}, accepted: {self.accepts}") from None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A key, and where it came from: `${NAME}`, `file:PATH`, or the YAML itself. Never shown."""
+
+    source: str = ""
+    value: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __str__(self) -> str:
+        """The reference, or that there was none."""
+        return self.source if _SOURCE.fullmatch(self.source) else "(not shown)"
+
+    def __repr__(self) -> str:
+        return f"Secret({self})"
+
+
+_SOURCE = re.compile(r"\$\{(?P<variable>\w+)\}|file:(?P<path>.+)")
+_MAX_KEY_FILE = 65_536
+
+
+_KEY = "visible ASCII without spaces, `${NAME}` of the environment, or `file:PATH`"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key, in the file or by a reference to where it is kept."""
+
+    name: str = "key"
+    accepts: str = _KEY
+
+    def read(self, found: Found) -> Secret | None:
+        """See `Kind.read`."""
+        keys = self.read_all(found)
+        if keys is not None and len(keys) > 1:
+            raise ValueError(f"{keys[0]} holds {len(keys)} keys, accepted: one")
+        return keys[0] if keys else None
+
+    def read_all(self, found: Found) -> list[Secret] | None:
+        """The keys of one entry: a file may hold several, one a line; lines that begin with # do not count."""
+        text = Text().read(found)
+        if not text:
+            return None
+        lines = [line for line in map(str.strip, _contents(text)) if line and not line.startswith("#")]
+        if not lines:
+            raise ValueError(f"{Secret(text)} holds no key")
+        if not all("!" <= char <= "~" for line in lines for char in line):
+            return None
+        return [Secret(text, line) for line in lines]
+
+
+def _contents(text: str) -> list[str]:
+    """The lines behind a reference, or the text itself."""
+    source = _SOURCE.fullmatch(text)
+    if source is None:
+        return [text]
+    if source["variable"]:
+        try:
+            return [os.environ[source["variable"]]]
+        except KeyError:
+            raise ValueError(f"{text} is not set in the environment") from None
+    try:
+        with open(source["path"], encoding="ascii", errors="replace") as file:
+            return file.read(_MAX_KEY_FILE).splitlines()
+    except OSError as error:
+        raise ValueError(f"{text} cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A list of keys."""
+
+    name: str = "list"
+    accepts: str = f"list, each {_KEY}"
+
+    def read(self, found: Found) -> tuple[Secret, ...] | None:
+        """See `Kind.read`."""
+        if found.type != "list":
+            return None
+        keys: list[Secret] = []
+        for item in found.items:
+            more = Key().read_all(item)
+            if more is None:
+                return None
+            keys += more
+        return tuple({key.value: key for key in keys}.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """What the schema says of one key. A `default` of None: the key is required."""
 
@@ -213,6 +320,11 @@ class Setting:
     default: Any
     unit: str
     meaning: str
+
+    @property
+    def secret(self) -> bool:
+        """Whether what the file says here must not be repeated anywhere."""
+        return isinstance(self.kind, (Key, Keys))
 
 
 def setting(kind: Kind, default: Any, meaning: str, unit: str = "") -> Any:

@@ -14,8 +14,11 @@ from fd_router.observe.logs import messages
 from fd_router.runtime.overdue import OverdueWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from fd_router._core import AccessLog
     from fd_router.downstream.client import Receive, Send
+    from fd_router.edge.access import Access, Guard
     from fd_router.edge.routes import Endpoints
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
@@ -25,12 +28,25 @@ WORKERS_FAILED = frozenset({502, 504})
 
 
 class App:
-    """Answers HTTP requests. One instance in one event loop."""
+    """Answers the HTTP requests of one listener."""
 
-    def __init__(self, endpoints: Endpoints, log: Log, metrics: Metrics, access: AccessLog) -> None:
-        self._handlers = {(route.method, route.path): route.handler(endpoints) for route in ROUTES}
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        log: Log,
+        metrics: Metrics,
+        access_log: AccessLog,
+        *,
+        access: Access,
+        guards: Container[Guard],
+    ) -> None:
+        """`guards` tells which endpoints this listener has."""
+        routes = [route for route in ROUTES if route.guard in guards]
+        self._handlers = {(route.method, route.path): route.handler(endpoints) for route in routes}
+        self._guards = {(route.method, route.path): route.guard for route in routes}
         self._log = log
         self._metrics = metrics
+        self._access_log = access_log
         self._access = access
         self._overdue_watch = OverdueWatch(WATCH_AFTER)
 
@@ -39,7 +55,10 @@ class App:
         client = Client(scope, receive, send, self._overdue_watch)
         start = time.perf_counter()
         try:
-            await self._handlers.get((client.method, client.path), self._elsewhere)(client)
+            client.peer = self._access.origin(client.peer, client.headers)
+            asked = (client.method, client.path)
+            self._access.check(self._guards.get(asked, "anyone"), client)
+            await self._handlers.get(asked, self._elsewhere)(client)
         except ClientGoneError as error:
             client.status = error.status
             self._metrics.client_gone(error.phase)
@@ -52,7 +71,7 @@ class App:
             await self._crash(client, error)
         finally:
             client.settle()
-            self._access.note(
+            self._access_log.note(
                 client.method,
                 client.path,
                 client.query,
@@ -81,6 +100,8 @@ class App:
             if client.request_id is not None:
                 payload["request_id"] = client.request_id
         extra = list(client.extra) if error.status in WORKERS_FAILED else []
+        if error.status == 401:
+            extra.append((b"www-authenticate", b"Bearer"))
         if error.retry_safe:
             extra.append((b"retry-after", b"1"))
         await client.answer_json(error.status, payload, extra)

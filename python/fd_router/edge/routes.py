@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fd_router.downstream.client import Client
+    from fd_router.edge.access import Guard
     from fd_router.edge.control import Control
     from fd_router.edge.inference import Inference
     from fd_router.edge.status import Status
@@ -28,27 +29,33 @@ class Endpoints:
 
 
 class Route(NamedTuple):
-    """One method of one path; `handler` finds who answers it."""
+    """One method of one path; `handler` finds who answers it, and `guard` tells whom it answers."""
 
     method: str
     path: str
+    guard: Guard
     handler: Callable[[Endpoints], Handler]
 
 
 ROUTES = (
-    Route("POST", CHAT, lambda to: to.inference.complete),
-    Route("POST", COMPLETIONS, lambda to: to.inference.complete),
-    Route("GET", "/v1/models", lambda to: to.status.models),
-    Route("POST", "/v1/abort_requests", lambda to: to.control.abort),
-    Route("POST", "/register", lambda to: to.control.register),
-    Route("POST", "/unregister", lambda to: to.control.unregister),
-    Route("GET", "/registered", lambda to: to.status.registered),
-    Route("GET", "/registered_number", lambda to: to.status.registered_number),
-    Route("GET", "/health_generate", lambda to: to.control.health_generate),
-    Route("GET", "/health", lambda to: to.status.health),
-    Route("GET", "/ready", lambda to: to.status.ready),
-    Route("GET", "/metrics", lambda to: to.status.metrics),
+    Route("POST", CHAT, "client", lambda to: to.inference.complete),
+    Route("POST", COMPLETIONS, "client", lambda to: to.inference.complete),
+    Route("GET", "/v1/models", "client", lambda to: to.status.models),
+    Route("POST", "/v1/abort_requests", "operator", lambda to: to.control.abort),
+    Route("POST", "/register", "engine", lambda to: to.control.register),
+    Route("POST", "/unregister", "operator", lambda to: to.control.unregister),
+    Route("GET", "/registered", "operator", lambda to: to.status.registered),
+    Route("GET", "/registered_number", "operator", lambda to: to.status.registered_number),
+    Route("GET", "/health_generate", "operator", lambda to: to.control.health_generate),
+    Route("GET", "/health", "anyone", lambda to: to.status.health),
+    Route("GET", "/ready", "anyone", lambda to: to.status.ready),
+    Route("GET", "/metrics", "operator", lambda to: to.status.metrics),
 )
+
+DATA_GUARDS: frozenset[Guard] = frozenset({"client", "anyone"})
+"""Whose endpoints `server.port` has where there is a `server.admin-port`."""
+ADMIN_GUARDS: frozenset[Guard] = frozenset({"operator", "engine", "anyone"})
+"""Whose endpoints `server.admin-port` has."""
 
 METHODS = ("POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 """Methods that are metric labels of their own; any other counts as `other`."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fd_router.fleet.membership import Membership
+    from fd_router.fleet.networks import Networks
     from fd_router.fleet.prober import Prober
     from fd_router.fleet.remote_load import RemoteLoad
     from fd_router.observe.logs import Log
@@ -35,19 +36,24 @@ class Admission:
         prober: Prober,
         remote_load: RemoteLoad | None,
         log: Log,
-        clock: Callable[[], float],
         *,
+        networks: Networks,
+        clock: Callable[[], float],
         splitwise: bool,
     ) -> None:
         self._members = members
         self._prober = prober
         self._remote_load = remote_load
+        self._networks = networks
         self._log = log
         self._clock = clock
         self._splitwise = splitwise
 
     async def register(self, raw: bytes) -> None:
-        """The body of `POST /register`. Raises `RegistrationError` (400, or 503 when the engine is not healthy)."""
+        """The body of `POST /register`.
+
+        Raises `RegistrationError`: 400, 403 for an address that no worker may have, 503 when the engine is not healthy.
+        """
         try:
             instance = parse_instance(raw, splitwise=self._splitwise)
             await self._admit(instance)
@@ -93,6 +99,7 @@ class Admission:
         await self._admit(instance_from_mapping(entry, splitwise=self._splitwise))
 
     async def _admit(self, instance: Instance) -> None:
+        self._networks.require(instance)
         self._members.check_room(instance.url)  # nobody is probed for nothing
         if not await self._passes_gate(instance.url):
             raise RegistrationError(503, f"{instance.url} service is not healthy")

@@ -18,6 +18,8 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from fd_router.errors import ConfigError
+from fd_router.process import tls
+from fd_router.process.admin import AdminListener
 from fd_router.process.service import Service
 
 if TYPE_CHECKING:
@@ -60,21 +62,33 @@ class Entry:
             print(f"{time.strftime('%Y/%m/%d %H:%M:%S')} Failed to start server: {error}", file=sys.stderr)
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
+        admin = self._admin(service)
         self._app = service.app
+        if admin is not None:
+            admin.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         service.drain()
+        if admin is not None:
+            await admin.stop()
         await service.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _admin(self, service: Service) -> AdminListener | None:
+        server = self._config.server
+        if not server.admin_port:
+            return None
+        host = server.admin_host or server.host
+        return AdminListener(service.admin_app, host, server.admin_port, tls.server_arguments(server))
 
 
 def run(config: Config, notices: Sequence[Notice]) -> None:
     """Serve until a signal. Raises `ConfigError` when the port cannot be had."""
     server = config.server
-    try:
-        _check_free(server.host, server.port)
-    except OSError as error:
-        raise ConfigError(f"listen tcp {server.host}:{server.port}: {error.strerror or error}") from error
+    secured = tls.server_arguments(server)
+    _check_free(server.host, server.port)
+    if server.admin_port:
+        _check_free(server.admin_host or server.host, server.admin_port)
     Server(
         "fd_router",
         address=server.host,
@@ -91,17 +105,21 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         log_enabled=False,
         respawn_failed_workers=True,
         workers_kill_timeout=max(1, round(server.drain_timeout_secs)),
+        **secured,
     ).serve(target_loader=partial(Entry, config, notices), wrap_loader=False)
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raise `OSError` when the port is taken.
+    """Raise `ConfigError` when the port is taken.
 
     granian listens with SO_REUSEPORT, with which a second router on the port would start without a word and take
     half of the connections; a socket without that option finds out.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        probe.listen(1)
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen(1)
+    except OSError as error:
+        raise ConfigError(f"listen tcp {host}:{port}: {error.strerror or error}") from error

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 from fd_router._core import AccessLog
 from fd_router.downstream.connections import ClientConnections
+from fd_router.edge.access import Access, exposures
 from fd_router.edge.app import App
 from fd_router.edge.control import Control
 from fd_router.edge.inference import Inference
-from fd_router.edge.routes import ENDPOINTS, METHODS, Endpoints
+from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, ENDPOINTS, METHODS, Endpoints
 from fd_router.edge.status import Status
 from fd_router.fleet.admission import Admission
 from fd_router.fleet.conduct import Conduct
 from fd_router.fleet.fanout import Aborts, Models
 from fd_router.fleet.membership import Membership
 from fd_router.fleet.monitor import Monitor
+from fd_router.fleet.networks import Networks
 from fd_router.fleet.prober import Prober
 from fd_router.fleet.registry import Registry
 from fd_router.fleet.remote_load import CACHE_POLICIES, RemoteLoad
@@ -54,6 +56,8 @@ class Service:
         self.log = log = Log(config.log)
         for notice in notices:
             (log.warn if notice.level == "WARN" else log.error)(messages.config_notice(notice.message))
+        for exposure in exposures(config):
+            log.warn(messages.exposed(exposure))
         policies = _policies(config)
         self._scheduler = scheduler = new_scheduler(
             config.scheduler,
@@ -66,8 +70,8 @@ class Service:
         self._metrics = metrics = Metrics()
         hop = secrets.token_hex(8)
         self._upstream = upstream = Upstream(config.upstream, hop=hop)
-        access = AccessLog(log.journal, METHODS, ENDPOINTS)
-        metrics.bind(scheduler, access, upstream.relay, log)
+        access_log = AccessLog(log.journal, METHODS, ENDPOINTS)
+        metrics.bind(scheduler, access_log, upstream.relay, log)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
         self._api = EngineApi(manager.health_check_timeout_secs)
@@ -96,7 +100,13 @@ class Service:
         self._monitor = Monitor(members, prober=self._prober(), upstream=upstream, log=log, clock=clock)
         # A prober of its own: registrations that hang must not keep the monitor from finding dead workers.
         self._admission = Admission(
-            members, self._prober(), self._remote_load, log, clock, splitwise=config.server.splitwise
+            members,
+            self._prober(),
+            self._remote_load,
+            log,
+            networks=Networks(manager.allowed_networks),
+            clock=clock,
+            splitwise=config.server.splitwise,
         )
         selector = Selector(scheduler, policies, self._tokenizer, conduct, log)
         self._retries = Retries(
@@ -116,7 +126,11 @@ class Service:
             ),
             status=self._status,
         )
-        self.app = App(endpoints, log, metrics, access)
+        access = Access(config)
+        split = bool(config.server.admin_port)
+        guards = DATA_GUARDS if split else DATA_GUARDS | ADMIN_GUARDS
+        self.app = App(endpoints, log, metrics, access_log, access=access, guards=guards)
+        self.admin_app = App(endpoints, log, metrics, access_log, access=access, guards=ADMIN_GUARDS)
         self._rounds = self._background()
 
     def _prober(self) -> Prober:

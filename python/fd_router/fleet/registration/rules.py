@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fd_router.fleet.registration.fields import Fields
 
 PROTOCOLS = ("ipc", "rdma")
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 _PORT = re.compile(r"\+?0{0,15}([0-9]{1,5})")
 
 
@@ -64,15 +65,22 @@ def check(fields: Fields, *, splitwise: bool) -> Instance:
 
 
 def host_of(sent: str) -> str | None:
-    """An IP literal as it stands in a url: canonical, IPv6 in brackets; None for anything else."""
+    """An IP literal as it stands in a url: canonical, IPv6 in brackets; None for anything else.
+
+    One machine has one spelling, so that a worker counts once: IPv4 inside of IPv6 is IPv4, and the unspecified
+    address, which the kernel takes for this machine when it connects, is loopback.
+    """
     bare = sent[1:-1] if sent.startswith("[") and sent.endswith("]") else sent
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv4Address):
-        return bare if bare == sent else None
-    return f"[{address.compressed}]" if address.scope_id is None else None
+        return _LOOPBACK.get(bare, bare) if bare == sent else None
+    if address.scope_id is not None:
+        return None
+    plain = str(address.ipv4_mapped or f"[{address.compressed}]")
+    return _LOOPBACK.get(plain, plain)
 
 
 def port_of(sent: str) -> int | None:

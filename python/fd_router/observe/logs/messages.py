@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fd_router.types import Role
 
 TOPICS = {
+    "access": "WARN: a listener that others reach asks for no key",
     "client": "INFO: a client left before it was answered in full",
     "config": "WARN, or ERROR for an unknown policy: a setting that is accepted and does not do what it says",
     "eject": "WARN: a worker's requests fail, and it is taken out for a while; INFO: it serves again",
@@ -328,6 +329,11 @@ def displaced(role: Role, url: str) -> str:
 def config_notice(text: str) -> str:
     """WARN, or ERROR for an unknown policy; `text` begins with the key path."""
     return f"[fd-router] config: {text}"
+
+
+def exposed(what: str) -> str:
+    """WARN; `what` names the listener and the setting."""
+    return f"[fd-router] access: {what}"
 
 
 def added(role: Role, url: str) -> str:
