@@ -7,6 +7,7 @@ class is safe to use from any thread; `Relay.drain` and the futures belong to th
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from os import PathLike
 from typing import Any, Final, Literal, TypeAlias, final
 
 from fd_router.types import Headers, Role
@@ -37,6 +38,7 @@ __all__ = [
     "UpstreamError",
     "__version__",
     "replay",
+    "root_certificates",
 ]
 
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -459,6 +461,10 @@ class RelayStats:
     def gap_sum(self) -> float:
         """Sum of the gaps in seconds."""
 
+def root_certificates(ca_file: str | PathLike[str] | None = None) -> list[bytes]:
+    """The certificates, in DER, that https workers are verified with: those of a PEM file; else of `SSL_CERT_FILE` and
+    `SSL_CERT_DIR` where set; else of the system. Raises `OSError` where there are none."""
+
 @final
 class Relay:
     """The upstream leg: a pool of connections on its own threads, and one queue of completions."""
@@ -476,11 +482,17 @@ class Relay:
         idle_timeout_secs: float,
         collect_limit: int = ...,
         buffer_limit: int = ...,
+        ca_file: str | PathLike[str] | None = None,
     ) -> Relay:
         """A timeout of 0 means none. `buffer_limit`: bytes read ahead of a stream before the upstream must wait.
 
+        https workers are verified with `root_certificates(ca_file)`, read when the first is met.
+
         `hop` is an opaque id of this process, in visible ASCII without spaces, for engines that are routers themselves.
         """
+
+    def reload_roots(self) -> None:
+        """Read the roots for https anew for the connections that are opened from now on."""
 
     def fileno(self) -> int:
         """Readable when completions wait: `loop.add_reader(relay.fileno(), relay.drain)`."""

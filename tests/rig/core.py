@@ -41,4 +41,5 @@ def relay(loop: AbstractEventLoop, **arguments: Any) -> Relay:
     # How often a request is sent is not the relay's to know.
     for key in ("attempts", "pair_attempts", "retry_statuses"):
         del settings[key]
+    settings["ca_file"] = settings["ca_file"] or None
     return Relay(loop, **settings | {"hop": "router-1"} | arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -101,9 +102,11 @@ class RawWorker:
         health: int = 200,
         host: str = "127.0.0.1",
         accept: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Without `accept` connections are made, by the kernel, and nobody is there to read them."""
         self.answer = answer
+        self._tls = tls
         self.health = health
         """Status of `/health`."""
         self.next_health: list[int] = []
@@ -120,7 +123,8 @@ class RawWorker:
         self._listener = socket.create_server((host, 0), family=family, backlog=1024)
         self.port: int = self._listener.getsockname()[1]
         self.host = host
-        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
         if accept:
             self._spawn(self._accept)
 
@@ -169,6 +173,10 @@ class RawWorker:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if self._tls is not None:
+                self._open.discard(connection)
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.add(connection)
             self._serve_requests(connection)
         except OSError:
             pass  # the router closed the connection, or the test is over

@@ -22,6 +22,7 @@ from rig.process import Process
 from rig.wait import LIMIT, wait_for
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
 
     import openai
@@ -64,13 +65,24 @@ class Router:
         *,
         control: int | None = None,
         headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`control` is its `server.admin-port`: `client` talks to that, with `headers` in each request."""
+        """`control` is its `server.admin-port`: `client` talks to that, with `headers` in each request.
+
+        `tls` is for a router that listens for https.
+        """
         self.process = process
         self.port = port
-        self.data_url = f"http://{host}:{port}"
-        self.url = f"http://{host}:{control or port}"
-        self.client = httpx.Client(base_url=self.url, timeout=LIMIT, trust_env=False, headers=headers)
+        scheme = "http" if tls is None else "https"
+        self.data_url = f"{scheme}://{host}:{port}"
+        self.url = f"{scheme}://{host}:{control or port}"
+        self.client = httpx.Client(
+            base_url=self.url,
+            timeout=LIMIT,
+            trust_env=False,
+            headers=headers,
+            verify=True if tls is None else tls,
+        )
         self.check_idle = True
         """Whether the end of the test demands that all counters are 0."""
         self.check_worker = True

@@ -15,6 +15,7 @@ from rig.raw_worker import Peer, RawWorker
 from rig.router import PROGRAM, Router, config_text, free_port
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -41,12 +42,13 @@ class Stage:
         env: Mapping[str, str] | None = None,
         control: int | None = None,
         headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> Router:
         """Start `fd-router` with this YAML and wait until it answers.
 
         The YAML gets `server.host` (loopback) and `server.port` (a free one) where it has none; `exact` leaves it
         as it is, then `port` says where the router will be. The working directory is one of its own;
-        `control` and `headers` are for the rig's own questions: see `Router`.
+        `control`, `headers` and `tls` are for the rig's own questions: see `Router`.
         `split_errors` keeps standard error out of the log that the tests read.
         """
         for start in range(STARTS):
@@ -55,7 +57,7 @@ class Stage:
                 config if exact else config_text(config, chosen), arguments, split_errors, env
             )
             self._things.callback(process.stop)
-            router = Router(process, chosen, control=control, headers=headers)
+            router = Router(process, chosen, control=control, headers=headers, tls=tls)
             self._things.callback(router.client.close)
             try:
                 router.wait_ready()
@@ -104,9 +106,10 @@ class Stage:
         health: int = 200,
         host: str = "127.0.0.1",
         accept: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> RawWorker:
         """Start a worker that answers raw bytes; register it with `router.register(worker.port)`."""
-        worker = RawWorker(answer, health=health, host=host, accept=accept)
+        worker = RawWorker(answer, health=health, host=host, accept=accept, tls=tls)
         self._things.callback(worker.stop)
         return worker
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import socket
-import ssl
-import subprocess
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fd_router._core import UpstreamError
+from fd_router._core import UpstreamError, root_certificates
+from rig.certificates import Authority
 from rig.raw_worker import Peer, read_request, reply
 from rig.relaying import drive
 
@@ -25,35 +24,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 
 
-def openssl(*arguments: object) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root (ca.pem) and a certificate of it for 127.0.0.1 (cert.pem, key.pem)."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    openssl(
-        "req", "-x509", *key, "-keyout", folder / "ca.key", "-out", folder / "ca.pem", "-subj", "/CN=root"
-    )
-    openssl(
-        "req", *key[:-2], "-keyout", folder / "key.pem", "-out", folder / "csr.pem", "-subj", "/CN=worker"
-    )
-    (folder / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
-    signer = ["-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial"]
-    openssl(
-        "x509", "-req", "-in", folder / "csr.pem", *signer, "-days", "2", "-extfile", folder / "ext",
-        "-out", folder / "cert.pem",
-    )  # fmt: skip
-    return folder
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls") / "root")
 
 
 @pytest.fixture
-def port(certificates: Path) -> Iterator[int]:
+def port(authority: Authority) -> Iterator[int]:
     """A TLS worker that echoes bodies."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+    context = authority.issue("worker").server()
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -76,7 +55,7 @@ def port(certificates: Path) -> Iterator[int]:
     thread.join(20)
 
 
-def fetch(url: str, body: bytes = b"hello") -> list[bytes | None]:
+def fetch(url: str, body: bytes = b"hello", **limits: Any) -> list[bytes | None]:
     async def run(relay: Relay) -> list[bytes | None]:
         bodies = []
         for _ in range(2):
@@ -85,14 +64,14 @@ def fetch(url: str, body: bytes = b"hello") -> list[bytes | None]:
         assert relay.stats().connections == 1
         return bodies
 
-    return drive(run)
+    return drive(run, **limits)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_certificate_of_a_known_root(
-    certificates: Path, port: int, monkeypatch: pytest.MonkeyPatch, host: str
+    authority: Authority, port: int, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     assert fetch(f"https://{host}:{port}/") == [b"hello"] * 2
     body = b"0123456789" * 5000
@@ -100,21 +79,18 @@ def test_a_certificate_of_a_known_root(
 
 
 def test_a_certificate_of_another_root(
-    certificates: Path, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    authority: Authority, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    openssl(
-        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-        "-keyout", tmp_path / "k", "-out", tmp_path / "other.pem", "-subj", "/CN=other",
-    )  # fmt: skip
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.pem"))
+    other = Authority(tmp_path / "other", "other")
+    monkeypatch.setenv("SSL_CERT_FILE", str(other.root))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     with pytest.raises(UpstreamError) as caught:
         fetch(f"https://127.0.0.1:{port}/")
     assert (caught.value.kind, caught.value.received) == ("tls", False)
 
 
-def test_a_worker_that_does_not_speak_tls(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+def test_a_worker_that_does_not_speak_tls(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -139,3 +115,34 @@ def test_no_roots_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, port: 
     with pytest.raises(UpstreamError, match="SSL_CERT_FILE") as caught:
         fetch(f"https://127.0.0.1:{port}/")
     assert caught.value.kind == "tls"
+
+
+def test_roots_of_a_file_go_before_those_of_the_environment(
+    authority: Authority, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = Authority(tmp_path / "other", "other")
+    monkeypatch.setenv("SSL_CERT_FILE", str(other.root))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    assert fetch(f"https://127.0.0.1:{port}/", ca_file=authority.root) == [b"hello"] * 2
+    assert len(root_certificates(authority.root)) == len(root_certificates()) == 1
+    assert root_certificates(authority.root) != root_certificates()
+
+
+def test_roots_are_read_anew_on_request(authority: Authority, port: int, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(Authority(tmp_path / "other", "other").root.read_bytes())
+
+    async def run(relay: Relay) -> list[object]:
+        kinds: list[object] = []
+        for _ in range(3):
+            try:
+                exchange = relay.send(f"https://127.0.0.1:{port}/", [], b"x")
+                kinds.append((await exchange.head).status)
+            except UpstreamError as error:
+                kinds.append(error.kind)
+            ca.write_bytes(authority.root.read_bytes())
+            if len(kinds) == 2:
+                relay.reload_roots()
+        return kinds
+
+    assert drive(run, ca_file=ca) == ["tls", "tls", 200]

@@ -11,6 +11,7 @@ import pytest
 from fd_router.fleet.registry import Registry
 from fd_router.fleet.remote_load import CACHE_PERIOD, CACHE_POLICIES, POLICIES, RemoteLoad
 from fd_router.types import Instance
+from fd_router.upstream.trust import Trust
 from rig import core
 from rig.raw_worker import reply
 
@@ -45,7 +46,7 @@ def ask(
     log = Log()
 
     async def run() -> None:
-        remote = RemoteLoad(registry, scheduler, log, 5.0, reads_load=reads_load)  # type: ignore[arg-type]
+        remote = RemoteLoad(registry, scheduler, log, 5.0, trust=Trust(), reads_load=reads_load)  # type: ignore[arg-type]
         await remote.ask(instance)
         await remote.close()
 
@@ -84,7 +85,7 @@ def test_the_size_alone_is_asked_for_now_and_then() -> None:
     nobody: Any = SimpleNamespace()
 
     async def periods(reads_load: bool) -> list[float]:
-        remote = RemoteLoad(nobody, nobody, nobody, 5.0, reads_load=reads_load)
+        remote = RemoteLoad(nobody, nobody, nobody, 5.0, trust=Trust(), reads_load=reads_load)
         await remote.close()
         return [remote.period(interval) for interval in (1.0, 100.0)]
 

@@ -101,17 +101,25 @@ class Admission:
     async def _admit(self, instance: Instance) -> None:
         self._networks.require(instance)
         self._members.check_room(instance.url)  # nobody is probed for nothing
-        if not await self._passes_gate(instance.url):
-            raise RegistrationError(503, f"{instance.url} service is not healthy")
+        trouble = await self._probe(instance.url)
+        if trouble is not None:
+            raise RegistrationError(503, f"{instance.url} service is not healthy{trouble}")
         self._members.admit(instance, self._clock())
         if self._remote_load is not None:
             with_limit = asyncio.wait_for(self._remote_load.ask(instance), FIRST_LOAD_TIMEOUT)
             await asyncio.gather(with_limit, return_exceptions=True)
 
-    async def _passes_gate(self, url: str) -> bool:
+    async def _probe(self, url: str) -> str | None:
+        """What is to be said of an engine that is not well; None where it is.
+
+        The message is the Go router's, word for word. An engine that cannot know what is wrong is told: of another
+        failure its own log says more, but a certificate is only seen from here.
+        """
         try:
             verdict = self._prober.verdict(url, self._members.gate(url))
-            well, _ = await asyncio.wait_for(verdict, GATE_TIMEOUT)
+            well, last = await asyncio.wait_for(verdict, GATE_TIMEOUT)
         except asyncio.TimeoutError:
-            return False
-        return well
+            return ""
+        if well:
+            return None
+        return f": {last.why}" if last.kind == "tls" else ""

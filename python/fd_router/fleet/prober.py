@@ -30,6 +30,8 @@ class Probe:
     well: bool
     kind: str = ""
     """`UpstreamError.kind` where there was no answer."""
+    why: str = ""
+    """What went wrong then."""
 
 
 class Prober:
@@ -52,10 +54,10 @@ class Prober:
     async def probe(self, url: str, *, quiet: bool = False) -> Probe:
         """Probe once; `quiet` keeps a failure out of the log."""
         async with self._slots:
-            probe, error = await self._ask(url + self._endpoint)
+            probe = await self._ask(url + self._endpoint)
         self._metrics.probe(probe.well)
-        if error is not None and not quiet:
-            self._log.error(messages.probe_failed(url + self._endpoint, error))
+        if probe.kind and not quiet:
+            self._log.error(messages.probe_failed(url + self._endpoint, probe.why))
         return probe
 
     async def verdict(self, url: str, trial: Trial, *, quiet: bool = False) -> tuple[bool, Probe]:
@@ -66,7 +68,7 @@ class Prober:
             if verdict is not None:
                 return verdict, probe
 
-    async def _ask(self, target: str) -> tuple[Probe, str | None]:
+    async def _ask(self, target: str) -> Probe:
         start = time.monotonic()
         exchange = self._upstream.ask(target)
         limit = asyncio.get_running_loop().call_later(self._timeout, exchange.cancel)
@@ -74,8 +76,8 @@ class Prober:
             head = await exchange.head
         except UpstreamError as error:
             why = str(error) if error.kind != "cancelled" else f"no answer within {self._timeout:g} s"
-            return Probe(time.monotonic() - start, False, error.kind), f'Get "{target}": {why}'
+            return Probe(time.monotonic() - start, False, error.kind, f'Get "{target}": {why}')
         finally:
             limit.cancel()
             exchange.cancel()
-        return Probe(time.monotonic() - start, head.status == 200), None
+        return Probe(time.monotonic() - start, head.status == 200)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fd_router.fleet.registry import Registry
     from fd_router.observe.logs import Log
     from fd_router.types import Instance
+    from fd_router.upstream.trust import Trust
 
 CONNECTIONS = 256
 """Workers asked at once; more wait within their limit."""
@@ -46,6 +47,7 @@ class RemoteLoad:
         log: Log,
         timeout_secs: float,
         *,
+        trust: Trust,
         reads_load: bool = True,
     ) -> None:
         """Without `reads_load` only the size of caches is wanted."""
@@ -53,7 +55,7 @@ class RemoteLoad:
         self._registry = registry
         self._scheduler = scheduler
         self._log = log
-        self._client = EngineClient(timeout_secs, connections=CONNECTIONS)
+        self._client = EngineClient(timeout_secs, connections=CONNECTIONS, trust=trust)
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     def period(self, interval_secs: float) -> float:

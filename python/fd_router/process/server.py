@@ -21,6 +21,7 @@ from fd_router.errors import ConfigError
 from fd_router.process import tls
 from fd_router.process.admin import AdminListener
 from fd_router.process.service import Service
+from fd_router.upstream.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -86,6 +87,7 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
     """Serve until a signal. Raises `ConfigError` when the port cannot be had."""
     server = config.server
     secured = tls.server_arguments(server)
+    Trust(config.upstream.ca_file).check()
     _check_free(server.host, server.port)
     if server.admin_port:
         _check_free(server.admin_host or server.host, server.admin_port)

@@ -39,6 +39,7 @@ from fd_router.runtime.periodic import Periodic
 from fd_router.upstream.engines import EngineApi
 from fd_router.upstream.relay import Upstream
 from fd_router.upstream.tokenizer import Tokenizer
+from fd_router.upstream.trust import WATCH_INTERVAL, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -74,15 +75,24 @@ class Service:
         metrics.bind(scheduler, access_log, upstream.relay, log)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
-        self._api = EngineApi(manager.health_check_timeout_secs)
+        self._trust = trust = Trust(config.upstream.ca_file)
+        trust.on_change(upstream.relay.reload_roots)
+        self._api = EngineApi(manager.health_check_timeout_secs, trust)
         self._tokenizer = (
-            Tokenizer(settings.tokenizer_url, settings.tokenizer_timeout_secs)
+            Tokenizer(settings.tokenizer_url, settings.tokenizer_timeout_secs, trust)
             if settings.tokenizer_url
             else None
         )
         reads_load = not REMOTE_POLICIES.isdisjoint(policies.values())
         self._remote_load = (
-            RemoteLoad(registry, scheduler, log, manager.health_check_timeout_secs, reads_load=reads_load)
+            RemoteLoad(
+                registry,
+                scheduler,
+                log,
+                manager.health_check_timeout_secs,
+                trust=trust,
+                reads_load=reads_load,
+            )
             if reads_load or not CACHE_POLICIES.isdisjoint(policies.values())
             else None
         )
@@ -186,6 +196,7 @@ class Service:
             (EXPIRE_INTERVAL, upkeep.expire),
             (RECORDING_INTERVAL, upkeep.recording),
             (clients.interval, clients.round),
+            (WATCH_INTERVAL, self._trust.round),
         ]
         if self._remote_load is not None:
             period = self._remote_load.period(manager.metrics_interval_secs)

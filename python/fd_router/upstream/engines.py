@@ -7,11 +7,15 @@ limit of time over the whole call, however its bytes trickle, and one of size.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import orjson
+
+if TYPE_CHECKING:
+    from fd_router.upstream.trust import Trust
 
 MAX_ANSWER_BYTES = 4 << 20
 """The longest answer that is read: a page of metrics of a large engine has some hundred KiB."""
@@ -37,15 +41,24 @@ class Answer:
 class EngineClient:
     """Calls engines over at most `connections` connections at once; more calls wait within their limit."""
 
-    def __init__(self, timeout_secs: float, *, connections: int) -> None:
+    def __init__(self, timeout_secs: float, *, connections: int, trust: Trust) -> None:
         self._timeout = timeout_secs
-        self._client = httpx.AsyncClient(
+        self._connections = connections
+        self._trust = trust
+        self._context: ssl.SSLContext | None = None
+        # Until https is first spoken there are no roots to be read.
+        self._client = self._new_client(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+    def _new_client(self, context: ssl.SSLContext) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
+        return httpx.AsyncClient(
             timeout=None,  # one limit over the whole call, below
             trust_env=False,
             follow_redirects=False,
+            verify=context,
             # A few bytes may unfold to any number of them.
             headers={"accept-encoding": "identity"},
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            limits=limits,
         )
 
     async def get(self, url: str) -> Answer:
@@ -61,10 +74,12 @@ class EngineClient:
             return await asyncio.wait_for(self._exchange(method, url, body), self._timeout)
         except asyncio.TimeoutError as error:
             raise EngineError(f"no answer within {self._timeout:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise EngineError(str(error) or type(error).__name__) from error
 
     async def _exchange(self, method: str, url: str, body: bytes | None) -> Answer:
+        if url.startswith("https:"):
+            self._use(await self._trust.context())
         headers = {"content-type": "application/json"} if body is not None else None
         async with self._client.stream(method, url, content=body, headers=headers) as answer:
             if answer.headers.get("content-encoding", "identity") != "identity":
@@ -76,6 +91,15 @@ class EngineClient:
                     raise EngineError(f"answer of more than {MAX_ANSWER_BYTES} bytes")
             return Answer(answer.status_code, bytes(content))
 
+    def _use(self, context: ssl.SSLContext) -> None:
+        """Verify new connections with these roots; calls under way end as they began."""
+        if context is self._context:
+            return
+        before, self._client, self._context = self._client, self._new_client(context), context
+        loop = asyncio.get_running_loop()
+        # By then no call of its is under way.
+        loop.call_later(self._timeout, lambda: loop.create_task(before.aclose()))
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -86,8 +110,8 @@ class EngineApi:
 
     CONNECTIONS = 64
 
-    def __init__(self, timeout_secs: float) -> None:
-        self._client = EngineClient(timeout_secs, connections=self.CONNECTIONS)
+    def __init__(self, timeout_secs: float, trust: Trust) -> None:
+        self._client = EngineClient(timeout_secs, connections=self.CONNECTIONS, trust=trust)
 
     async def models(self, url: str) -> list[dict[str, Any]]:
         """The entries of an engine's `/v1/models`. Raises `EngineError`."""

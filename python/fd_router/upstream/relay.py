@@ -28,6 +28,7 @@ class Upstream:
             connect_timeout_secs=settings.connect_timeout_secs,
             first_byte_timeout_secs=settings.first_byte_timeout_secs,
             idle_timeout_secs=settings.idle_timeout_secs,
+            ca_file=settings.ca_file or None,
         )
         loop.add_reader(self.relay.fileno(), self.relay.drain)
 

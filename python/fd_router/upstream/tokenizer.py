@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 
 from fd_router.upstream.engines import EngineClient, EngineError
+
+if TYPE_CHECKING:
+    from fd_router.upstream.trust import Trust
 
 CONNECTIONS = 64
 """Requests to the service at once; more wait within their timeout."""
@@ -25,9 +29,9 @@ def endpoint(url: str) -> str:
 class Tokenizer:
     """Client of one service."""
 
-    def __init__(self, url: str, timeout_secs: float) -> None:
+    def __init__(self, url: str, timeout_secs: float, trust: Trust) -> None:
         self._url = endpoint(url)
-        self._client = EngineClient(timeout_secs, connections=CONNECTIONS)
+        self._client = EngineClient(timeout_secs, connections=CONNECTIONS, trust=trust)
 
     async def tokens(self, text: str) -> list[int]:
         """Token ids of `text`. Raises `TokenizerError` for anything but a non-empty list of integers."""

@@ -9,6 +9,7 @@ mod pump;
 mod stats;
 
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,10 +45,24 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("HOP_HEADER", PyBytes::new(py, HOP_HEADER.as_ref()))?;
     module.add("UPSTREAM_KINDS", PyTuple::new(py, Kind::NAMES)?)?;
     error::register(module)?;
+    module.add_function(wrap_pyfunction!(root_certificates, module)?)?;
     module.add_class::<Head>()?;
     module.add_class::<Exchange>()?;
     module.add_class::<RelayStats>()?;
     module.add_class::<Relay>()
+}
+
+/// The certificates, in DER, that the relay verifies https workers with.
+#[pyfunction]
+#[pyo3(signature = (ca_file = None))]
+fn root_certificates(py: Python<'_>, ca_file: Option<PathBuf>) -> PyResult<Vec<Py<PyBytes>>> {
+    let found = py
+        .detach(|| fd_router_relay::root_certificates(ca_file.as_deref()))
+        .map_err(|failure| PyOSError::new_err(failure.detail.into_string()))?;
+    Ok(found
+        .iter()
+        .map(|each| PyBytes::new(py, each).unbind())
+        .collect())
 }
 
 /// The upstream leg: a pool of connections on its own threads, and one queue of completions.
@@ -76,6 +91,7 @@ impl Relay {
         idle_timeout_secs,
         collect_limit = COLLECT_LIMIT,
         buffer_limit = BUFFER_LIMIT,
+        ca_file = None,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -92,6 +108,7 @@ impl Relay {
         idle_timeout_secs: f64,
         collect_limit: usize,
         buffer_limit: usize,
+        ca_file: Option<PathBuf>,
     ) -> PyResult<Self> {
         if threads == 0 || buffer_limit == 0 {
             return Err(PyValueError::new_err(
@@ -100,6 +117,7 @@ impl Relay {
         }
         let config = RelayConfig {
             hop: hop_value(hop)?,
+            ca_file,
             threads,
             max_idle_per_worker,
             keep_alive: seconds("keep_alive_secs", keep_alive_secs)?,
@@ -187,6 +205,11 @@ impl Relay {
             .heard(url)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(heard.map(|ago| ago.as_secs_f64()))
+    }
+
+    /// Read the roots for https anew for the connections that are opened from now on.
+    fn reload_roots(&self) {
+        self.upstream.reload_roots();
     }
 
     /// The counters.

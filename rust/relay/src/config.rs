@@ -1,5 +1,6 @@
 //! Settings of a relay.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -9,6 +10,8 @@ use http::HeaderValue;
 pub struct RelayConfig {
     /// Value of [`crate::HOP_HEADER`] in every request that is not [`crate::Order::fresh`].
     pub hop: HeaderValue,
+    /// PEM file of the roots for https; without one those of the environment or the system.
+    pub ca_file: Option<PathBuf>,
     /// Threads of the runtime; at least 1.
     pub threads: usize,
     /// Idle connections kept per origin.

@@ -21,7 +21,7 @@ impl Context {
         Self {
             targets: Mutex::default(),
             pool: Pool::new(config.max_idle_per_worker, config.keep_alive),
-            tls: Tls::default(),
+            tls: Tls::new(config.ca_file.clone()),
             stats: Stats::default(),
             config,
         }

@@ -47,4 +47,5 @@ pub use http::{HeaderValue, Method};
 pub use relay::{Order, Relay};
 pub use stats::{GAP_BOUNDS, Snapshot};
 pub use target::{Target, UrlError};
+pub use tls::root_certificates;
 pub use usage::Usage;

@@ -100,6 +100,11 @@ impl<S: Send + Sync + 'static> Relay<S> {
         Ok(self.target(url)?.origin.heard(Instant::now()))
     }
 
+    /// Reads the roots for https anew for the connections that are opened from now on.
+    pub fn reload_roots(&self) {
+        self.context.tls.forget();
+    }
+
     /// Starts an exchange at once. It ends in every case; after [`Relay::close`] without being sent.
     pub fn start(&self, order: Order, side: S) -> Arc<Exchange<S>> {
         let (exchange, _) = self.gather(order, side);

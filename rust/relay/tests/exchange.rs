@@ -20,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Limits that no test meets by accident.
 fn limits() -> RelayConfig {
     RelayConfig {
+        ca_file: None,
         hop: HeaderValue::from_static("r1"),
         threads: 1,
         max_idle_per_worker: 256,
