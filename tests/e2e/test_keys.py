@@ -14,11 +14,10 @@ from rig.wait import LIMIT, wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rig import Engine, RawWorker, Router
+    from rig import RawWorker, Router
     from rig.raw_worker import Peer
 
     StartRouter = Callable[..., Router]
-    StartEngine = Callable[..., Engine]
     MakeWorker = Callable[..., RawWorker]
 
 API, ADMIN, TOKEN, WRONG = "sesame-api", "sesame-admin", "sesame-token", "sesame-wrong"
@@ -217,3 +216,16 @@ def test_only_a_trusted_proxy_is_believed(start_router: StartRouter, proxies: st
     router.get("/forwarded", headers={"x-forwarded-for": "6.6.6.6, 9.9.9.9"})
     found = wait_for(lambda: [m for m in router.messages() if m.startswith("[GET] /forwarded")])
     assert found[0].endswith(f" {logged}")
+
+
+def test_neither_leg_of_a_pair_sees_a_key(start_router: StartRouter, raw_worker: MakeWorker) -> None:
+    router = start_router(KEYS, "--splitwise", headers=bearer(ADMIN))
+    workers = {role: raw_worker(echo) for role in ("prefill", "decode")}
+    for role, worker in workers.items():
+        assert router.register(worker.port, role).status_code == 200
+    headers = {**bearer(API), "x-seen": "yes"}
+    assert router.post("/v1/chat/completions", chat_body("hi"), headers=headers).status_code == 200
+    for worker in workers.values():
+        (hit,) = worker.hits
+        assert hit.header("x-seen") == ["yes"]
+        assert b"sesame" not in hit.head + hit.body

@@ -14,7 +14,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fd_router.edge.app import App
 
@@ -28,7 +28,12 @@ HEAD_TIMEOUT_MS = 10_000
 class AdminListener:
     """Serves `app` from `start` to `stop`."""
 
-    def __init__(self, app: App, host: str, port: int, tls: Mapping[str, Any]) -> None:
+    def __init__(
+        self, app: App, host: str, port: int, *, tls: Mapping[str, Any], on_lost: Callable[[str], None]
+    ) -> None:
+        """`on_lost` is told why it ended without being stopped."""
+        self._on_lost = on_lost
+        self._stopping = False
         self._server = Server(
             app,
             address=host,
@@ -47,9 +52,16 @@ class AdminListener:
     def start(self) -> None:
         """Listen."""
         self._serving = asyncio.get_running_loop().create_task(self._server.serve())
+        self._serving.add_done_callback(self._ended)
+
+    def _ended(self, serving: asyncio.Task[None]) -> None:
+        if not self._stopping:
+            error = None if serving.cancelled() else serving.exception()
+            self._on_lost(f"the listener of server.admin-port ended: {error}")
 
     async def stop(self) -> None:
         """Answer what is under way, and end."""
-        if self._serving is not None:
+        self._stopping = True
+        if self._serving is not None and not self._serving.done():
             self._server.stop()
             await self._serving

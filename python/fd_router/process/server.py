@@ -18,6 +18,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from fd_router.errors import ConfigError
+from fd_router.observe.logs import messages
 from fd_router.process import tls
 from fd_router.process.admin import AdminListener
 from fd_router.process.service import Service
@@ -80,7 +81,13 @@ class Entry:
         if not server.admin_port:
             return None
         host = server.admin_host or server.host
-        return AdminListener(service.admin_app, host, server.admin_port, tls.server_arguments(server))
+        return AdminListener(
+            service.admin_app,
+            host,
+            server.admin_port,
+            tls=tls.server_arguments(server),
+            on_lost=lambda why: service.log.error(messages.panic(why)),
+        )
 
 
 def run(config: Config, notices: Sequence[Notice]) -> None:

@@ -55,6 +55,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// The certificates, in DER, that the relay verifies https workers with.
 #[pyfunction]
 #[pyo3(signature = (ca_file = None))]
+#[expect(clippy::needless_pass_by_value, reason = "extracted from Python")]
 fn root_certificates(py: Python<'_>, ca_file: Option<PathBuf>) -> PyResult<Vec<Py<PyBytes>>> {
     let found = py
         .detach(|| fd_router_relay::root_certificates(ca_file.as_deref()))
