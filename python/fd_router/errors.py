@@ -59,19 +59,21 @@ class RequestTimeoutError(BadRequestError):
 
 
 class ClientGoneError(RouterError):
-    """The client left before it was answered; 499 stands in logs and metrics only."""
+    """The client left before it was answered; 499 stands in logs and metrics only.
+
+    One whose body breaks off is answered with 400 all the same: it may have closed its own direction only.
+    """
 
     status = 499
     code = "client_gone"
     side = "client"
 
-    def __init__(self, phase: Literal["body", "waiting", "answer"]) -> None:
+    def __init__(self, phase: Literal["waiting", "answer"]) -> None:
         super().__init__(_LEFT[phase])
         self.phase = phase
 
 
 _LEFT = {
-    "body": "left while sending its body",
     "waiting": "left before it was answered",
     "answer": "left while it was being answered",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fd_router.downstream.client import Client
-from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutError
+from fd_router.errors import BadRequestError, BodyTooLargeError, RequestTimeoutError
 from fd_router.runtime.overdue import OverdueWatch
 
 if TYPE_CHECKING:
@@ -92,10 +92,14 @@ def test_cancelling_the_request_is_not_taken_for_its_timeout() -> None:
         run(scene)
 
 
-def test_a_client_that_leaves_while_it_sends() -> None:
-    with pytest.raises(ClientGoneError) as error:
-        run(Scene(piece(b"a", more=True), GONE).read)
-    assert error.value.phase == "body"
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [(3, "ended after 1 of 3 bytes"), (None, "chunks are malformed, or ended early, after 1 bytes")],
+)
+def test_a_body_that_breaks_off(length: int | None, message: str) -> None:
+    with pytest.raises(BadRequestError) as error:
+        run(Scene(piece(b"a", more=True), GONE, length=length).read)
+    assert (error.value.status, str(error.value)) == (400, message)
 
 
 def test_a_client_that_leaves_is_noticed_behind_the_rest_of_its_body() -> None:

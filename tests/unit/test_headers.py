@@ -65,3 +65,37 @@ def test_content_length_that_is_none(values: tuple[bytes, ...]) -> None:
 )
 def test_client_ip_is_the_peer(peer: tuple[str, int] | None, expected: str) -> None:
     assert headers.client_ip(peer) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "version"),
+    [
+        ([(b"host", b"a")], "1.1"),
+        ([(b"x", b"y"), (b"host", b"[::1]:80"), (b"transfer-encoding", b"chunked")], "1.1"),
+        ([(b"host", b"a"), (b"transfer-encoding", b" Chunked ")], "1.1"),
+        ([], "1.0"),
+        ([(b"host", b"")], "1"),
+    ],
+)
+def test_heads_that_mean_one_thing(sent: list[tuple[bytes, bytes]], version: str) -> None:
+    headers.check(sent, version)
+
+
+@pytest.mark.parametrize(
+    ("sent", "problem"),
+    [
+        ([], "missing Host"),
+        ([(b"host", b"")], "missing Host"),
+        ([(b"host", b"a"), (b"host", b"a")], "more than one Host"),
+        ([(b"host", b"a/b")], "malformed Host"),
+        ([(b"host", b"a\n")], "malformed Host"),
+        ([(b"host", "é".encode())], "malformed Host"),
+        ([(b"host", b"a"), (b"transfer-encoding", b"gzip, chunked")], "Transfer-Encoding"),
+        ([(b"host", b"a"), (b"transfer-encoding", b"")], "Transfer-Encoding"),
+        ([(b"host", b"a"), *[(b"transfer-encoding", b"chunked")] * 2], "Transfer-Encoding"),
+    ],
+)
+def test_heads_that_mean_several(sent: list[tuple[bytes, bytes]], problem: str) -> None:
+    with pytest.raises(BadRequestError, match=problem) as caught:
+        headers.check(sent, "1.1")
+    assert caught.value.status == 400

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fd_router.downstream import headers as http_headers
-from fd_router.errors import BodyTooLargeError, ClientGoneError, RequestTimeoutError
+from fd_router.errors import BadRequestError, BodyTooLargeError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -68,7 +68,9 @@ class Client:
         """The whole body; to be called once, before anything else is waited for.
 
         Raises `BodyTooLargeError` over `limit` bytes (at the announced length, before a byte is read),
-        `RequestTimeoutError` when it is not complete after `timeout` seconds, `ClientGoneError`.
+        `RequestTimeoutError` when it is not complete after `timeout` seconds, `BadRequestError` when it breaks off:
+        the server tells in the same way of chunks that are malformed, of a client that has closed its direction only,
+        which hears an answer, and of one that is gone.
         """
         announced = http_headers.content_length(self.headers)
         if announced is not None and announced > limit:
@@ -83,8 +85,7 @@ class Client:
                 self._reading = future_like(self._receive())
                 message = await self._reading
                 if message["type"] != "http.request":
-                    self.gone = True
-                    raise ClientGoneError("body")
+                    raise BadRequestError(broken_off(announced, size))
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 if size > limit:
@@ -167,6 +168,13 @@ class Client:
         """End a streamed answer, with some last bytes."""
         await self.send({"type": "http.response.body", "body": last, "more_body": False})
         self.settle()
+
+
+def broken_off(announced: int | None, received: int) -> str:
+    """Why a body is not whole."""
+    if announced is None:
+        return f"chunks are malformed, or ended early, after {received} bytes"
+    return f"ended after {received} of {announced} bytes"
 
 
 def future_like(message: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fd_router._core import HOP_HEADER
@@ -14,6 +15,10 @@ MAX_HOPS = 8
 """Routers that a request may pass before this one."""
 _LENGTH_DIGITS = 18
 """More digits cannot be a length; the limit keeps the number within 64 bits."""
+_HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]+|\[[0-9A-Fa-fvV.:]+\])(?::[0-9]{0,5})?")
+"""A name or an address, and a port or none (RFC 3986, 3.2.2; RFC 9110, 7.2)."""
+_WITHOUT_HOST = ("1", "1.0", "0.9")
+"""Versions of HTTP that need no host, as granian writes them and as ASGI does."""
 
 
 def get(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
@@ -28,6 +33,30 @@ def trace_id(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     """The caller's trace id for the log (`X_BD_LOGID`), None if there is none or it is empty."""
     value = get(headers, b"x_bd_logid")
     return value.decode("utf-8", "replace").strip() or None if value else None
+
+
+def check(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> None:
+    """Raise `BadRequestError` for a head that a server must not act on, although it could be read.
+
+    That is one without a host, with two or with a malformed one (RFC 9112, 3.2), and one whose body is coded for
+    transfer in any way but once in chunks (RFC 9112, 6.1): another server on the way may see another request in it.
+    Two things are not seen here. granian puts an empty host where there is none, so both count as missing; and it hands
+    on no `content-length` that stands beside a `transfer-encoding`: it goes by the latter and closes the connection.
+    """
+    hosts = codings = 0
+    for name, value in headers:
+        if name == b"host" and value:
+            hosts += 1
+            if _HOST.fullmatch(value) is None:
+                raise BadRequestError("Invalid request: malformed Host header")
+        elif name == b"transfer-encoding":
+            codings += 1
+            if codings > 1 or value.strip().lower() != b"chunked":
+                raise BadRequestError("Invalid request: the Transfer-Encoding is not chunked, once")
+    if hosts > 1:
+        raise BadRequestError("Invalid request: more than one Host header")
+    if not hosts and http_version not in _WITHOUT_HOST:
+        raise BadRequestError("Invalid request: missing Host header")
 
 
 def came_by(headers: Sequence[tuple[bytes, bytes]], hop: bytes) -> bool:

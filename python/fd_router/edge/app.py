@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from fd_router.downstream import headers as http_headers
 from fd_router.downstream.client import WATCH_AFTER, Client
 from fd_router.edge.routes import ROUTES
 from fd_router.errors import ClientGoneError, RegistrationError, RouterError
@@ -44,6 +45,7 @@ class App:
         routes = [route for route in ROUTES if route.guard in guards]
         self._handlers = {(route.method, route.path): route.handler(endpoints) for route in routes}
         self._guards = {(route.method, route.path): route.guard for route in routes}
+        self._coded = {route.path for route in routes if route.coded}
         self._log = log
         self._metrics = metrics
         self._access_log = access_log
@@ -55,6 +57,7 @@ class App:
         client = Client(scope, receive, send, self._overdue_watch)
         start = time.perf_counter()
         try:
+            http_headers.check(client.headers, scope["http_version"])
             client.peer = self._access.origin(client.peer, client.headers)
             asked = (client.method, client.path)
             self._access.check(self._guards.get(asked, "anyone"), client)
@@ -93,7 +96,7 @@ class App:
     async def _refuse(self, client: Client, error: RouterError) -> None:
         """Answer an error on purpose in the shape of the endpoint it came from."""
         self._metrics.rejected(error.code)
-        if isinstance(error, RegistrationError):
+        if isinstance(error, RegistrationError) or client.path in self._coded:
             payload: dict[str, Any] = {"code": error.status, "msg": str(error)}
         else:
             payload = {"error": str(error)}

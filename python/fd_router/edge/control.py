@@ -42,7 +42,11 @@ class Control:
 
     async def abort(self, client: Client) -> None:
         """`POST /v1/abort_requests`."""
-        body = await client.read_body(CONTROL_BODY_LIMIT, BODY_TIMEOUT)
+        try:
+            body = await client.read_body(CONTROL_BODY_LIMIT, BODY_TIMEOUT)
+        except BadRequestError as error:
+            self._log.error(messages.body_unread(error))
+            raise type(error)(f"Invalid request body: {error}") from error
         await client.answer_json(200, await self._aborts.abort(body))
 
     async def _body(self, client: Client) -> bytes:

@@ -29,12 +29,16 @@ class Endpoints:
 
 
 class Route(NamedTuple):
-    """One method of one path; `handler` finds who answers it, and `guard` tells whom it answers."""
+    """One method of one path; `handler` finds who answers it, and `guard` tells whom it answers.
+
+    Errors of a `coded` one are `{"code": ..., "msg": ...}`, as all its answers are, of any other `{"error": ...}`.
+    """
 
     method: str
     path: str
     guard: Guard
     handler: Callable[[Endpoints], Handler]
+    coded: bool = False
 
 
 ROUTES = (
@@ -42,11 +46,11 @@ ROUTES = (
     Route("POST", COMPLETIONS, "client", lambda to: to.inference.complete),
     Route("GET", "/v1/models", "client", lambda to: to.status.models),
     Route("POST", "/v1/abort_requests", "operator", lambda to: to.control.abort),
-    Route("POST", "/register", "engine", lambda to: to.control.register),
-    Route("POST", "/unregister", "operator", lambda to: to.control.unregister),
-    Route("GET", "/registered", "operator", lambda to: to.status.registered),
+    Route("POST", "/register", "engine", lambda to: to.control.register, coded=True),
+    Route("POST", "/unregister", "operator", lambda to: to.control.unregister, coded=True),
+    Route("GET", "/registered", "operator", lambda to: to.status.registered, coded=True),
     Route("GET", "/registered_number", "operator", lambda to: to.status.registered_number),
-    Route("GET", "/health_generate", "operator", lambda to: to.control.health_generate),
+    Route("GET", "/health_generate", "operator", lambda to: to.control.health_generate, coded=True),
     Route("GET", "/health", "anyone", lambda to: to.status.health),
     Route("GET", "/ready", "anyone", lambda to: to.status.ready),
     Route("GET", "/metrics", "operator", lambda to: to.status.metrics),
