@@ -1,5 +1,7 @@
 //! How a line looks: upstream's text, or the same facts as one JSON object.
 
+use std::borrow::Cow;
+
 /// Bytes of a message; what is longer is cut. A policy's explanation with 1,000 workers has 70,000.
 pub const MAX_MESSAGE: usize = 262_144;
 
@@ -14,6 +16,9 @@ pub enum Layout {
 
 impl Layout {
     /// Appends a line with its end. `tags` are ids, each `[name:value] ` without brackets in the value.
+    ///
+    /// What could break a line of text is escaped in them as Python writes it. JSON has an escape of its own, so that
+    /// ids are there what the client sent.
     pub fn append(self, line: &mut Vec<u8>, prefix: &str, tags: &str, message: &str) {
         let message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
         line.extend_from_slice(prefix.as_bytes());
@@ -53,9 +58,44 @@ fn append_members(line: &mut Vec<u8>, mut tags: &str) {
         line.push(b',');
         append_string(line, name);
         line.push(b':');
-        append_string(line, value);
+        append_string(line, &unescaped(value));
         tags = rest;
     }
+}
+
+/// Text whose escapes are those of Python: `\n`, `\x5d`, `\u2028`, `\U0001f600`. Every backslash begins one.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    let mut pieces = text.split('\\');
+    let first = pieces.next().unwrap_or_default();
+    if first.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = first.to_owned();
+    for piece in pieces {
+        let (char, rest) = escape(piece).unwrap_or(('\\', piece));
+        plain.push(char);
+        plain.push_str(rest);
+    }
+    Cow::Owned(plain)
+}
+
+/// The character that an escape stands for, and what follows it; `text` begins after the backslash.
+fn escape(text: &str) -> Option<(char, &str)> {
+    let mut chars = text.chars();
+    let digits = match chars.next()? {
+        'n' => return Some(('\n', chars.as_str())),
+        'r' => return Some(('\r', chars.as_str())),
+        't' => return Some(('\t', chars.as_str())),
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        _ => return None,
+    };
+    let (code, rest) = chars.as_str().split_at_checked(digits)?;
+    let code = u32::from_str_radix(code, 16).ok()?;
+    // Half of a surrogate pair is no character.
+    let char = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    Some((char, rest))
 }
 
 /// A JSON string of ASCII characters only (RFC 8259, section 7).
@@ -108,6 +148,25 @@ mod tests {
             "{\"level\":\"INFO\",\"a\":\"1\",\"b\":\"x:y\",\
              \"message\":\"q\\\"\\\\\\n\\u007f\\u4e2d\\ud83d\\ude00\"}\n"
         );
+    }
+
+    #[test]
+    fn ids_are_escaped_once() {
+        for (tag, value) in [
+            (r"a\x5db\x5c\x5bc", r"a]b\\[c"),
+            (r"1\n2\r3\t4", r"1\n2\r3\t4"),
+            (r"\x07\u2028\U000e0001", r"\u0007\u2028\udb40\udc01"),
+            (r"\ud800", r"\ufffd"),
+            ("\"\u{4e2d}...", r#"\"\u4e2d..."#),
+            (r"no escape: \x5, \q\", r"no escape: \\x5, \\q\\"),
+        ] {
+            let tags = format!("[a:{tag}] [b:2] ");
+            assert_eq!(
+                line(Layout::Json, "{\"level\":\"INFO\"", &tags, "m"),
+                format!("{{\"level\":\"INFO\",\"a\":\"{value}\",\"b\":\"2\",\"message\":\"m\"}}\n")
+            );
+            assert_eq!(line(Layout::Text, "", &tags, "m"), format!("{tags}m\n"));
+        }
     }
 
     #[test]
