@@ -119,6 +119,19 @@ def test_case_090_request_id_is_kept(split: Router, stage: Stage) -> None:
     assert [body["request_id"] for body in pair.bodies()] == ["abc", "abc"]
 
 
+def test_request_id_that_is_empty(split: Router, stage: Stage) -> None:
+    """It names no request: one is made, put wherever the key stands, and logged as it was sent."""
+    pair = add_pair(stage, split)
+    body = b'{"request_id":"x","messages":[{"role":"user","content":"hello"}], "request_id" : "" }'
+    assert split.post(CHAT, content=body).status_code == 200
+    prefill, decode = (worker.hits[-1].body for worker in (pair.prefill, pair.decode))
+    assert prefill == decode
+    made = json.loads(prefill)["request_id"]
+    assert re.fullmatch(UUID4, made)
+    assert prefill.count(f'"{made}"'.encode()) == 2
+    split.wait_log(rf"\[request_id:{made}\] select worker")
+
+
 @pytest.mark.parametrize(("given", "seen"), [(123, 123), (None, UUID4)])
 def test_case_091_request_id_that_is_no_text(
     split: Router, stage: Stage, given: object, seen: object

@@ -115,7 +115,7 @@ class PairDispatch:
             self._log.error(messages.disaggregate_failed(what))
             raise PairBuildError(f"Failed to build disaggregate_info: {what}")
         members = [("disaggregate_info", encoded_info(prefill, decode))]
-        if request.request_id is None:
+        if not request.request_id:
             members.append(("request_id", orjson.dumps(client.request_id)))
         return request.splice(members)
 
