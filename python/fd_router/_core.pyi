@@ -507,19 +507,24 @@ class Relay:
         body: bytes,
         *,
         method: str = "POST",
+        query: bytes | None = None,
         collect: bool = True,
         fresh: bool = False,
     ) -> Exchange:
         """Start an exchange with `url`. Hop-by-hop `headers`, `host`, `content-length` and `expect` are dropped.
+
+        `query` takes the place of the url's, as it stands in a request line without its `?`; empty, it is none. Parsed
+        urls are kept, queries are not.
 
         `HOP_HEADER` is added, unless the request is `fresh`; one of the client's passes beside it.
 
         The request goes out at the end of the loop's turn, with the others of that turn: one system call for all. For
         that `send` is to be called in the loop's thread.
 
-        `collect` holds an answer back until it is whole, up to `collect_limit`, so that head and body cross once.
+        `collect` holds an answer back until it is whole, up to `collect_limit`, so that head and body cross once; but
+        never an event stream.
         `fresh` is for probes: the request goes over a connection of its own, which is closed after the answer.
-        Raises `ValueError` for a url or header that HTTP cannot carry.
+        Raises `ValueError` for a url, query or header that HTTP cannot carry.
         """
 
     def heard(self, url: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 import pytest
@@ -72,9 +73,25 @@ BYTES = (
 
 def test_case_048_same_bytes(mixed: Router, stage: Stage) -> None:
     worker = add_worker(stage, mixed)
-    assert mixed.post(f"{CHAT}?a=b", content=BYTES).status_code == 200
+    assert mixed.post(CHAT, content=BYTES).status_code == 200
     (hit,) = worker.hits
     assert (hit.method, hit.path, hit.body) == ("POST", CHAT, BYTES)
+
+
+QUERY = "?a=b&c=%2F%20&%C3%A9&d=1?2/"
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_note_48_query(mixed: Router, stage: Stage, path: str) -> None:
+    """The Go router drops it. Here it reaches the engine as it came, by a kept connection too."""
+    worker = add_worker(stage, mixed)
+    for query in (QUERY, "?", "", QUERY):
+        with mixed.raw() as client:
+            client.post(path + query, BYTES)
+            client.read_until(b'{"ok":true}')
+    assert [hit.path for hit in worker.hits] == [path + QUERY, path, path, path + QUERY]
+    assert {hit.body for hit in worker.hits} == {BYTES}
+    mixed.wait_log(rf"\[POST\] {re.escape(path + QUERY)} HTTP/1\.1 200 ")
 
 
 def test_case_049_completions(mixed: Router, stage: Stage) -> None:

@@ -40,9 +40,9 @@ class Delivery:
         The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is called with the first
         byte of an answer that was not collected.
 
-        When the worker fails in the middle, an event stream is ended with an error event; any other answer is left
-        without an end, for which the server cuts the connection as the request's coroutine returns. Raises
-        `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
+        When the worker fails in the middle, an event stream is ended with an error event, unless it is compressed; any
+        other answer is left without an end, for which the server cuts the connection as the request's coroutine
+        returns. Raises `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
         """
         client.status = head.status
         if head.body is not None:
@@ -67,7 +67,7 @@ class Delivery:
             raise error
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.scanner_error(error), client.tags)
-        if head.event_stream:
+        if head.event_stream and not head.encoded:
             await client.finish(frame_boundary(exchange.tail) + error_event(error))
 
 

@@ -72,7 +72,11 @@ class MixedDispatch:
         exchange = None
         try:
             exchange = self._upstream.send(
-                url + client.path, client.headers, request.body, collect=not request.stream
+                url + client.path,
+                client.headers,
+                request.body,
+                query=client.query,
+                collect=not request.stream,
             )
             client.watch(exchange.cancel)
             head = await exchange.head
@@ -81,7 +85,7 @@ class MixedDispatch:
                 lease.answered()
             if tries.refused(head):
                 tries.pass_on(LegError("mixed", url, Failure.of_head(head)))
-            first_byte = lease.first_byte if request.stream else None
+            first_byte = lease.first_byte if request.stream or head.event_stream else None
             broken = await self._delivery.deliver(client, exchange, head, start, first_byte)
             usage = exchange.usage
             if usage is not None:

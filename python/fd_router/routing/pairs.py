@@ -156,7 +156,9 @@ class PairDispatch:
             pair.decode.release()
 
     def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
-        return self._upstream.send(url + client.path, client.headers, body, collect=not request.stream)
+        return self._upstream.send(
+            url + client.path, client.headers, body, query=client.query, collect=not request.stream
+        )
 
     def _prefill(
         self, client: Client, request: Request, pair: Pair, body: bytes, decode: Exchange

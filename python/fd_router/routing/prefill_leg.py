@@ -2,7 +2,7 @@
 
 Driven by callbacks on the exchange's futures rather than by a task of its own: in the good case the leg costs the
 loop two short calls. The leg owns prefill's lease and gives it back at the first chunk (stream), at the end of the body
-(unary), or when it is closed.
+(unary), or when it is closed. A stream is what the client asked for as one, or what the worker answers as one.
 
 A decode may end before its prefill has said so. Prefill is then read to its end behind the client's back, for a second
 at most: its worker has done its part, keeps its connection, and is not taken for one that broke off.
@@ -88,6 +88,7 @@ class PrefillLeg:
             return
         self.answered = True
         self._status = head.status
+        self._stream = self._stream or head.event_stream
         if self._conduct.answered(self._url, head):
             self._lease.answered()
         self._serves = 200 <= head.status < 300

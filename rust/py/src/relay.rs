@@ -157,7 +157,16 @@ impl Relay {
     }
 
     /// Start an exchange with `url`.
-    #[pyo3(signature = (url, headers, body, *, method = "POST", collect = true, fresh = false))]
+    #[pyo3(signature = (
+        url,
+        headers,
+        body,
+        *,
+        method = "POST",
+        query = None,
+        collect = true,
+        fresh = false,
+    ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a method")]
     fn send(
         &self,
@@ -166,12 +175,18 @@ impl Relay {
         headers: &Bound<'_, PyList>,
         body: Bound<'_, PyBytes>,
         method: &str,
+        query: Option<&[u8]>,
         collect: bool,
         fresh: bool,
     ) -> PyResult<Exchange> {
         let target = self
             .upstream
             .target(url)
+            .and_then(|target| match query {
+                // Not kept as the url is: clients may send as many as they like.
+                Some(query) if !query.is_empty() => target.with_query(query).map(Arc::new),
+                _ => Ok(target),
+            })
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|_| PyValueError::new_err(format!("method {method:?} is not a token")))?;

@@ -39,7 +39,7 @@ pub struct Order {
     pub headers: RequestHeaders,
     /// The whole body.
     pub body: Bytes,
-    /// Hold the answer back until it is whole, up to the limit.
+    /// Hold the answer back until it is whole, up to the limit. An event stream never is.
     pub collect: bool,
     /// Use a connection of its own, which is closed after the answer: what is asked is whether one can be made.
     pub fresh: bool,

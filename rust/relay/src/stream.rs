@@ -62,7 +62,8 @@ async fn perform<S>(
     let (head, mut body) = split(response)?;
     let mut tail = usage::may_follow(&head).then(Tail::default);
     let reusable = !may_be_followed(&head);
-    if collect {
+    // Events are for now: whatever made the worker stream, its client is not kept waiting for the last of them.
+    if collect && !head.event_stream() {
         match gather(context, &mut wire, &mut body).await? {
             Gathered::Whole(bytes) => {
                 if reusable {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 
 use crate::origin::Origin;
@@ -65,6 +66,20 @@ impl Target {
             host: HeaderValue::from_str(authority.as_str()).map_err(|_| error("bad host"))?,
         })
     }
+
+    /// The same place with another query, as it stands in a request line.
+    pub fn with_query(&self, query: &[u8]) -> Result<Self, UrlError> {
+        let path = [self.path.path().as_bytes(), b"?", query].concat();
+        let path = PathAndQuery::try_from(path.as_slice()).map_err(|_| UrlError {
+            url: String::from_utf8_lossy(&path).into_owned(),
+            problem: "the query is none",
+        })?;
+        Ok(Self {
+            origin: Arc::clone(&self.origin),
+            path: Uri::from(path),
+            host: self.host.clone(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +112,18 @@ mod tests {
             parts("https://a?q"),
             (true, "a".into(), 443, "/?q".into(), "a".into())
         );
+    }
+
+    #[test]
+    fn a_query_is_added_and_nothing_else_changes() {
+        let target = Target::parse("http://a:1/p?old").unwrap();
+        let other = target.with_query("a=%2F&b=é?".as_bytes()).unwrap();
+        assert_eq!(other.path.to_string(), "/p?a=%2F&b=é?");
+        assert!(Arc::ptr_eq(&target.origin, &other.origin));
+        assert_eq!(other.host, target.host);
+        for query in [&b"a b"[..], b"a\r\nb: c", b"\xff"] {
+            assert!(target.with_query(query).is_err(), "{query:?}");
+        }
     }
 
     #[test]

@@ -147,6 +147,25 @@ fn a_collected_answer_comes_in_one_piece() {
 }
 
 #[test]
+fn events_are_never_collected() {
+    for kind in ["text/event-stream", "Text/Event-Stream;charset=utf-8"] {
+        let url = worker(move |mut stream| {
+            read_head(&mut stream);
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: 6\r\n\r\none");
+            stream.write_all(head.as_bytes()).unwrap();
+            // The rest is held back until the relay is gone.
+            let _ = stream.read(&mut [0]);
+        });
+        let relay = Relay::new(limits()).unwrap();
+        let exchange = relay.start(order(&relay, &url, true), ());
+        assert_eq!(head(&relay, &exchange).unwrap().body, None);
+        wait(|| relay.stats().bytes == 3);
+        assert_eq!(exchange.take_body(usize::MAX), (b"one".to_vec(), None));
+    }
+}
+
+#[test]
 fn many_exchanges_are_announced_until_all_are_taken() {
     let url = echo_worker(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let relay = Relay::new(RelayConfig {
