@@ -28,6 +28,8 @@ class RouterError(Exception):
     side: ClassVar[Side] = "router"
     retry_safe: ClassVar[bool] = False
     """Whether nobody has worked on the request, so that sending it again is safe: the answer says `Retry-After`."""
+    headers: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()
+    """What else the answer's head says."""
 
 
 class ConfigError(RouterError):
@@ -56,6 +58,14 @@ class RequestTimeoutError(BadRequestError):
 
     status = 408
     code = "request_timeout"
+
+
+class UnsupportedCodingError(BadRequestError):
+    """The client's body is compressed; the router must read it."""
+
+    status = 415
+    code = "unsupported_coding"
+    headers = ((b"accept-encoding", b"identity"),)
 
 
 class ClientGoneError(RouterError):
@@ -96,12 +106,7 @@ class UnauthorizedError(RouterError):
     status = 401
     code = "unauthorized"
     side = "client"
-
-
-class RegistrationUnauthorizedError(RegistrationError):
-    """The same where answers have the shape of registrations."""
-
-    code = "unauthorized"
+    headers = ((b"www-authenticate", b"Bearer"),)
 
 
 class UndecodableError(RegistrationError):

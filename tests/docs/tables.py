@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
-STATUSES = {"registration": "400, 403, 404, 503"}
+STATUSES = {"registration": "400, 403, 404, 408, 413, 415, 503"}
 """What the client of this error sees, as its class cannot say it with one number."""
 
 

@@ -158,6 +158,23 @@ def test_a_client_that_is_gone_with_its_body_unsent(served: Served) -> None:
     served.router.wait_log(r"^\[ERROR\] .* Failed to read request body: ended after 1 of 100 bytes$")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "identity, br", 'x-"<'])
+@pytest.mark.parametrize(("path", "key"), [(CHAT, "error"), (ABORT, "error"), ("/register", "msg")])
+def test_compressed_bodies(served: Served, path: str, key: str, coding: str) -> None:
+    """They are not read, so that what they unfold to is nobody's trouble, and the reason is told."""
+    answer = served.ask(path, (HOST, f"content-encoding: {coding}", LENGTH), BODY)
+    assert (answer.status, answer.headers["content-type"]) == (415, "application/json; charset=utf-8")
+    assert answer.json[key].startswith("Invalid request body: Content-Encoding ")
+    assert answer.headers.get("accept-encoding", "identity") == "identity"
+    served.assert_refused(path, 415)
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity, identity"])
+def test_bodies_that_are_encoded_in_name_only(served: Served, coding: str) -> None:
+    assert served.ask(CHAT, (HOST, f"content-encoding: {coding}", LENGTH), BODY).status == 200
+    assert [hit.body for hit in served.worker.hits] == [BODY]
+
+
 HEADS = {
     "no-host": (LENGTH,),
     "empty-host": ("host:", LENGTH),

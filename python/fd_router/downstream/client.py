@@ -67,11 +67,12 @@ class Client:
     async def read_body(self, limit: int, timeout: float) -> bytes:
         """The whole body; to be called once, before anything else is waited for.
 
-        Raises `BodyTooLargeError` over `limit` bytes (at the announced length, before a byte is read),
+        Raises `UnsupportedCodingError` for one that is compressed, `BodyTooLargeError` over `limit` bytes (at the announced length, before a byte is read),
         `RequestTimeoutError` when it is not complete after `timeout` seconds, `BadRequestError` when it breaks off:
         the server tells in the same way of chunks that are malformed, of a client that has closed its direction only,
         which hears an answer, and of one that is gone.
         """
+        http_headers.require_plain(self.headers)
         announced = http_headers.content_length(self.headers)
         if announced is not None and announced > limit:
             raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")

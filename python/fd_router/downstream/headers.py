@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fd_router._core import HOP_HEADER
-from fd_router.errors import BadRequestError
+from fd_router.errors import BadRequestError, UnsupportedCodingError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,8 @@ MAX_HOPS = 8
 """Routers that a request may pass before this one."""
 _LENGTH_DIGITS = 18
 """More digits cannot be a length; the limit keeps the number within 64 bits."""
+_SHOWN = 40
+"""Characters of what a client wrote that its answer repeats."""
 _HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]+|\[[0-9A-Fa-fvV.:]+\])(?::[0-9]{0,5})?")
 """A name or an address, and a port or none (RFC 3986, 3.2.2; RFC 9110, 7.2)."""
 _WITHOUT_HOST = ("1", "1.0", "0.9")
@@ -63,6 +65,18 @@ def came_by(headers: Sequence[tuple[bytes, bytes]], hop: bytes) -> bool:
     """Whether the request was sent by the router of this hop id, or by more routers than any chain needs."""
     hops = [value for name, value in headers if name == HOP_HEADER]
     return hop in hops or len(hops) > MAX_HOPS
+
+
+def require_plain(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raise `UnsupportedCodingError` for a body that is compressed, or encoded otherwise (RFC 9110, 8.4)."""
+    for name, value in headers:
+        if name == b"content-encoding":
+            codings = {coding.strip().lower() for coding in value.split(b",")} - {b"", b"identity"}
+            if codings:
+                shown = printable(min(codings).decode("latin-1"))[:_SHOWN]
+                raise UnsupportedCodingError(
+                    f"Content-Encoding {shown} is not accepted, send it uncompressed"
+                )
 
 
 def content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fd_router.downstream import headers as http_headers
-from fd_router.errors import RegistrationUnauthorizedError, UnauthorizedError
+from fd_router.errors import UnauthorizedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,7 +69,7 @@ class Access:
         sent = _key(client.headers, basic=guard == "engine")
         ring = self._rings[guard]
         if ring and not (sent is not None and ring.opens(sent)):
-            raise _refusal(guard, client.path, missing=sent is None)
+            raise _refusal(missing=sent is None)
         if guard == "client" and (ring or (sent is not None and self._own.opens(sent))):
             client.headers = [pair for pair in client.headers if pair[0] != AUTHORIZATION]
 
@@ -133,12 +133,10 @@ def _key(headers: Headers, *, basic: bool) -> bytes | None:
     return None
 
 
-def _refusal(guard: Guard, path: str, *, missing: bool) -> Exception:
-    what = "a key is required: Authorization: Bearer KEY" if missing else "the key is not accepted"
-    # Registrations have answers of a shape of their own.
-    if guard == "engine" or path == "/unregister":
-        return RegistrationUnauthorizedError(401, what)
-    return UnauthorizedError(what)
+def _refusal(*, missing: bool) -> UnauthorizedError:
+    return UnauthorizedError(
+        "a key is required: Authorization: Bearer KEY" if missing else "the key is not accepted"
+    )
 
 
 def _address(hop: str) -> str | None:

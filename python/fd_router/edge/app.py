@@ -102,9 +102,7 @@ class App:
             payload = {"error": str(error)}
             if client.request_id is not None:
                 payload["request_id"] = client.request_id
-        extra = list(client.extra) if error.status in WORKERS_FAILED else []
-        if error.status == 401:
-            extra.append((b"www-authenticate", b"Bearer"))
+        extra = [*error.headers, *(client.extra if error.status in WORKERS_FAILED else [])]
         if error.retry_safe:
             extra.append((b"retry-after", b"1"))
         await client.answer_json(error.status, payload, extra)
