@@ -37,7 +37,9 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     request = Request.scan(body, chat=True)
     url = next(engines) + scope["path"]
-    exchange = upstreams[0].send(url, scope["headers"], body, collect=not request.stream)
+    exchange = upstreams[0].send(
+        url, scope["headers"], body, query=scope["query_string"], collect=not request.stream
+    )
     try:
         head = await exchange.head
         if head.body is None:

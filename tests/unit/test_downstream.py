@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fd_router.downstream import body
+from fd_router.downstream.body import BodyLimits
 from fd_router.downstream.client import Client
 from fd_router.errors import BadRequestError, BodyTooLargeError, RequestTimeoutError
 from fd_router.runtime.overdue import OverdueWatch
@@ -41,8 +44,8 @@ class Scene:
     async def _send(self, message: Any) -> None:
         raise AssertionError(message)
 
-    def read(self, timeout: float = 30.0) -> Awaitable[bytes]:
-        return self.client.read_body(LIMIT, timeout)
+    def read(self, gap: float = 30.0, total: float = 0.0) -> Awaitable[bytes]:
+        return self.client.read_body(BodyLimits(LIMIT, gap, total))
 
 
 def run(scene: Callable[[], Awaitable[Any]]) -> Any:
@@ -76,9 +79,54 @@ def test_a_long_body_is_refused_as_soon_as_it_is_known_to_be_long(scene: Scene, 
     assert len(scene.messages) == left
 
 
-def test_a_body_that_does_not_come_is_given_up() -> None:
-    with pytest.raises(RequestTimeoutError, match=r"not complete after 0\.02 s"):
-        run(lambda: Scene(piece(b"a", more=True)).read(timeout=0.02))
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ({"gap": 0.02}, r"^no byte of the body for 0\.02 s$"),
+        ({"gap": 0.02, "total": 30}, r"^no byte of the body for 0\.02 s$"),
+        ({"total": 0.02}, r"^body not complete after 0\.02 s$"),
+        ({"gap": 0, "total": 0.02}, r"^body not complete after 0\.02 s$"),
+    ],
+)
+def test_a_body_that_does_not_come_is_given_up(limits: dict[str, float], why: str) -> None:
+    with pytest.raises(RequestTimeoutError, match=why):
+        run(lambda: Scene(piece(b"a", more=True)).read(**limits))
+
+
+class Slow(Scene):
+    """Its pieces come `pace` seconds apart."""
+
+    pace = 0.05
+
+    async def _receive(self) -> dict[str, Any]:
+        await asyncio.sleep(self.pace)
+        return await super()._receive()
+
+
+def test_a_body_that_moves_on_is_read_however_long_it_takes() -> None:
+    """Eight pieces take 0.4 s, twice the limit of 0.2 s between two of them."""
+    pieces = [piece(b"x", more=number < 7) for number in range(8)]
+    assert run(lambda: Slow(*pieces).read(gap=0.2)) == b"x" * 8
+    with pytest.raises(RequestTimeoutError, match="not complete"):
+        run(lambda: Slow(*pieces).read(gap=0.2, total=0.2))
+
+
+@pytest.mark.parametrize("limits", [{"gap": 0.1}, {"gap": 0.1, "total": 0.1}])
+def test_a_stop_of_the_process_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, limits: dict[str, float]
+) -> None:
+    """The loop stands still for longer than the limits while the body waits in the socket."""
+    monkeypatch.setattr(body, "LATE_SECS", 0.2)
+
+    class Stopped(Slow):
+        async def _receive(self) -> dict[str, Any]:
+            if len(self.messages) == 1:
+                await asyncio.sleep(0.04)  # the clock runs
+                time.sleep(0.5)  # noqa: ASYNC251 - that is the point
+                await asyncio.sleep(0.01)
+            return await Scene._receive(self)
+
+    assert run(lambda: Stopped(piece(b"x", more=True), piece(b"x", more=False)).read(**limits)) == b"xx"
 
 
 def test_cancelling_the_request_is_not_taken_for_its_timeout() -> None:

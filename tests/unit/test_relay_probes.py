@@ -181,7 +181,7 @@ def test_the_routers_own_way(raw_worker: StartWorker) -> None:
             probe = upstream.ask(worker.url + "/state")
             assert (await probe.head).body == b"{}"
             assert upstream.heard(worker.url) is None
-            exchange = upstream.send(worker.url, [], b"{}", collect=True)
+            exchange = upstream.send(worker.url, [], b"{}", query=b"", collect=True)
             assert (await exchange.head).body == b"{}"
             assert heard(upstream, worker.url) < 20
         finally:

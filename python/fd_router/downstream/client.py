@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fd_router.downstream import headers as http_headers
+from fd_router.downstream.body import BodyClock
 from fd_router.errors import BadRequestError, BodyTooLargeError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from fd_router.downstream.body import BodyLimits
     from fd_router.runtime.overdue import OverdueWatch
     from fd_router.types import Headers
 
@@ -46,9 +48,9 @@ class Client:
     _pending = False
     _lasting = False
     _reading: Any = None
-    _body_secs = 0.0
-    _timer: asyncio.TimerHandle | None = None
-    _expired = False
+    _limits: BodyLimits | None = None
+    _clock: BodyClock | None = None
+    _expired = ""
     _listening = False
     _on_gone: Callable[[], None] | None = None
 
@@ -64,19 +66,20 @@ class Client:
         self._receive = receive
         self._overdue_watch = watch
 
-    async def read_body(self, limit: int, timeout: float) -> bytes:
+    async def read_body(self, limits: BodyLimits) -> bytes:
         """The whole body; to be called once, before anything else is waited for.
 
-        Raises `UnsupportedCodingError` for one that is compressed, `BodyTooLargeError` over `limit` bytes (at the announced length, before a byte is read),
-        `RequestTimeoutError` when it is not complete after `timeout` seconds, `BadRequestError` when it breaks off:
+        Raises `UnsupportedCodingError` for one that is compressed, `BodyTooLargeError` for one over the limit (at the
+        announced length, before a byte is read), `RequestTimeoutError`, `BadRequestError` when it breaks off:
         the server tells in the same way of chunks that are malformed, of a client that has closed its direction only,
         which hears an answer, and of one that is gone.
         """
         http_headers.require_plain(self.headers)
         announced = http_headers.content_length(self.headers)
+        limit = limits.size
         if announced is not None and announced > limit:
             raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")
-        self._body_secs = timeout
+        self._limits = limits
         self._wait()
         pieces: list[bytes] = []
         size = 0
@@ -89,6 +92,8 @@ class Client:
                     raise BadRequestError(broken_off(announced, size))
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
+                if self._clock is not None:
+                    self._clock.moved()
                 if size > limit:
                     raise BodyTooLargeError(f"body of more than {limit} bytes, which is the limit")
                 if not message.get("more_body", False):
@@ -96,11 +101,11 @@ class Client:
         except asyncio.CancelledError:
             if not self._expired:
                 raise
-            raise RequestTimeoutError(f"body not complete after {timeout:g} s") from None
+            raise RequestTimeoutError(self._expired) from None
         finally:
             self._reading = None
-            if self._timer is not None:
-                self._timer.cancel()
+            if self._clock is not None:
+                self._clock.stop()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def watch(self, on_gone: Callable[[], None]) -> None:
@@ -120,13 +125,13 @@ class Client:
     def overdue(self) -> None:
         """The request is no short one."""
         self._lasting = True
-        if self._reading is not None:
-            self._timer = asyncio.get_running_loop().call_later(self._body_secs, self._expire)
+        if self._reading is not None and self._limits is not None:
+            self._clock = BodyClock(self._limits, self._expire)
         elif self._on_gone is not None:
             self._listen()
 
-    def _expire(self) -> None:
-        self._expired = True
+    def _expire(self, why: str) -> None:
+        self._expired = why
         self._reading.cancel()
 
     def _listen(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fd_router.edge.body import BODY_TIMEOUT, CONTROL_BODY_LIMIT
+from fd_router.edge import body
 from fd_router.errors import BadRequestError, RegistrationError
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
+    from fd_router.config import ServerConfig
     from fd_router.downstream.client import Client
     from fd_router.fleet.admission import Admission
     from fd_router.fleet.fanout import Aborts
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 class Control:
     """Takes orders from engines and operators."""
 
-    def __init__(self, *, admission: Admission, monitor: Monitor, aborts: Aborts, log: Log) -> None:
+    def __init__(
+        self, server: ServerConfig, *, admission: Admission, monitor: Monitor, aborts: Aborts, log: Log
+    ) -> None:
+        self._limits = body.limits(server, body.CONTROL_BODY_LIMIT)
         self._admission = admission
         self._monitor = monitor
         self._aborts = aborts
@@ -43,15 +47,15 @@ class Control:
     async def abort(self, client: Client) -> None:
         """`POST /v1/abort_requests`."""
         try:
-            body = await client.read_body(CONTROL_BODY_LIMIT, BODY_TIMEOUT)
+            asked = await client.read_body(self._limits)
         except BadRequestError as error:
             self._log.error(messages.body_unread(error))
             raise type(error)(f"Invalid request body: {error}") from error
-        await client.answer_json(200, await self._aborts.abort(body))
+        await client.answer_json(200, await self._aborts.abort(asked))
 
     async def _body(self, client: Client) -> bytes:
         try:
-            return await client.read_body(CONTROL_BODY_LIMIT, BODY_TIMEOUT)
+            return await client.read_body(self._limits)
         except BadRequestError as error:
             self._log.error(messages.register_body_unread(error))
             raise RegistrationError(error.status, f"Invalid request body: {error}") from error

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from fd_router._core import BodyError, Request
 from fd_router.downstream import headers as http_headers
-from fd_router.edge.body import BODY_TIMEOUT, MIB
+from fd_router.edge.body import MIB, limits
 from fd_router.errors import BadRequestError, LoopError, OverloadedError
 from fd_router.observe.logs import messages, tags
 
@@ -43,7 +43,7 @@ class Inference:
         self._pairs = pairs
         self._log = log
         self._hop = hop.encode()
-        self._body_limit = server.max_body_mb * MIB
+        self._limits = limits(server, server.max_body_mb * MIB)
         self._max_in_flight = server.max_in_flight
         self._in_flight = 0
         # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
@@ -75,7 +75,7 @@ class Inference:
         if trace_id is not None:
             client.tags = tags(trace_id)
         try:
-            body = await client.read_body(self._body_limit, BODY_TIMEOUT)
+            body = await client.read_body(self._limits)
         except BadRequestError as error:
             self._log.error(messages.body_unread(error), client.tags)
             raise type(error)(f"Invalid request body: {error}") from error

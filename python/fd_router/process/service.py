@@ -132,7 +132,11 @@ class Service:
                 hop=hop,
             ),
             control=Control(
-                admission=self._admission, monitor=self._monitor, aborts=Aborts(registry, self._api), log=log
+                config.server,
+                admission=self._admission,
+                monitor=self._monitor,
+                aborts=Aborts(registry, self._api),
+                log=log,
             ),
             status=self._status,
         )
