@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rig import reply, wait_for
+from rig import RawClient, reply, sse_head, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rig import RawClient, RawWorker, Router
+    from rig import Peer, RawWorker, Router
 
 FULL = bool(os.environ.get("FAULTS_FULL"))
 CHAT = "/v1/chat/completions"
@@ -90,3 +90,116 @@ def test_an_upload_in_single_bytes_is_ended_by_the_total(start_router: Callable[
 
         wait_for(answered)
         assert time.monotonic() - began > 0.9
+
+
+SCALED = NO_ROUNDS + "server: {header-timeout-secs: 0.8, keep-alive-secs: 3}"
+"""30 s and 120 s by default."""
+
+
+def ask(client: RawClient, path: str = "/health") -> bytes:
+    """One request on a connection; the answer's first line."""
+    client.received = b""
+    client.send(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+    return client.read_until(b"}").splitlines()[0]
+
+
+def open_for(client: RawClient) -> float:
+    """Seconds until the router closes the connection, without a byte."""
+    began = time.monotonic()
+    client.received = b""
+    assert client.read_to_end() == b""
+    return time.monotonic() - began
+
+
+def test_an_idle_connection_outlasts_the_limit_of_heads(start_router: Callable[..., Router]) -> None:
+    """By default 100 s, which balancers keep theirs for, and which exceeds the 30 s of heads."""
+    router = start_router("" if FULL else SCALED)
+    with router.raw() as client:
+        for _ in range(2):
+            assert ask(client) == b"HTTP/1.1 200 OK"
+            time.sleep(100 if FULL else 1.6)
+        assert ask(client) == b"HTTP/1.1 200 OK"
+        client.socket.settimeout(200)
+        took = open_for(client)
+        assert (119 if FULL else 2.9) < took < (140 if FULL else 10)
+    assert "server.header-timeout-secs" not in router.log_text()
+
+
+def test_a_shorter_limit_of_idle_connections(start_router: Callable[..., Router]) -> None:
+    """The other way round, the server has the limit of heads, and the router ends what is idle."""
+    router = start_router(NO_ROUNDS + "server: {header-timeout-secs: 30, keep-alive-secs: 0.5}")
+    with router.raw() as client:
+        assert ask(client) == b"HTTP/1.1 200 OK"
+        assert 0.4 < open_for(client) < 10
+
+
+@pytest.mark.parametrize("begin", ["at-once", "after-an-answer", "after-a-rest"])
+@pytest.mark.parametrize("pause", [0.1, 60], ids=["in-single-bytes", "in-one-piece"])
+def test_a_slow_head(start_router: Callable[..., Router], begin: str, pause: float) -> None:
+    router = start_router(NO_ROUNDS + "server: {header-timeout-secs: 0.8, keep-alive-secs: 30}")
+    with router.raw() as client:
+        if begin != "at-once":
+            assert ask(client) == b"HTTP/1.1 200 OK"
+            if begin == "after-a-rest" or pause > 1:
+                time.sleep(
+                    1.0
+                )  # a look must fall between the answer and a head of which nothing else is sent
+        began = time.monotonic()
+        client.send(b"GET /health HTTP/1.1\r\nx: ")
+        client.socket.settimeout(pause)
+        while True:
+            try:
+                assert client.socket.recv(1) == b""
+                break
+            except ConnectionResetError:
+                break
+            except TimeoutError:
+                client.send(b"y")
+        assert 0.7 < time.monotonic() - began < 10
+    router.wait_log(r"limit: 1 client connections without a whole head within 0\.8 s")
+    assert not [message for message in router.messages() if message.startswith("[GET] ?")]
+
+
+def test_a_client_that_says_nothing(start_router: Callable[..., Router]) -> None:
+    router = start_router(NO_ROUNDS + "server: {header-timeout-secs: 0.8, keep-alive-secs: 30}")
+    with router.raw() as client:
+        assert 0.7 < open_for(client) < 10
+    assert "server.header-timeout-secs" not in router.log_text()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "mapped"])
+def test_a_request_is_no_idle_connection(
+    start_router: Callable[..., Router], raw_worker: Callable[..., RawWorker], host: str
+) -> None:
+    """An engine that takes five limits to answer, one request behind another on one connection; and a silent stream."""
+
+    def answer(peer: Peer) -> bytes | None:
+        time.sleep(1.5)
+        if b'"stream"' not in peer.body:
+            return reply(b'{"ok":true}')
+        peer.send(sse_head() + b"data: 1\n\n")
+        time.sleep(1.5)
+        peer.send(b"data: {}\n\n")
+        peer.close()
+        return None
+
+    listen = "" if host == "127.0.0.1" else ", host: '::'"
+    router = start_router(NO_ROUNDS + f"server: {{header-timeout-secs: 0.3, keep-alive-secs: 0.3{listen}}}")
+    worker = raw_worker(answer)
+    assert router.register(worker.port).status_code == 200
+    with RawClient(host if host == "::1" else "127.0.0.1", router.port) as client:
+        for body in (prompt(100), prompt(100), b'{"stream":true,"messages":[]}'):
+            client.received = b""
+            client.post(CHAT, body)
+            assert client.read_until(b"}").startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_answer_without_its_request_read_ends_the_connection(start_router: Callable[..., Router]) -> None:
+    """Its client may wait for ever with the rest of a body that nobody reads."""
+    router = start_router(
+        NO_ROUNDS + "server: {header-timeout-secs: 0.5, keep-alive-secs: 0.5, body-timeout-secs: 0.3}"
+    )
+    for _ in range(5):
+        with router.raw() as client:
+            client.send(f"POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{{".encode())
+            assert client.read_to_end().startswith(b"HTTP/1.1 408 ")

@@ -58,6 +58,12 @@ class ServerConfig:
     max_connections: int = setting(Integer(1, 1_000_000), 16_384, "client connections at a time")
     max_in_flight: int = setting(_COUNT, 0, "inference requests at a time, beyond it 503; 0: no limit")
     max_body_mb: int = setting(Integer(1, 4_096), 64, "largest request body, beyond it 413", "MiB")
+    header_timeout_secs: float = setting(
+        _PERIOD, 30.0, "how long a client may take for a request's head, then its connection is closed", "s"
+    )
+    keep_alive_secs: float = setting(
+        _PERIOD, 120.0, "how long an idle client connection is kept; longer than load balancers do", "s"
+    )
     body_timeout_secs: float = setting(
         _LIMIT, 30.0, "how long the next piece of a request's body may take, beyond it 408; 0: no limit", "s"
     )

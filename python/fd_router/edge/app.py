@@ -51,11 +51,15 @@ class App:
         self._access_log = access_log
         self._access = access
         self._overdue_watch = OverdueWatch(WATCH_AFTER)
+        self.active: dict[tuple[str, str], Client] = {}
+        """The clients whose requests are under way, by address and port as the server writes them."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request, from its head to its access line."""
         client = Client(scope, receive, send, self._overdue_watch)
         start = time.perf_counter()
+        peer = scope["client"]
+        self.active[peer] = client
         try:
             http_headers.check(client.headers, scope["http_version"])
             client.peer = self._access.origin(client.peer, client.headers)
@@ -74,6 +78,9 @@ class App:
             await self._crash(client, error)
         finally:
             client.settle()
+            # The connection's next request may have begun.
+            if self.active.get(peer) is client:
+                del self.active[peer]
             self._access_log.note(
                 client.method,
                 client.path,

@@ -7,6 +7,7 @@ before the worker exists, so that the message and the exit code are plain.
 
 from __future__ import annotations
 
+import math
 import socket
 import sys
 import time
@@ -27,7 +28,7 @@ from fd_router.upstream.trust import Trust
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from fd_router.config import Config, Notice
+    from fd_router.config import Config, Notice, ServerConfig
     from fd_router.downstream.client import Receive, Send
     from fd_router.edge.app import App
 
@@ -36,8 +37,6 @@ HEAD_LIMIT = 262_144
 
 Each piece of a long body costs a hand-over through three threads, so it is large; a connection may hold as much.
 """
-HEAD_TIMEOUT_MS = 30_000
-"""Milliseconds in which a client must have sent its head; also how long an idle connection is kept."""
 BACKLOG = 4_096
 
 
@@ -107,7 +106,7 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         runtime_threads=server.threads,
         loop=Loops.auto,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS, max_buffer_size=HEAD_LIMIT),
+        http1_settings=HTTP1Settings(header_read_timeout=_head_ms(server), max_buffer_size=HEAD_LIMIT),
         websockets=False,
         backlog=BACKLOG,
         backpressure=server.max_connections,
@@ -116,6 +115,15 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         workers_kill_timeout=max(1, round(server.drain_timeout_secs)),
         **secured,
     ).serve(target_loader=partial(Entry, config, notices), wrap_loader=False)
+
+
+def _head_ms(server: ServerConfig) -> int:
+    """Milliseconds from one answer to the next whole head.
+
+    granian has this one timer for idle connections and for slow heads: it ends what may last longer, and
+    `downstream.connections` the other.
+    """
+    return math.ceil(1000 * max(server.header_timeout_secs, server.keep_alive_secs))
 
 
 def _check_free(host: str, port: int) -> None:

@@ -185,13 +185,8 @@ class Service:
         manager, settings = self._config.manager, self._config.scheduler
         stats = Stats(self._scheduler, self.log)
         upkeep = Upkeep(self._scheduler, self._registry, self.log)
-        server = self._config.server
         clients = ClientConnections(
-            server.port,
-            limit=server.max_connections,
-            write_timeout_secs=server.write_timeout_secs,
-            log=self.log,
-            metrics=self._metrics,
+            self._config.server, active=self.app.active, log=self.log, metrics=self._metrics
         )
         rounds: list[tuple[float, Callable[[float], Awaitable[None]]]] = [
             (manager.health_check_interval_secs, self._monitor.round),

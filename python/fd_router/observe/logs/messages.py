@@ -351,6 +351,14 @@ def unregistered(role: Role, url: str) -> str:
     return f"[fd-router] register: {role} {url} taken out on request"
 
 
+def slow_heads(count: int, seconds: float) -> str:
+    """WARN."""
+    return (
+        f"[fd-router] limit: {count} client connections without a whole head within {seconds:g} s"
+        " (server.header-timeout-secs), closed"
+    )
+
+
 def limit_reached(what: str) -> str:
     """WARN; `what` names the limit and its setting."""
     return f"[fd-router] limit: {what}"
