@@ -40,9 +40,9 @@ class Delivery:
         The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is called with the first
         byte of an answer that was not collected.
 
-        When the worker fails in the middle, an event stream is ended with an error event, unless it is compressed; any
-        other answer is left without an end, for which the server cuts the connection as the request's coroutine
-        returns. Raises `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
+        When the worker fails in the middle, an answer that `takes_events` is ended with an error event; any other is
+        left without an end, for which the server cuts the connection as the request's coroutine returns. Raises
+        `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
         """
         client.status = head.status
         if head.body is not None:
@@ -67,7 +67,7 @@ class Delivery:
             raise error
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.scanner_error(error), client.tags)
-        if head.event_stream and not head.encoded:
+        if takes_events(head):
             await client.finish(frame_boundary(exchange.tail) + error_event(error))
 
 
@@ -86,6 +86,13 @@ class FirstByte:
         self._metrics.ttft(time.perf_counter() - self._start)
         if self._action is not None:
             self._action()
+
+
+def takes_events(head: Head) -> bool:
+    """Whether an event can be added to an answer: a stream of them that is not compressed, nor of a length that was
+    announced, into which an event would be fitted in part, as if all had come."""
+    sized = any(name == b"content-length" for name, _ in head.headers)
+    return head.event_stream and not head.encoded and not sized
 
 
 def frame_boundary(tail: bytes) -> bytes:
