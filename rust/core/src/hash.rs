@@ -249,6 +249,8 @@ const fn starts_in(word: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn text(text: &str, block_size: usize) -> Prefix {
@@ -304,6 +306,39 @@ mod tests {
         }
         assert_ne!(chain(Some("m"), ""), chain(None, ""));
         assert_ne!(chain(Some("m"), ""), chain(Some("n"), ""));
+    }
+
+    proptest! {
+        #[test]
+        fn two_texts_share_the_blocks_that_they_begin_with_alike(
+            shared in ".{0,40}", one in ".{0,40}", two in ".{0,40}", block_size in 1_usize..9
+        ) {
+            let (one, two) = (shared.clone() + &one, shared + &two);
+            let points = |whole: &str| whole.chars().collect::<Vec<_>>();
+            let (first, second) = (points(&one), points(&two));
+            let alike = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
+            let (left, right) = (text(&one, block_size), text(&two, block_size));
+            prop_assert_eq!(left.len(), first.len() / block_size);
+            prop_assert_eq!(right.len(), second.len() / block_size);
+            let equal = left.hashes().iter().zip(right.hashes()).take_while(|(a, b)| a == b);
+            prop_assert_eq!(equal.count(), alike / block_size);
+            prop_assert!(left.tokens_of(left.len()) <= left.tokens());
+        }
+
+        #[test]
+        fn two_lists_of_ids_too(
+            shared in prop::collection::vec(any::<i64>(), 0..20),
+            one in prop::collection::vec(0_i64..3, 0..20),
+            two in prop::collection::vec(0_i64..3, 0..20),
+            block_size in 1_usize..9
+        ) {
+            let (one, two) = ([&shared[..], &one].concat(), [&shared[..], &two].concat());
+            let alike = one.iter().zip(&two).take_while(|(a, b)| a == b).count();
+            let (left, right) = (ids(&one, block_size), ids(&two, block_size));
+            prop_assert_eq!(left.len(), one.len() / block_size);
+            let equal = left.hashes().iter().zip(right.hashes()).take_while(|(a, b)| a == b);
+            prop_assert_eq!(equal.count(), alike / block_size);
+        }
     }
 
     #[test]
