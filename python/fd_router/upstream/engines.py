@@ -85,11 +85,16 @@ class EngineClient:
             if answer.headers.get("content-encoding", "identity") != "identity":
                 raise EngineError("answer is compressed, which was not asked for")
             content = bytearray()
-            async for piece in answer.aiter_raw():
-                content += piece
-                if len(content) > MAX_ANSWER_BYTES:
-                    raise EngineError(f"answer of more than {MAX_ANSWER_BYTES} bytes")
-            return Answer(answer.status_code, bytes(content))
+            try:
+                async for piece in answer.aiter_raw():
+                    content += piece
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise EngineError(f"answer of more than {MAX_ANSWER_BYTES} bytes")
+                return Answer(answer.status_code, bytes(content))
+            finally:
+                # An error holds this frame, and asyncio the error in a circle, until the collector comes by, which is
+                # seldom: answers that are not wanted would add up.
+                del content
 
     def _use(self, context: ssl.SSLContext) -> None:
         """Verify new connections with these roots; calls under way end as they began."""
