@@ -282,7 +282,7 @@ def test_json_lines(capfd: pytest.CaptureFixture[str]) -> None:
     report = check(captured.out + captured.err)
     assert report.problems == []
     assert [line.kind for line in report.lines] == ["completed", "scanner error"]
-    assert report.lines[0].tags == {"session_id": "a\\nb"}
+    assert report.lines[0].tags == {"session_id": "a\nb"}
 
 
 # Threads and fork in one process make newer Pythons warn, so this runs in its own.

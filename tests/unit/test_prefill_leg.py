@@ -56,7 +56,7 @@ class Exchange:
         """Nothing to close."""
 
     async def begin(self, status: int = 200) -> None:
-        self.head.set_result(SimpleNamespace(status=status, headers=[], body=None))
+        self.head.set_result(SimpleNamespace(status=status, headers=[], body=None, event_stream=False))
         await asyncio.sleep(0)
 
     async def finish(self, usage: tuple[int, int | None] | None) -> None:

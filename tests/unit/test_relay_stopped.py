@@ -29,7 +29,7 @@ from fd_router.upstream.relay import Upstream
 async def run(url, limit):
     settings = replace(UpstreamConfig(), first_byte_timeout_secs=limit, idle_timeout_secs=limit)
     upstream = Upstream(settings, hop="stopped")
-    exchange = upstream.send(url, [], b"", collect=False)
+    exchange = upstream.send(url, [], b"", query=b"", collect=False)
     try:
         head = await exchange.head
         print(head.status, flush=True)
