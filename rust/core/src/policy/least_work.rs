@@ -5,8 +5,10 @@
 //! - `u`: tokens of the prompt that the worker does not hold, at least 1.
 //! - `P`: the same, summed over the worker's requests without a first byte. A whole answer shows no first byte: its part
 //!   is given back when the worker should be through with it, by the speed at which it served streams.
-//! - `d`: sending a prompt elsewhere copies its prefix there, and something else has to go. It counts only where the
-//!   worker's capacity is known: an index that believes in blocks long gone would tie sessions to full caches.
+//! - `d`: sending a prompt elsewhere copies its prefix there, and something else has to go. It counts for all candidates
+//!   alike, as far as their caches are known to be full (that share of it). Caches with room lose nothing, so that a
+//!   popular prefix spreads; and of those whose capacity is not known, an index believes in blocks long gone, which would
+//!   tie sessions to them. Counted for each by itself it would draw work to whoever fills up last.
 //! - `k`: the sum alone is best for the first byte and blind to decoding; the product alone (k = 0) makes an idle worker
 //!   cost nothing, whatever it lacks.
 //!
@@ -18,7 +20,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Choice, Policy, Rule, Scene, Settings, Verdict};
+use super::{Candidate, Choice, Policy, Rule, Scene, Settings, Verdict};
 use crate::hash::Prefix;
 use crate::ids::Role;
 use crate::load::Worker;
@@ -46,15 +48,17 @@ impl LeastWork {
     fn least(&mut self, scene: &Scene<'_>) -> Choice {
         let empty = Prefix::default();
         let prefix = scene.prefix.unwrap_or(&empty);
-        scene
-            .tree
-            .lock()
-            .matches(prefix.hashes(), scene.now, &mut self.credit);
-        let uncached = |index: usize| {
+        let tree = scene.tree.lock();
+        tree.matches(prefix.hashes(), scene.now, &mut self.credit);
+        let full = |each: &&Candidate| each.slot.is_some_and(|slot| tree.is_full(slot));
+        let full = scene.candidates.iter().filter(full).count();
+        let copied = 1.0 + self.copy_cost * full as f64 / scene.candidates.len() as f64;
+        let index = scene.least_by(|index, worker| {
             let lacking = prefix.tokens() - prefix.tokens_of(self.matched(scene, index));
-            (lacking * scene.scale).max(1.0)
-        };
-        let index = scene.least_by(|index, worker| self.cost(scene, worker, uncached(index)));
+            let uncached = (lacking * scene.scale).max(1.0);
+            self.cost(scene, worker, copied * uncached)
+        });
+        drop(tree);
         Choice {
             index,
             policy: Policy::LeastWork,
@@ -65,14 +69,10 @@ impl LeastWork {
         }
     }
 
-    fn cost(&self, scene: &Scene<'_>, worker: &Worker, uncached: f64) -> Cost {
-        let copied = if worker.capacity().is_some() {
-            1.0 + self.copy_cost
-        } else {
-            1.0
-        };
+    /// `own` is what the request adds to the worker's work.
+    fn cost(&self, scene: &Scene<'_>, worker: &Worker, own: f64) -> Cost {
         let running = worker.running();
-        let work = (worker.pending() + copied * uncached) * (running as f64 + self.base_running);
+        let work = (worker.pending() + own) * (running as f64 + self.base_running);
         let seed = scene.prefix.map_or(0, Prefix::lot);
         let lot = xxh3_64_with_seed(&worker.key().to_le_bytes(), seed);
         (work, running, worker.recorded(scene.now), lot)

@@ -34,8 +34,6 @@ impl Scheduler {
             return; // it ended in the meantime
         }
         let mut tree = self.tree.lock();
-        let really_uncached = usage.prompt as f64 - cached as f64;
-        tree.correct(recorded.slot, really_uncached - recorded.uncached);
         if let Some(evidence) = evidence(recorded, cached as f64, scale) {
             roster.update_capacity(url, &mut tree, |capacity| learned(capacity, evidence));
         }
@@ -50,8 +48,8 @@ impl Scheduler {
         if roster.slot(decision.lease.worker().url()) == Some(recorded.slot) {
             let mut tree = self.tree.lock();
             let from = recorded.matched as usize;
-            tree.take_back(recorded.prefix.hashes(), from, recorded.slot);
-            tree.correct(recorded.slot, -recorded.uncached);
+            let hashes = recorded.prefix.hashes();
+            tree.take_back(hashes, from, recorded.slot, recorded.uncached);
         }
     }
 

@@ -233,7 +233,7 @@ impl Scheduler {
         drop(rules);
         let recorded = matched.and_then(|matched| {
             let model = (!ask.exact).then_some(model);
-            self.record(chosen, role, ask, matched, uncached, model, now)
+            self.record(chosen, role, ask, matched, (prompt, uncached), model, now)
         });
         drop(roster);
         let explanation = Explanation {
@@ -333,7 +333,7 @@ impl Scheduler {
         role: Role,
         ask: Ask<'_>,
         matched: u32,
-        uncached: f64,
+        (prompt, uncached): (f64, f64),
         model: Option<u64>,
         now: u64,
     ) -> Option<Recorded> {
@@ -346,7 +346,7 @@ impl Scheduler {
         let (slot, prefix) = (chosen.slot?, ask.prefix?);
         let mut tree = self.tree.lock();
         let spans = tree.spans(prefix.hashes(), slot);
-        tree.record(prefix.hashes(), slot, uncached, now);
+        tree.record(prefix.hashes(), slot, prompt, now);
         drop(tree);
         Some(Recorded {
             prefix,

@@ -1,15 +1,19 @@
-//! The volume clocks: how much each worker has been given since a prefix was used there.
+//! The volume clocks: what each worker's cache should still hold, by what it has been given since.
 //!
-//! An engine evicts by volume: a prefix is gone when as many other tokens have come as its cache holds. A worker's clock
-//! counts the uncached tokens that it is sent, in epochs of an eighth of its capacity; a holder's mark has the epoch of its
-//! last record, and its credit lapses when the clock has moved on by the whole capacity. Counting all tokens instead of the
-//! uncached ones forgets too early: what an engine has takes no room again.
+//! An engine evicts the least recently used: a prefix is gone when as many *other* tokens were used after it as the cache
+//! holds. So a worker's clock keeps, for each of its last epochs, the tokens whose last use was in it: a record adds what a
+//! prompt has to the present epoch and takes what was there before out of the epoch of its mark. An epoch ends when it
+//! has an eighth of the capacity; the credit of an epoch lapses when more than half of it no longer fits behind those
+//! after it.
 //!
-//! While the capacity is not known credit lapses after [`ASSUMED`] tokens, which is more than most caches hold. The clock
-//! runs in finer epochs then, so that a prefix that proves gone tells how old it was, which is how a capacity is learned.
+//! Not a count of what was sent: uncached tokens alone are blind to sessions that are hit again and again and so
+//! push out those that are not; all tokens count a block as often as it is hit, and forget too early. Either costs: see
+//! docs/policies.md.
+//!
+//! While the capacity is not known credit lapses after [`ASSUMED`] tokens, which is more than most caches hold.
 //!
 //! Epochs are counted modulo [`EPOCHS`]. A sweep drops what has lapsed before its epoch could be taken for a new one; a
-//! clock that would overtake the sweep waits for it.
+//! clock that would overtake the sweep waits for it. A clock takes half a kilobyte.
 
 use super::holders::{EPOCHS, Mark};
 use crate::ids::Slot;
@@ -18,21 +22,58 @@ use crate::ids::Slot;
 const PARTS: u8 = 8;
 /// Tokens after which credit lapses where the capacity is not known.
 pub(super) const ASSUMED: f64 = 4_194_304.0;
+/// Epochs after which a mark has lapsed, however little was used in them.
+const LONGEST: u8 = 80;
 /// Epochs by which a clock may be ahead of the sweep.
-const LEAD: u8 = 100;
-/// Epochs after which a mark has lapsed where the capacity is not known.
-const UNKNOWN_LIMIT: u8 = EPOCHS - 8;
+const LEAD: u8 = 40;
 /// Epochs after which a sweep is worth its while.
-const SWEEP_FROM: u8 = 3 * PARTS;
+const SWEEP_FROM: u8 = 2 * PARTS;
 
-#[derive(Debug, Clone, Copy)]
+// What a sweep leaves is younger than `LONGEST`, and `LEAD` epochs older at the most when the next one is through.
+const _: () = assert!(LONGEST + LEAD < EPOCHS);
+
+#[derive(Debug, Clone)]
 struct Clock {
-    /// Tokens in the present epoch.
-    volume: f64,
-    /// Tokens of a whole epoch.
+    /// Tokens that the cache holds; [`ASSUMED`] where that is not known.
+    capacity: f64,
+    is_known: bool,
+    /// Tokens after which an epoch ends.
     length: f64,
+    /// Tokens by the epoch of their last use.
+    used: [f32; EPOCHS as usize],
     /// Epoch that a whole sweep has seen.
     swept: u8,
+}
+
+impl Clock {
+    const NEW: Self = Self {
+        capacity: ASSUMED,
+        is_known: false,
+        length: ASSUMED / LONGEST as f64,
+        used: [0.0; EPOCHS as usize],
+        swept: 0,
+    };
+
+    fn used_in(&self, epoch: u8) -> f64 {
+        f64::from(self.used[usize::from(epoch)])
+    }
+
+    fn is_full(&self, epoch: u8) -> bool {
+        self.used_in(epoch) >= self.length
+    }
+
+    /// Epochs, the present one included, of which at least half fits into the cache.
+    fn fitting(&self, epoch: u8) -> u8 {
+        let mut newer = self.used_in(epoch);
+        for age in 1..LONGEST {
+            let used = self.used_in(before(epoch, age));
+            if newer + used / 2.0 > self.capacity {
+                return age;
+            }
+            newer += used;
+        }
+        LONGEST
+    }
 }
 
 /// A clock for each slot.
@@ -50,39 +91,55 @@ impl Clocks {
     pub(super) fn start(&mut self, slot: Slot) {
         let index = slot.index();
         if index >= self.clocks.len() {
-            let clock = Clock {
-                volume: 0.0,
-                length: ASSUMED,
-                swept: 0,
-            };
-            self.clocks.resize(index + 1, clock);
+            self.clocks.resize(index + 1, Clock::NEW);
             self.epochs.resize(index + 1, 0);
-            self.limits.resize(index + 1, UNKNOWN_LIMIT);
+            self.limits.resize(index + 1, LONGEST);
         }
-        self.clocks[index].volume = 0.0;
+        self.clocks[index].used.fill(0.0);
         self.set_capacity(slot, None);
     }
 
     /// Sets a slot's capacity in tokens; None is not known.
     pub(super) fn set_capacity(&mut self, slot: Slot, tokens: Option<f64>) {
-        let limit = if tokens.is_some() {
-            PARTS
-        } else {
-            UNKNOWN_LIMIT
-        };
-        self.limits[slot.index()] = limit;
-        self.clocks[slot.index()].length = tokens.unwrap_or(ASSUMED).max(1.0) / f64::from(limit);
+        let clock = &mut self.clocks[slot.index()];
+        let parts = if tokens.is_some() { PARTS } else { LONGEST };
+        clock.is_known = tokens.is_some();
+        clock.capacity = tokens.unwrap_or(ASSUMED).max(1.0);
+        clock.length = clock.capacity / f64::from(parts);
+        self.settle(slot);
     }
 
-    /// Lets a slot's clock go on by uncached tokens; a negative number takes back what was counted too much.
-    pub(super) fn advance(&mut self, slot: Slot, tokens: f64) {
+    /// Notes that a slot's worker uses so many tokens, which it used last at `before`.
+    pub(super) fn use_now(&mut self, slot: Slot, before: Mark, tokens: f64) {
+        let used = &mut self.clocks[slot.index()].used;
+        if before != Mark::NONE {
+            let then = &mut used[usize::from(before.epoch())];
+            *then = (*then - tokens as f32).max(0.0);
+        }
+        used[usize::from(self.epochs[slot.index()])] += tokens as f32;
+    }
+
+    /// Takes back tokens that were not used after all.
+    pub(super) fn take_back(&mut self, slot: Slot, tokens: f64) {
+        let epoch = usize::from(self.epochs[slot.index()]);
+        let used = &mut self.clocks[slot.index()].used[epoch];
+        *used = (*used - tokens as f32).max(0.0);
+    }
+
+    /// Ends the epoch if it is full, and lets what no longer fits lapse.
+    pub(super) fn settle(&mut self, slot: Slot) {
         let clock = &mut self.clocks[slot.index()];
         let epoch = &mut self.epochs[slot.index()];
-        clock.volume = (clock.volume + tokens).max(0.0);
-        while clock.volume >= clock.length && since(clock.swept, *epoch) < LEAD {
-            clock.volume -= clock.length;
+        if clock.is_full(*epoch) && since(clock.swept, *epoch) < LEAD {
             *epoch = (*epoch + 1) % EPOCHS;
+            clock.used[usize::from(*epoch)] = 0.0;
         }
+        self.limits[slot.index()] = clock.fitting(*epoch);
+    }
+
+    /// Whether a slot's worker is known to have no room: what it takes pushes something out.
+    pub(super) fn is_full(&self, slot: Slot) -> bool {
+        self.clocks[slot.index()].is_known && self.limits[slot.index()] < LONGEST
     }
 
     /// The mark of a record made now.
@@ -97,18 +154,16 @@ impl Clocks {
 
     /// Whether a slot's clock waits for the sweep.
     pub(super) fn waits(&self, slot: Slot) -> bool {
-        let clock = &self.clocks[slot.index()];
-        clock.volume >= clock.length
+        self.clocks[slot.index()].is_full(self.epochs[slot.index()])
     }
 
-    /// Tokens that a slot was sent since a mark, within half an epoch.
+    /// Tokens that a slot used after those of a mark, within half an epoch.
     pub(super) fn age(&self, slot: Slot, mark: Mark) -> f64 {
         let clock = &self.clocks[slot.index()];
-        let epochs = since(mark.epoch(), self.epochs[slot.index()]);
-        // It was recorded anywhere in its epoch, which may be the present one.
-        let volume = clock.volume.min(clock.length);
-        let within = if epochs == 0 { volume } else { clock.length };
-        f64::from(epochs) * clock.length + volume - within / 2.0
+        let epoch = self.epochs[slot.index()];
+        let newer = 0..since(mark.epoch(), epoch);
+        let newer: f64 = newer.map(|age| clock.used_in(before(epoch, age))).sum();
+        newer + clock.used_in(mark.epoch()) / 2.0
     }
 
     /// Whether there may be much that has lapsed.
@@ -139,6 +194,15 @@ const fn since(then: u8, now: u8) -> u8 {
     }
 }
 
+/// The epoch that was so many before another.
+const fn before(now: u8, age: u8) -> u8 {
+    if now >= age {
+        now - age
+    } else {
+        EPOCHS - age + now
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,24 +216,49 @@ mod tests {
         clocks
     }
 
-    #[test]
-    fn credit_lapses_with_the_capacity() {
-        let mut clocks = clocks(Some(800.0));
+    /// Uses tokens as a record does. Returns their mark.
+    fn give(clocks: &mut Clocks, before: Mark, tokens: f64) -> Mark {
         let mark = clocks.mark(SLOT);
-        clocks.advance(SLOT, 799.0);
-        assert!(clocks.counts(3, mark));
-        clocks.advance(SLOT, 1.0);
+        clocks.use_now(SLOT, before, tokens);
+        clocks.settle(SLOT);
+        mark
+    }
+
+    #[test]
+    fn credit_lapses_when_other_tokens_fill_the_cache() {
+        let mut clocks = clocks(Some(800.0));
+        let mark = give(&mut clocks, Mark::NONE, 100.0);
+        for _ in 0..7 {
+            assert!(clocks.counts(3, mark));
+            give(&mut clocks, Mark::NONE, 100.0);
+        }
+        assert!(clocks.counts(3, mark), "it fits exactly");
+        give(&mut clocks, Mark::NONE, 100.0);
         assert!(!clocks.counts(3, mark));
         assert!(clocks.counts(3, clocks.mark(SLOT)));
     }
 
     #[test]
+    fn what_is_used_again_pushes_out_only_what_is_older() {
+        let mut clocks = clocks(Some(800.0));
+        let old = give(&mut clocks, Mark::NONE, 100.0);
+        let mut hot = give(&mut clocks, Mark::NONE, 600.0);
+        for _ in 0..20 {
+            hot = give(&mut clocks, hot, 600.0);
+        }
+        assert!(clocks.counts(3, old), "700 tokens fit, however often");
+        assert!((clocks.age(SLOT, old) - 650.0).abs() < 1.0);
+        give(&mut clocks, Mark::NONE, 200.0);
+        assert!(!clocks.counts(3, old) && clocks.counts(3, hot));
+    }
+
+    #[test]
     fn an_age_is_right_within_half_an_epoch() {
         let mut clocks = clocks(Some(800.0));
-        clocks.advance(SLOT, 30.0);
-        let mark = clocks.mark(SLOT);
+        give(&mut clocks, Mark::NONE, 30.0);
+        let mark = give(&mut clocks, Mark::NONE, 70.0);
         for step in 1..8 {
-            clocks.advance(SLOT, 100.0);
+            give(&mut clocks, Mark::NONE, 100.0);
             assert!((clocks.age(SLOT, mark) - f64::from(step) * 100.0).abs() <= 50.0);
         }
     }
@@ -177,16 +266,19 @@ mod tests {
     #[test]
     fn little_lapses_where_the_capacity_is_not_known_and_ages_are_fine() {
         let mut clocks = clocks(None);
-        let mark = clocks.mark(SLOT);
-        clocks.advance(SLOT, 100_000.0);
-        assert!((clocks.age(SLOT, mark) / 100_000.0 - 1.0).abs() < 0.2);
+        let mark = give(&mut clocks, Mark::NONE, 1_000.0);
+        give(&mut clocks, Mark::NONE, 100_000.0);
+        assert!((clocks.age(SLOT, mark) / 100_000.0 - 1.0).abs() < 0.6);
         for _ in 0..39 {
-            clocks.advance(SLOT, 100_000.0);
+            give(&mut clocks, Mark::NONE, 100_000.0);
             let begun = clocks.epochs();
             clocks.swept(&begun);
         }
+        assert!((clocks.age(SLOT, mark) / 4_000_000.0 - 1.0).abs() < 0.02);
         assert!(clocks.counts(3, mark));
-        clocks.advance(SLOT, 300_000.0);
+        for _ in 0..3 {
+            give(&mut clocks, Mark::NONE, 100_000.0);
+        }
         assert!(!clocks.counts(3, mark));
     }
 
@@ -194,22 +286,38 @@ mod tests {
     fn a_clock_waits_for_the_sweep() {
         let mut clocks = clocks(Some(8.0));
         let mark = clocks.mark(SLOT);
-        clocks.advance(SLOT, 1e6);
+        for _ in 0..1_000 {
+            give(&mut clocks, Mark::NONE, 1e6);
+        }
         assert!(!clocks.counts(3, mark), "an old mark is never young again");
         assert!(clocks.want_sweep() && clocks.waits(SLOT));
         let begun = clocks.epochs();
         clocks.swept(&begun);
-        clocks.advance(SLOT, 0.0);
-        assert!(clocks.want_sweep());
+        give(&mut clocks, Mark::NONE, 1.0);
+        assert!(!clocks.waits(SLOT));
     }
 
     #[test]
-    fn what_was_counted_too_much_is_taken_back() {
+    fn what_was_not_used_is_taken_back() {
         let mut clocks = clocks(Some(800.0));
-        clocks.advance(SLOT, 60.0);
-        clocks.advance(SLOT, -100.0);
-        let mark = clocks.mark(SLOT);
-        clocks.advance(SLOT, 99.0);
-        assert_eq!(clocks.mark(SLOT), mark);
+        let mark = give(&mut clocks, Mark::NONE, 60.0);
+        clocks.take_back(SLOT, 60.0);
+        clocks.take_back(SLOT, 60.0);
+        assert_eq!(give(&mut clocks, Mark::NONE, 99.0), mark);
+        assert_eq!(give(&mut clocks, Mark::NONE, 1.0), mark);
+        assert_ne!(clocks.mark(SLOT), mark);
+    }
+
+    #[test]
+    fn a_larger_capacity_gives_credit_back() {
+        let mut clocks = clocks(Some(800.0));
+        assert!(!clocks.is_full(SLOT));
+        let mark = give(&mut clocks, Mark::NONE, 100.0);
+        for _ in 0..9 {
+            give(&mut clocks, Mark::NONE, 100.0);
+        }
+        assert!(!clocks.counts(3, mark) && clocks.is_full(SLOT));
+        clocks.set_capacity(SLOT, Some(1_600.0));
+        assert!(clocks.counts(3, mark) && !clocks.is_full(SLOT));
     }
 }

@@ -1,6 +1,7 @@
 //! Writing: a prompt's chain is recorded for the worker that got it.
 
 use super::Tree;
+use super::holders::Mark;
 use super::slab::{EDGE, NIL, NodeId};
 use super::walk::Step;
 use crate::ids::Slot;
@@ -9,25 +10,36 @@ use crate::ids::Slot;
 const SWEEP_STEP: usize = 128;
 
 impl Tree {
-    /// Notes that the worker of `slot` has the blocks of `hashes`, which are a chain as [`crate::hash`] makes it, and
-    /// was sent `uncached` tokens for it that it had not.
+    /// Notes that the worker of `slot` has the blocks of `hashes`, which are a chain as [`crate::hash`] makes it, of a
+    /// prompt of so many `tokens`.
     ///
     /// A chain longer than the whole capacity is noted as far as there is room.
-    pub fn record(&mut self, hashes: &[u64], slot: Slot, uncached: f64, now: u64) {
+    pub fn record(&mut self, hashes: &[u64], slot: Slot, tokens: f64, now: u64) {
         self.advance(now);
-        self.clocks.advance(slot, uncached);
         if self.clocks.waits(slot) {
             self.sweep(SWEEP_STEP);
         }
+        // What is shorter than a block is counted with the blocks.
+        let each = tokens / hashes.len().max(1) as f64;
         let path: Vec<Step> = self.descend(hashes).collect();
         if let Some(last) = path.last().filter(|last| !last.whole) {
             self.split(last.id, last.matched);
         }
         for step in path.iter().rev() {
             self.slab.bring_to_front(step.id);
+            let before = self.slab.mark(step.id, slot);
+            let tokens = step.matched as f64 * each;
+            self.clocks.use_now(slot, before, tokens);
             self.hold(step.id, slot);
         }
         let known: usize = path.iter().map(|step| step.matched).sum();
+        let new = hashes.len() - known;
+        let new = if hashes.is_empty() {
+            tokens
+        } else {
+            new as f64 * each
+        };
+        self.clocks.use_now(slot, Mark::NONE, new);
         let mut deepest = path.last().map_or(NIL, |last| last.id);
         for edge in hashes[known..].chunks(EDGE) {
             let Some(id) = self.add(edge, self.clock, deepest, deepest) else {
@@ -36,6 +48,7 @@ impl Tree {
             self.hold(id, slot);
             deepest = id;
         }
+        self.clocks.settle(slot);
         self.keep_to_capacity();
     }
 

@@ -11,8 +11,8 @@
 //! from the clock; a node knows its own from the time of its last record. So ageing costs nothing: marks are looked at
 //! when a node is next recorded, and compared with the clocks until then.
 //! A worker loses credit by time between one and two idle limits after its last record on a node that others keep in use,
-//! and exactly one idle limit after it on a node that nobody uses; by volume when it was sent as many uncached tokens as
-//! its cache holds.
+//! and exactly one idle limit after it on a node that nobody uses; by volume when it has used as many other
+//! tokens since as its cache holds.
 //!
 //! # Order
 //! All nodes stand in one list by their last record. A record moves its path to the front from the deepest node up,
@@ -103,9 +103,9 @@ impl Tree {
         self.clocks.set_capacity(slot, tokens);
     }
 
-    /// Lets a slot's volume clock go on by `tokens` that were more, or, below 0, fewer than was thought.
-    pub fn correct(&mut self, slot: Slot, tokens: f64) {
-        self.clocks.advance(slot, tokens);
+    /// Whether the cache of a slot's worker is known to be full, so that what comes pushes something out.
+    pub fn is_full(&self, slot: Slot) -> bool {
+        self.clocks.is_full(slot)
     }
 
     /// Takes a slot back. Its credit must not be asked for any more.

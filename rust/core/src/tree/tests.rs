@@ -344,6 +344,43 @@ fn a_record_is_taken_back() {
     tree.record(&short, fleet.0[0], 0.0, 0);
     tree.record(&long, fleet.0[1], 0.0, 0);
     tree.record(&long, fleet.0[0], 0.0, 0);
-    tree.take_back(&long, 2, fleet.0[0]);
+    tree.take_back(&long, 2, fleet.0[0], 0.0);
     assert_eq!(fleet.matched(&tree, &long, 0), vec![2, 6]);
+}
+
+/// Sessions that grow by turns, some of them more talkative than others, on one worker; the cache holds a part of them.
+#[test]
+fn volume_is_what_an_lru_cache_of_that_size_holds() {
+    const BLOCKS: usize = 800;
+    let mut tree = Tree::new(64 << 20, IDLE);
+    let fleet = Fleet::join(&mut tree, 1);
+    tree.set_capacity(fleet.0[0], Some(BLOCKS as f64));
+    let mut rng = fastrand::Rng::with_seed(3);
+    let mut sessions = vec![0_usize; 30];
+    let mut cache: Vec<u64> = Vec::new();
+    let (mut asked, mut wrong) = (0, 0);
+    for turn in 0..1_000 {
+        // The square makes the first ones talk most.
+        let session = (rng.f64() * rng.f64() * sessions.len() as f64) as usize;
+        sessions[session] = (sessions[session] + rng.usize(1..8)) % 60;
+        let prompt: Vec<u64> = (0..=sessions[session] as u64)
+            .map(|block| (session as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) + block)
+            .collect();
+        let there = prompt
+            .iter()
+            .take_while(|hash| cache.contains(hash))
+            .count();
+        let told = fleet.matched(&tree, &prompt, 0)[0] as usize;
+        if turn > 300 {
+            asked += prompt.len();
+            wrong += told.abs_diff(there);
+        }
+        tree.record(&prompt, fleet.0[0], prompt.len() as f64, 0);
+        cache.retain(|hash| !prompt.contains(hash));
+        cache.extend(prompt.iter().rev());
+        let surplus = cache.len().saturating_sub(BLOCKS);
+        cache.drain(..surplus);
+        while tree.expire(0).more {}
+    }
+    assert!(wrong * 50 < asked, "{wrong} blocks of {asked}");
 }

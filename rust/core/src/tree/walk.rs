@@ -111,8 +111,9 @@ impl Tree {
         spans.collect()
     }
 
-    /// Takes back a record of the blocks from `from` on, which `slot` has not got after all.
-    pub fn take_back(&mut self, hashes: &[u64], from: usize, slot: Slot) {
+    /// Takes back a record of the blocks from `from` on, of so many tokens, which `slot` has not got after all.
+    pub fn take_back(&mut self, hashes: &[u64], from: usize, slot: Slot, tokens: f64) {
+        self.clocks.take_back(slot, tokens);
         let mut start = 0;
         let mut path = Vec::new();
         for step in self.descend(hashes) {
@@ -133,7 +134,7 @@ impl Tree {
 pub struct Span {
     /// Blocks from the beginning of the prompt to the end of the span.
     pub end: u32,
-    /// Tokens that the worker was sent since the last record, within half an epoch of its clock.
+    /// Tokens that the worker has used since the last record, within half an epoch of its clock.
     pub age: f64,
 }
 
