@@ -18,7 +18,8 @@ usage: bash build.sh [VERB]
   faults   every fault of tests/faults in its full form, one after the other; takes minutes   [pytest arguments]
   bench    time the benchmarks                                              [--compare REV] [pytest arguments]
            or `bench peers ...`: other routers side by side, `bench http ...`: policies
-           on a recorded trace through the real router, see bench/README.md for both
+           on a recorded trace through the real router, `bench quality [--gate]`: policies
+           in virtual time and least_work's bars, see bench/README.md for all
   lint     formatting, clippy, ruff, import-linter, mypy, stubtest
   fmt      format all code
 TEXT
@@ -161,7 +162,7 @@ run_faults() {
 }
 
 run_bench() {
-    dev_env
+    if [ "${1:-}" = quality ]; then need_rust; else dev_env; fi
     case "${1:-}" in
         --compare)
             [ $# -eq 2 ] || die 'bench --compare takes one revision'
@@ -174,6 +175,10 @@ run_bench() {
         http)
             shift
             python bench/over_http.py "$@"
+            ;;
+        quality)
+            shift
+            cargo run --locked --quiet --release -p fd-router-quality -- "$@"
             ;;
         *)
             # A measurement takes as long as it takes.

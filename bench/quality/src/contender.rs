@@ -37,6 +37,11 @@ impl Contender {
         rules.chain(Knows::ALL.map(Self::LeastWork)).collect()
     }
 
+    /// Whether it is fd-router's.
+    pub(crate) const fn is_ours(self) -> bool {
+        matches!(self, Self::LeastWork(_))
+    }
+
     /// How the tables name it.
     pub(crate) const fn name(self) -> &'static str {
         match self {

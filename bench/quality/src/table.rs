@@ -3,11 +3,15 @@
 use fd_router_simulate::Report;
 use serde::Serialize;
 
+use crate::contender::Contender;
+
 /// One policy on one scenario.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) scenario: &'static str,
     pub(crate) policy: &'static str,
+    #[serde(skip)]
+    pub(crate) contender: Contender,
     pub(crate) report: Report,
     /// What the run took, by the clock.
     #[serde(skip)]

@@ -1,6 +1,7 @@
 //! Traffic: public traces, and what is made up.
 
 pub(crate) mod agents;
+pub(crate) mod azure;
 pub(crate) mod shared_prefix;
 
 use std::fs::File;

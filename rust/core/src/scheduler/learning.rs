@@ -4,9 +4,8 @@ use super::capacity::{Evidence, learned};
 use super::decision::{Decision, Recorded};
 use super::{Scheduler, Usage};
 
-/// Tokens by which an engine's count falls short of what it has: it counts whole blocks of its own, of 64 tokens at the
-/// most, and computes the last token anew in any case.
-const ENGINE_BLOCK: f64 = 65.0;
+/// Tokens of an engine's block at the most, as a power of two.
+const ENGINE_BLOCK_BITS: u32 = 6;
 
 impl Scheduler {
     /// Takes what an answer says of the prompt of a decision.
@@ -34,7 +33,7 @@ impl Scheduler {
             return; // it ended in the meantime
         }
         let mut tree = self.tree.lock();
-        if let Some(evidence) = evidence(recorded, cached as f64, scale) {
+        if let Some(evidence) = evidence(recorded, cached, scale) {
             roster.update_capacity(url, &mut tree, |capacity| learned(capacity, evidence));
         }
     }
@@ -70,25 +69,47 @@ impl Scheduler {
 }
 
 /// What an answer with so many cached tokens says of the capacity; `scale` is tokens for one of the estimate.
-fn evidence(recorded: &Recorded, cached: f64, scale: f64) -> Option<Evidence> {
+///
+/// An engine's count falls short of what it has: it counts whole blocks of its own, and computes the last token anew in
+/// any case. A span that could be missing for that alone says nothing.
+fn evidence(recorded: &Recorded, cached: u64, scale: f64) -> Option<Evidence> {
     let ends_at = |blocks: u32| recorded.prefix.tokens_of(blocks as usize) * scale;
-    let slack = |span: u32| {
-        let block = ends_at(span) - ends_at(span.saturating_sub(1));
-        ENGINE_BLOCK + block / 2.0
+    let slack = |blocks: u32| {
+        let block = ends_at(blocks) - ends_at(blocks.saturating_sub(1));
+        engine_block(cached) + 1.0 + block / 2.0
     };
-    let is_there = |blocks: u32| ends_at(blocks) <= cached + slack(blocks);
+    let cached_tokens = cached as f64;
     let mut oldest: Option<f64> = None;
+    let mut begin = 0.0;
     for span in &recorded.spans {
-        if span.end > recorded.matched && !is_there(span.end) {
-            // It had lapsed, so its loss is no surprise.
+        let end = ends_at(span.end);
+        if end > cached_tokens + slack(span.end) {
+            // What had lapsed is no surprise.
+            let predicted = span.end <= recorded.matched;
+            return if predicted {
+                Some(Evidence::Gone(span.age.max(1.0)))
+            } else {
+                oldest.map(Evidence::Held)
+            };
+        }
+        if cached_tokens < f64::midpoint(begin, end) {
             break;
         }
-        if !is_there(span.end) {
-            return Some(Evidence::Gone(span.age.max(1.0)));
-        }
         oldest = Some(oldest.map_or(span.age, |age| age.max(span.age)));
+        begin = end;
     }
     oldest.map(Evidence::Held)
+}
+
+/// Tokens of the engine's block, or more: what it counts is a multiple of it.
+const fn engine_block(cached: u64) -> f64 {
+    let bits = cached.trailing_zeros();
+    let bits = if bits < ENGINE_BLOCK_BITS {
+        bits
+    } else {
+        ENGINE_BLOCK_BITS
+    };
+    (1_u64 << bits) as f64
 }
 
 #[cfg(test)]
@@ -119,19 +140,38 @@ mod tests {
     #[test]
     fn the_first_span_that_is_gone_tells_its_age() {
         let says = |matched, cached| evidence(&recorded(matched), cached, 1.0);
-        assert_eq!(says(6, 0.0), Some(Evidence::Gone(10.0)));
-        assert_eq!(says(6, 1_024.0), Some(Evidence::Gone(500.0)));
-        assert_eq!(says(6, 3_072.0), Some(Evidence::Held(500.0)));
+        assert_eq!(says(6, 0), Some(Evidence::Gone(10.0)));
+        assert_eq!(says(6, 1_024), Some(Evidence::Gone(500.0)));
+        assert_eq!(says(6, 3_072), Some(Evidence::Held(500.0)));
         assert_eq!(
-            says(6, 3_072.0 - 65.0),
+            says(6, 3_072 - 64),
             Some(Evidence::Held(500.0)),
             "an engine's own blocks are no loss"
         );
-        assert_eq!(says(8, 3_072.0), Some(Evidence::Gone(9_000.0)));
+        assert_eq!(says(8, 3_072), Some(Evidence::Gone(9_000.0)));
         assert_eq!(
-            says(6, 4_096.0),
+            says(6, 4_096),
             Some(Evidence::Held(9_000.0)),
             "what had lapsed and is there says the most"
         );
+    }
+
+    #[test]
+    fn a_span_shorter_than_the_engines_blocks_says_nothing() {
+        let recorded = Recorded {
+            prefix: Prefix::of_blocks((0..40).collect(), 16, 640),
+            spans: vec![
+                Span { end: 10, age: 10.0 },
+                Span { end: 12, age: 50.0 },
+                Span { end: 40, age: 90.0 },
+            ],
+            matched: 40,
+            ..recorded(0)
+        };
+        let says = |cached| evidence(&recorded, cached, 1.0);
+        assert_eq!(says(128), Some(Evidence::Held(10.0)), "blocks of 64, maybe");
+        assert_eq!(says(160), Some(Evidence::Held(10.0)), "blocks of 32, maybe");
+        assert_eq!(says(208), Some(Evidence::Gone(90.0)));
+        assert_eq!(says(16), Some(Evidence::Gone(10.0)));
     }
 }

@@ -79,7 +79,7 @@ impl Clock {
 /// A clock for each slot.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    clocks: Vec<Clock>,
+    by_slot: Vec<Clock>,
     /// Present epochs.
     epochs: Vec<u8>,
     /// Ages in epochs at which credit has lapsed.
@@ -90,18 +90,18 @@ impl Clocks {
     /// Starts the clock of a slot that was handed out, its capacity not known.
     pub(super) fn start(&mut self, slot: Slot) {
         let index = slot.index();
-        if index >= self.clocks.len() {
-            self.clocks.resize(index + 1, Clock::NEW);
+        if index >= self.by_slot.len() {
+            self.by_slot.resize(index + 1, Clock::NEW);
             self.epochs.resize(index + 1, 0);
             self.limits.resize(index + 1, LONGEST);
         }
-        self.clocks[index].used.fill(0.0);
+        self.by_slot[index].used.fill(0.0);
         self.set_capacity(slot, None);
     }
 
     /// Sets a slot's capacity in tokens; None is not known.
     pub(super) fn set_capacity(&mut self, slot: Slot, tokens: Option<f64>) {
-        let clock = &mut self.clocks[slot.index()];
+        let clock = &mut self.by_slot[slot.index()];
         let parts = if tokens.is_some() { PARTS } else { LONGEST };
         clock.is_known = tokens.is_some();
         clock.capacity = tokens.unwrap_or(ASSUMED).max(1.0);
@@ -111,7 +111,7 @@ impl Clocks {
 
     /// Notes that a slot's worker uses so many tokens, which it used last at `before`.
     pub(super) fn use_now(&mut self, slot: Slot, before: Mark, tokens: f64) {
-        let used = &mut self.clocks[slot.index()].used;
+        let used = &mut self.by_slot[slot.index()].used;
         if before != Mark::NONE {
             let then = &mut used[usize::from(before.epoch())];
             *then = (*then - tokens as f32).max(0.0);
@@ -119,16 +119,18 @@ impl Clocks {
         used[usize::from(self.epochs[slot.index()])] += tokens as f32;
     }
 
-    /// Takes back tokens that were not used after all.
-    pub(super) fn take_back(&mut self, slot: Slot, tokens: f64) {
-        let epoch = usize::from(self.epochs[slot.index()]);
-        let used = &mut self.clocks[slot.index()].used[epoch];
-        *used = (*used - tokens as f32).max(0.0);
+    /// Takes back tokens that were not used after all, at `then`.
+    pub(super) fn take_back(&mut self, slot: Slot, then: Mark, tokens: f64) {
+        if then != Mark::NONE {
+            let used = &mut self.by_slot[slot.index()].used[usize::from(then.epoch())];
+            *used = (*used - tokens as f32).max(0.0);
+            self.settle(slot);
+        }
     }
 
     /// Ends the epoch if it is full, and lets what no longer fits lapse.
     pub(super) fn settle(&mut self, slot: Slot) {
-        let clock = &mut self.clocks[slot.index()];
+        let clock = &mut self.by_slot[slot.index()];
         let epoch = &mut self.epochs[slot.index()];
         if clock.is_full(*epoch) && since(clock.swept, *epoch) < LEAD {
             *epoch = (*epoch + 1) % EPOCHS;
@@ -139,7 +141,7 @@ impl Clocks {
 
     /// Whether a slot's worker is known to have no room: what it takes pushes something out.
     pub(super) fn is_full(&self, slot: Slot) -> bool {
-        self.clocks[slot.index()].is_known && self.limits[slot.index()] < LONGEST
+        self.by_slot[slot.index()].is_known && self.limits[slot.index()] < LONGEST
     }
 
     /// The mark of a record made now.
@@ -154,12 +156,12 @@ impl Clocks {
 
     /// Whether a slot's clock waits for the sweep.
     pub(super) fn waits(&self, slot: Slot) -> bool {
-        self.clocks[slot.index()].is_full(self.epochs[slot.index()])
+        self.by_slot[slot.index()].is_full(self.epochs[slot.index()])
     }
 
     /// Tokens that a slot used after those of a mark, within half an epoch.
     pub(super) fn age(&self, slot: Slot, mark: Mark) -> f64 {
-        let clock = &self.clocks[slot.index()];
+        let clock = &self.by_slot[slot.index()];
         let epoch = self.epochs[slot.index()];
         let newer = 0..since(mark.epoch(), epoch);
         let newer: f64 = newer.map(|age| clock.used_in(before(epoch, age))).sum();
@@ -169,7 +171,7 @@ impl Clocks {
     /// Whether there may be much that has lapsed.
     pub(super) fn want_sweep(&self) -> bool {
         let ahead = |(clock, epoch): (&Clock, &u8)| since(clock.swept, *epoch) >= SWEEP_FROM;
-        self.clocks.iter().zip(&self.epochs).any(ahead)
+        self.by_slot.iter().zip(&self.epochs).any(ahead)
     }
 
     /// Present epochs, for [`Clocks::swept`].
@@ -179,7 +181,7 @@ impl Clocks {
 
     /// A sweep is through that began at these epochs.
     pub(super) fn swept(&mut self, epochs: &[u8]) {
-        for (clock, &epoch) in self.clocks.iter_mut().zip(epochs) {
+        for (clock, &epoch) in self.by_slot.iter_mut().zip(epochs) {
             clock.swept = epoch;
         }
     }
@@ -301,11 +303,14 @@ mod tests {
     fn what_was_not_used_is_taken_back() {
         let mut clocks = clocks(Some(800.0));
         let mark = give(&mut clocks, Mark::NONE, 60.0);
-        clocks.take_back(SLOT, 60.0);
-        clocks.take_back(SLOT, 60.0);
+        clocks.take_back(SLOT, mark, 60.0);
+        clocks.take_back(SLOT, mark, 60.0);
+        clocks.take_back(SLOT, Mark::NONE, 60.0);
         assert_eq!(give(&mut clocks, Mark::NONE, 99.0), mark);
-        assert_eq!(give(&mut clocks, Mark::NONE, 1.0), mark);
-        assert_ne!(clocks.mark(SLOT), mark);
+        let lost = give(&mut clocks, Mark::NONE, 900.0);
+        assert_ne!(clocks.mark(SLOT), lost);
+        clocks.take_back(SLOT, lost, 900.0);
+        assert!(clocks.counts(3, mark), "its epoch had ended");
     }
 
     #[test]

@@ -113,7 +113,6 @@ impl Tree {
 
     /// Takes back a record of the blocks from `from` on, of so many tokens, which `slot` has not got after all.
     pub fn take_back(&mut self, hashes: &[u64], from: usize, slot: Slot, tokens: f64) {
-        self.clocks.take_back(slot, tokens);
         let mut start = 0;
         let mut path = Vec::new();
         for step in self.descend(hashes) {
@@ -121,6 +120,10 @@ impl Tree {
                 path.push(step.id);
             }
             start += step.matched;
+        }
+        if let Some(&last) = path.last() {
+            self.clocks
+                .take_back(slot, self.slab.mark(last, slot), tokens);
         }
         for id in path {
             self.slab
