@@ -113,7 +113,7 @@ fn split(response: Response<Incoming>) -> Result<(Head, Incoming), Failure> {
     ))
 }
 
-/// Whether a body may follow where HTTP has none, which would be taken for the next answer on the connection: FastDeploy
+/// Whether a body may follow where HTTP has none, which would be taken for the next answer on the connection: `FastDeploy`
 /// announces one with its 304, and sends it in a write of its own.
 fn may_be_followed(head: &Head) -> bool {
     let announced = head.headers.get(http::header::CONTENT_LENGTH);

@@ -84,7 +84,7 @@ impl Policy {
 
     /// Whether the policy counts on a worker's cache only as far as it reaches, so that engines are to be asked how far.
     ///
-    /// `cache_aware` goes by time, as the Go router's does: what is learned from answers is enough for it.
+    /// Others go by time, as the Go router's do: what is learned of their workers is shown and changes no choice.
     pub const fn reads_capacity(self) -> bool {
         matches!(self, Self::LeastWork)
     }

@@ -77,8 +77,9 @@ impl Scheduler {
         for &(role, policy) in &config.policies {
             policies[role.index()] = Some(policy);
         }
+        let by_volume = policies.map(|policy| policy.is_some_and(Policy::reads_capacity));
         Self {
-            roster: RwLock::default(),
+            roster: RwLock::new(Roster::new(by_volume)),
             rules: Mutex::new(Rules::new(
                 policies.iter().flatten(),
                 &config.settings,

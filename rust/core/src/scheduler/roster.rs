@@ -27,6 +27,8 @@ pub(super) struct Roster {
     /// Left while something was in hand.
     departed: BTreeMap<Box<str>, (Role, Arc<Worker>)>,
     by_role: [Tiers; Role::ALL.len()],
+    /// Roles in which credit lapses by volume.
+    by_volume: [bool; Role::ALL.len()],
 }
 
 /// The candidates of a role by standing, each list ascending by url; replaced as a whole so that a decision can keep
@@ -81,6 +83,14 @@ pub struct Reaped {
 }
 
 impl Roster {
+    /// Nobody yet. In the roles of `by_volume` the tree is told of capacities; in others credit lapses by time alone.
+    pub(super) fn new(by_volume: [bool; Role::ALL.len()]) -> Self {
+        Self {
+            by_volume,
+            ..Self::default()
+        }
+    }
+
     /// Workers of a role, whatever their standing.
     pub(super) fn count(&self, role: Role) -> usize {
         let tiers = &self.by_role[role.index()];
@@ -166,14 +176,15 @@ impl Roster {
         self.present.get(url)?.candidate.slot
     }
 
-    /// Lets the tree know of a worker's capacity.
+    /// Lets the tree know of a worker's capacity, where that counts.
     pub(super) fn apply_capacity(&self, url: &str, tree: &mut Tree) {
-        if let Some(Candidate {
-            worker,
-            slot: Some(slot),
-        }) = self.present.get(url).map(|entry| &entry.candidate)
-        {
-            tree.set_capacity(*slot, worker.capacity());
+        let Some(entry) = self.present.get(url) else {
+            return;
+        };
+        if let Some(slot) = entry.candidate.slot {
+            let capacity = entry.candidate.worker.capacity();
+            let counts = self.by_volume[entry.role.index()];
+            tree.set_capacity(slot, capacity.filter(|_| counts));
         }
     }
 

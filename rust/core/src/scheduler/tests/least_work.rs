@@ -215,3 +215,14 @@ fn decode_workers_go_by_what_fills_their_caches() {
     long.lease.first_byte(0);
     assert_eq!(url(&decide(1)), "b", "a first byte frees no cache");
 }
+
+#[test]
+fn volume_counts_for_no_other_policy() {
+    let scheduler = fleet(Policy::CacheAware, 1);
+    scheduler.tell_capacity("a", 4_096.0);
+    for number in 0..=100 {
+        serve(&scheduler, &own(number), 0);
+    }
+    assert_eq!(serve(&scheduler, &own(0), 4).hit_ratio(), Some(1.0));
+    assert!(!scheduler.capacities().is_empty(), "it is shown");
+}
