@@ -13,6 +13,8 @@ from typing import Any, Final, Literal, TypeAlias, final
 from fd_router.types import Headers, Role
 
 __all__ = [
+    "CACHE_TOKENS",
+    "ENGINES",
     "GAP_BOUNDS",
     "HIT_BOUNDS",
     "HOP_HEADER",
@@ -33,17 +35,26 @@ __all__ = [
     "Replay",
     "Request",
     "Scheduler",
+    "Simulation",
+    "Trace",
     "TreeStats",
     "TruthStats",
     "UpstreamError",
     "__version__",
     "replay",
     "root_certificates",
+    "simulate",
 ]
 
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 __version__: Final[str]
+CACHE_TOKENS: Final[int]
+"""Prompt tokens that a simulated engine caches, unless said otherwise."""
+
+ENGINES: Final[tuple[str, ...]]
+"""The names of the profiles that `simulate` takes."""
+
 POLICIES: Final[tuple[Policy, ...]]
 """The policies, in the order of the README's table."""
 
@@ -647,6 +658,99 @@ class Replay:
     @property
     def workers(self) -> list[tuple[str, int, int]]:
         """(url, decisions then, decisions now), by url."""
+
+@final
+class Trace:
+    """Requests over time."""
+
+    @staticmethod
+    def mooncake(text: str, block_size: int, name: str) -> Trace:
+        """Read JSON lines, whose `hash_ids` stand for `block_size` tokens each.
+
+        Raises `ValueError`, `name:line: ...`, for a line that cannot be read. Releases the GIL.
+        """
+
+    @staticmethod
+    def recording(path: str, output_tokens: int) -> Trace:
+        """Read the recording whose newest file is at `path`; answers of unknown length have `output_tokens`.
+
+        Raises `ValueError`, `file:line: ...`, for what cannot be read. Releases the GIL.
+        """
+
+    def faster(self, factor: float) -> Trace:
+        """The same with arrivals `factor` times as dense; delays after an answer stay. `ValueError` unless above 0."""
+
+    @property
+    def requests(self) -> int: ...
+    @property
+    def block_size(self) -> int:
+        """Tokens."""
+
+@final
+class Simulation:
+    """A run in a few numbers. Shares are from 0 to 1, times are milliseconds, spreads are (mean, p50, p90, p99)."""
+
+    @property
+    def requests(self) -> int: ...
+    @property
+    def errors(self) -> int:
+        """Requests that do not fit into an engine's cache. They count in nothing below but the balance."""
+
+    @property
+    def hit(self) -> float:
+        """Cached prompt tokens over prompt tokens."""
+
+    @property
+    def predicted_hit(self) -> float | None:
+        """The same as the policy predicted it; None where it does not look."""
+
+    @property
+    def over_predicted(self) -> float | None:
+        """Prompt tokens predicted and not found, over prompt tokens."""
+
+    @property
+    def balance(self) -> float:
+        """Requests of the busiest worker (for prompts) over the mean."""
+
+    @property
+    def first_token(self) -> tuple[float, float, float, float]:
+        """From arrival to first token."""
+
+    @property
+    def token_mean(self) -> float:
+        """From the first token to the last, by token."""
+
+    @property
+    def end_to_end(self) -> tuple[float, float, float, float]:
+        """From arrival to last token."""
+
+    @property
+    def makespan(self) -> float:
+        """From the first arrival to the last end."""
+
+    @property
+    def first_tokens(self) -> list[float]:
+        """The time to first token of every request that was served, ascending."""
+
+def simulate(
+    trace: Trace,
+    settings: Mapping[str, Any],
+    *,
+    engine: str,
+    workers: int,
+    decode_workers: int = 0,
+    cache_blocks: int,
+    progress: Callable[[int], object] | None = None,
+) -> Simulation:
+    """Run a trace through a scheduler and `workers` engines of the profile `engine`, in virtual time.
+
+    `settings` are the arguments of `Scheduler` but for `journal` and `record`; blocks are those of the trace. With
+    `decode_workers` the others serve prompts only. An engine caches `cache_blocks` blocks. The scheduler knows how
+    many, and hears with each answer how much was cached. `progress` is called some 200 times, with the requests that
+    are over.
+
+    Equal arguments give equal results. Raises `ValueError` for what is not accepted. Releases the GIL.
+    """
 
 def replay(
     path: str,

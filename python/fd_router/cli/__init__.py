@@ -1,4 +1,4 @@
-"""The command `fd-router`: flags as the Go router takes them, start errors as it prints them."""
+"""The command `fd-router`: flags and start errors as the Go router has them, and `simulate`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Parse the command line, then serve, or do what a flag asks for. Exits 0, 1 (start error) or 2 (usage)."""
+    if sys.argv[1:2] == ["simulate"]:
+        # Imported late, as the server is.
+        from fd_router.simulate.command import main as simulate  # noqa: PLC0415
+
+        simulate(sys.argv[2:])
+        return
     try:
         options = flags.parse(sys.argv[1:])
     except flags.FlagError as error:

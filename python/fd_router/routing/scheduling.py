@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from fd_router._core import Scheduler
 
@@ -17,20 +17,32 @@ Recorded: TypeAlias = tuple[str, int, int]
 """Path of a recording, bytes of a file of it, files."""
 
 
-def new_scheduler(
-    settings: SchedulerConfig,
-    policies: Mapping[Role, str],
-    *,
-    metrics_interval_secs: float,
-    seed: int,
-    journal: Journal | None = None,
-    record: Recorded | None = None,
-) -> Scheduler:
-    """A scheduler without workers that serves the roles of `policies` and logs to `journal`.
+class Arguments(TypedDict):
+    """What `Scheduler` takes, but for where it writes to."""
+
+    policies: Mapping[Role, str]
+    block_size: int
+    cache_max_bytes: int
+    eviction_secs: float
+    balance_abs_threshold: float
+    balance_rel_threshold: float
+    hit_ratio_weight: float
+    load_balance_weight: float
+    waiting_weight: float
+    metrics_max_age_secs: float
+    copy_cost: float
+    base_running: float
+    seed: int
+
+
+def arguments(
+    settings: SchedulerConfig, policies: Mapping[Role, str], *, metrics_interval_secs: float, seed: int
+) -> Arguments:
+    """A scheduler's arguments.
 
     An engine's own counts are used for three of the intervals in which it is asked: two answers may be missed.
     """
-    return Scheduler(
+    return Arguments(
         policies=policies,
         block_size=settings.cache_block_size,
         cache_max_bytes=settings.cache_max_memory_mb << 20,
@@ -44,6 +56,18 @@ def new_scheduler(
         copy_cost=settings.copy_cost,
         base_running=settings.base_running,
         seed=seed,
-        journal=journal,
-        record=record,
     )
+
+
+def new_scheduler(
+    settings: SchedulerConfig,
+    policies: Mapping[Role, str],
+    *,
+    metrics_interval_secs: float,
+    seed: int,
+    journal: Journal | None = None,
+    record: Recorded | None = None,
+) -> Scheduler:
+    """A scheduler without workers that serves the roles of `policies` and logs to `journal`."""
+    taken = arguments(settings, policies, metrics_interval_secs=metrics_interval_secs, seed=seed)
+    return Scheduler(**taken, journal=journal, record=record)

@@ -14,6 +14,7 @@ mod relay;
 mod replay;
 mod request;
 mod scheduler;
+mod simulate;
 
 use pyo3::prelude::*;
 
@@ -29,5 +30,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     scheduler::register(module)?;
     relay::register(module)?;
     replay::register(module)?;
+    simulate::register(module)?;
     Ok(())
 }

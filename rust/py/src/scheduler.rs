@@ -1,6 +1,6 @@
 //! Binding of the scheduler.
 
-mod config;
+pub(crate) mod config;
 mod lease;
 mod recording;
 mod stats;

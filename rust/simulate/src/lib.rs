@@ -4,10 +4,11 @@
 //! would have seen: first tokens, ends, cached prompt tokens. It reads no clock, no file and no source of chance, so
 //! equal inputs give equal outputs on every machine. Times are whole microseconds from the trace's start.
 //!
-//! - [`trace`] holds requests and reads them from Mooncake's JSON lines.
+//! - [`trace`] holds requests and reads them from Mooncake's JSON lines, or from a recording.
 //! - [`chooser`] is the one seam to a router: who is chosen, and what became of the choice.
 //! - [`router`] is fd-router behind that seam: the real scheduler, with its tree, its leases and what it learns.
-//! - [`fleet`] describes engines; [`mod@engine`] has one file a model of how they spend time and memory.
+//! - [`fleet`] describes engines, [`profile`] has some by name; [`mod@engine`] has one file a model of how they spend
+//!   time and memory.
 //! - [`mod@simulate`] runs them through one queue of events.
 //! - [`recorded`] plays a recording of a router again, without any of these.
 //! - [`report`] sums up what was recorded of every request.
@@ -17,6 +18,7 @@
 pub mod chooser;
 mod engine;
 pub mod fleet;
+pub mod profile;
 mod queue;
 pub mod record;
 pub mod recorded;
@@ -27,6 +29,7 @@ pub mod trace;
 
 pub use chooser::{Ask, Chooser, Ended, Outcome, Pick, Role, Ticket};
 pub use fleet::{Batching, CacheChange, Engine, Fleet, Model, Serial};
+pub use profile::Profile;
 pub use record::Record;
 pub use recorded::{ReplayError, Replayed, replay};
 pub use report::Report;

@@ -3,9 +3,14 @@
 use fd_router_core::policy::Settings;
 use fd_router_core::scheduler::SchedulerConfig;
 use fd_router_core::tree::MIN_CAPACITY;
+use pyo3::prelude::*;
+use pyo3::types::PyMapping;
 
 /// The keyword arguments as they came.
-pub(super) struct Arguments {
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Arguments {
+    #[pyo3(from_py_with = items)]
     pub(super) policies: Vec<(String, String)>,
     pub(super) block_size: usize,
     pub(super) cache_max_bytes: usize,
@@ -23,7 +28,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// The core's configuration, or what is wrong with which argument.
-    pub(super) fn check(&self) -> Result<SchedulerConfig, String> {
+    pub(crate) fn check(&self) -> Result<SchedulerConfig, String> {
         if self.block_size == 0 {
             return Err("block_size is 0: at least 1 is accepted".to_owned());
         }
@@ -75,6 +80,11 @@ impl Arguments {
             seed: self.seed,
         })
     }
+}
+
+/// The pairs of a mapping of text to text.
+fn items(mapping: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
+    mapping.cast::<PyMapping>()?.items()?.extract()
 }
 
 fn not_negative(name: &str, value: f64) -> Result<f64, String> {

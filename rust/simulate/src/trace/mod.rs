@@ -3,7 +3,7 @@
 mod mooncake;
 mod recording;
 
-pub use mooncake::TraceError;
+pub use mooncake::{Problem, TraceError};
 
 /// Requests in the order of their rows.
 #[derive(Debug, Clone, PartialEq, Eq)]

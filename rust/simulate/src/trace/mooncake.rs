@@ -11,27 +11,41 @@ use super::{Arrival, Request, Trace};
 
 /// A row that cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum TraceError {
+#[error("line {line}: {problem}")]
+pub struct TraceError {
+    /// Line number from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
     /// Not JSON, or not of the trace's shape.
-    #[error("line {line}: {error}")]
+    #[error("column {column}: {problem}")]
     Json {
-        /// Line number from 1.
-        line: usize,
-        /// What the parser says.
-        error: serde_json::Error,
+        /// Where the parser stopped, from 1.
+        column: usize,
+        /// What it says.
+        problem: String,
     },
     /// Neither a time nor a delay after a previous request.
-    #[error("line {line}: needs a timestamp, or a delay and an earlier row of its session_id")]
-    NoArrival {
-        /// Line number from 1.
-        line: usize,
-    },
+    #[error("needs a timestamp, or a delay and an earlier row of its session_id")]
+    NoArrival,
     /// A time that is negative or not finite.
-    #[error("line {line}: timestamp and delay are milliseconds, 0 or more")]
-    BadTime {
-        /// Line number from 1.
-        line: usize,
-    },
+    #[error("timestamp and delay are milliseconds, 0 or more")]
+    BadTime,
+}
+
+impl From<serde_json::Error> for Problem {
+    /// The parser's own line is always the first: it is given one row.
+    fn from(error: serde_json::Error) -> Self {
+        let (text, column) = (error.to_string(), error.column());
+        let end = format!(" at line {} column {column}", error.line());
+        let problem = text.strip_suffix(&end).unwrap_or(&text).to_owned();
+        Self::Json { column, problem }
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,8 +85,8 @@ impl Trace {
             .zip(1..)
             .filter(|(row, _)| !row.trim().is_empty());
         for (text, line) in rows {
-            let row: Row<'_> =
-                serde_json::from_str(text).map_err(|error| TraceError::Json { line, error })?;
+            let wrong = |problem| TraceError { line, problem };
+            let row: Row<'_> = serde_json::from_str(text).map_err(|error| wrong(error.into()))?;
             let position = requests.len();
             let mut previous = None;
             let session = row.session_id.map(|session| {
@@ -85,10 +99,10 @@ impl Trace {
             let arrival = match (row.delay, previous, row.timestamp) {
                 (Some(delay), Some(request), _) => Arrival::After {
                     request,
-                    delay: micros(delay, line)?,
+                    delay: micros(delay).map_err(wrong)?,
                 },
-                (_, _, Some(timestamp)) => Arrival::At(micros(timestamp, line)?),
-                _ => return Err(TraceError::NoArrival { line }),
+                (_, _, Some(timestamp)) => Arrival::At(micros(timestamp).map_err(wrong)?),
+                _ => return Err(wrong(Problem::NoArrival)),
             };
             let input_tokens = row.input_length.max(1);
             let mut blocks = row.hash_ids;
@@ -109,11 +123,11 @@ impl Trace {
     }
 }
 
-fn micros(millis: f64, line: usize) -> Result<u64, TraceError> {
+fn micros(millis: f64) -> Result<u64, Problem> {
     if millis.is_finite() && millis >= 0.0 {
         Ok((millis * 1_000.0).round() as u64)
     } else {
-        Err(TraceError::BadTime { line })
+        Err(Problem::BadTime)
     }
 }
 
