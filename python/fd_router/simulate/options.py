@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_Whole(1, 1 << 20),
         default=128,
         metavar="N",
-        help="tokens of an answer of a recording, which does not say it (%(default)s)",
+        help="tokens of an answer whose length a recording does not have (%(default)s)",
     )
     add("--speed", type=_factor, default=1.0, metavar="X", help="arrivals X times as dense (%(default)s)")
     add("--config_path", metavar="F", help="YAML file of a router, of which the section scheduler is taken")

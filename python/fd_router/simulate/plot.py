@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fd_router.simulate.trace_file import SimulationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fd_router._core import Simulation
 
@@ -23,7 +23,12 @@ COLOURS = (
     "#7a6a4f",
     "#444c56",
 )
-BARS = (("cached share of prompt tokens", "%"), ("TTFT, mean", "ms"), ("busiest worker over the mean", "x"))
+BARS: tuple[tuple[str, str, Callable[[Simulation], float]], ...] = (
+    ("cached share of prompt tokens, %", ".1f", lambda run: 100 * run.hit),
+    ("TTFT, mean, ms", ",.0f", lambda run: run.first_token[0]),
+    ("busiest worker over the mean", ".2f", lambda run: run.balance),
+)
+"""Title, format and value of each group of bars."""
 
 
 def need_matplotlib() -> None:
@@ -49,8 +54,8 @@ def draw(results: Mapping[str, Mapping[str, Simulation]], path: str) -> None:
     )
     for (name, runs), row in zip(results.items(), axes, strict=True):
         _waiting(row[0], name, runs)
-        for axis, (title, unit) in zip(row[1:], BARS, strict=True):
-            _bars(axis, title, unit, runs)
+        for axis, (title, digits, value) in zip(row[1:], BARS, strict=True):
+            _bars(axis, title, digits, {policy: value(run) for policy, run in runs.items()})
     figure.savefig(path, dpi=120, format="png")
     plt.close(figure)
 
@@ -62,6 +67,7 @@ def _waiting(axis: Any, name: str, runs: Mapping[str, Simulation]) -> None:
         shares = [100 * place / count for place in range(1, count + 1)]
         axis.plot(run.first_tokens, shares, label=policy, color=colour, linewidth=2)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_ylim(0, 101)
     axis.set_title(name, fontsize=11, loc="left", fontweight="bold")
     axis.set_xlabel("time to first token, ms (log scale)")
@@ -71,16 +77,11 @@ def _waiting(axis: Any, name: str, runs: Mapping[str, Simulation]) -> None:
     axis.legend(frameon=False, loc="lower right")
 
 
-def _bars(axis: Any, title: str, unit: str, runs: Mapping[str, Simulation]) -> None:
-    values = [_value(unit, run) for run in runs.values()]
-    bars = axis.bar(list(runs), values, color=COLOURS[: len(runs)], width=0.65)
-    axis.bar_label(bars, [f"{value:,.0f}" if unit == "ms" else f"{value:.1f}" for value in values], padding=2)
-    axis.set_title(f"{title}, {unit}" if unit != "x" else title, fontsize=10)
+def _bars(axis: Any, title: str, digits: str, values: Mapping[str, float]) -> None:
+    bars = axis.bar(list(values), list(values.values()), color=COLOURS[: len(values)], width=0.65)
+    axis.bar_label(bars, [format(value, digits) for value in values.values()], padding=2)
+    axis.set_title(title, fontsize=10)
     axis.margins(y=0.15)
     axis.yaxis.set_ticks([])
     axis.tick_params(axis="x", length=0, labelrotation=30)
     axis.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _value(unit: str, run: Simulation) -> float:
-    return {"%": 100 * run.hit, "ms": run.first_token[0], "x": run.balance}[unit]
