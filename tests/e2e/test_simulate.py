@@ -214,6 +214,10 @@ def test_without_matplotlib_nothing_is_drawn(trace: Path, tmp_path: Path) -> Non
         ('{"timestamp": 0', ": column 15: EOF while parsing an object"),
         ('{"input_length": 1, "output_length": 1, "hash_ids": []}', ": needs a timestamp"),
         (
+            '{"timestamp": 1e15, "input_length": 1, "output_length": 1, "hash_ids": []}',
+            ": timestamp and delay are milliseconds, from 0 to 1e13",
+        ),
+        (
             '{"timestamp": -1, "input_length": 1, "output_length": 1, "hash_ids": []}',
             ": timestamp and delay are",
         ),
@@ -258,7 +262,7 @@ def test_files_that_are_no_traces(tmp_path: Path, trace: Path) -> None:
         (["--engine", "warp"], "recorded"),
         (["--workers", "0"], "a whole number from 1 to 4096 is accepted"),
         (["--cache-blocks", "none"], "a whole number from 1"),
-        (["--speed", "0"], "a number above 0 is accepted"),
+        (["--speed", "0"], "a number from 0.001 to 1000 is accepted"),
     ],
 )
 def test_what_is_accepted_is_said(trace: Path, arguments: list[str], accepted: str) -> None:

@@ -16,6 +16,8 @@ RECORDED = "recorded"
 
 MAX_WORKERS = 4_096
 MAX_CACHE_BLOCKS = 1 << 32
+MIN_SPEED = 0.001
+MAX_SPEED = 1_000
 DEFAULT_POLICIES = ("request_num", "cache_aware", "least_work")
 
 
@@ -143,6 +145,6 @@ def _factor(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}: a number above 0 is accepted")
+    if not MIN_SPEED <= value <= MAX_SPEED:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number from {MIN_SPEED} to {MAX_SPEED} is accepted")
     return value

@@ -31,6 +31,10 @@ impl Trace {
     }
 
     #[staticmethod]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is extracted from Python is owned"
+    )]
     fn recording(py: Python<'_>, path: PathBuf, output_tokens: usize) -> PyResult<Self> {
         let read = || {
             let recording = Recording::read(&path)?;
@@ -89,6 +93,10 @@ struct Run {
 #[expect(
     clippy::needless_pass_by_value,
     reason = "what is extracted from Python is owned"
+)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what describes a run is given by keyword"
 )]
 fn simulate(
     py: Python<'_>,
@@ -154,14 +162,14 @@ fn prepare(
             .map(|&(_, policy)| policy)
             .ok_or_else(|| format!("policies: none for {}", wanted.name()))
     };
-    let policy_of_prompts = policy(role)?;
+    let decode = if decode_workers == 0 {
+        role
+    } else {
+        Role::Decode
+    };
     let setup = sim::Setup {
-        policy: policy_of_prompts,
-        decode_policy: if decode_workers == 0 {
-            policy_of_prompts
-        } else {
-            policy(Role::Decode)?
-        },
+        policy: policy(role)?,
+        decode_policy: policy(decode)?,
         settings: config.settings,
         cache_max_bytes: config.cache_max_bytes,
         idle_limit: config.idle_limit,

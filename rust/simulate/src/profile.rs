@@ -61,9 +61,13 @@ impl Profile {
         let engine = Engine::new(model, cache_blocks);
         let slow = |place: usize| self == Self::Mixed && place % 2 == 1;
         (0..count)
-            .map(|place| match slow(place) {
-                true => engine.clone().slower(SLOWER),
-                false => engine.clone(),
+            .map(|place| {
+                let engine = engine.clone();
+                if slow(place) {
+                    engine.slower(SLOWER)
+                } else {
+                    engine
+                }
             })
             .collect()
     }

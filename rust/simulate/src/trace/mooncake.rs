@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use super::{Arrival, Request, Trace};
 
+/// Three centuries: what is more is of another unit, and would not fit beside what is added to it.
+const MAX_MILLIS: f64 = 1e13;
+
 /// A row that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {problem}")]
@@ -33,8 +36,8 @@ pub enum Problem {
     /// Neither a time nor a delay after a previous request.
     #[error("needs a timestamp, or a delay and an earlier row of its session_id")]
     NoArrival,
-    /// A time that is negative or not finite.
-    #[error("timestamp and delay are milliseconds, 0 or more")]
+    /// A time that is negative or above [`MAX_MILLIS`].
+    #[error("timestamp and delay are milliseconds, from 0 to {MAX_MILLIS:e}")]
     BadTime,
 }
 
@@ -124,7 +127,7 @@ impl Trace {
 }
 
 fn micros(millis: f64) -> Result<u64, Problem> {
-    if millis.is_finite() && millis >= 0.0 {
+    if (0.0..=MAX_MILLIS).contains(&millis) {
         Ok((millis * 1_000.0).round() as u64)
     } else {
         Err(Problem::BadTime)
