@@ -1,5 +1,7 @@
 //! A recording plays again as it went: every policy, several threads, everything that changes a scheduler.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::hash::RandomState;
 use std::path::PathBuf;
 use std::sync::Arc;

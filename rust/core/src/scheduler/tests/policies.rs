@@ -121,7 +121,7 @@ fn what_was_sent_since_the_engines_were_asked_counts_too() {
     scheduler.observe("a", 3.0, 0.0, 0);
     scheduler.observe("b", 1.0, 0.0, 0);
     let turns: Vec<_> = (0..6).map(|_| select(&scheduler, "")).collect();
-    let urls: String = turns.iter().map(|each| url(each)).collect();
+    let urls: String = turns.iter().map(url).collect();
     assert_eq!(urls, "bbabab");
     // Asked again, they tell of these too.
     scheduler.observe("a", 5.0, 0.0, 0);
