@@ -6,11 +6,14 @@ processes under that name. A request says in its prompt where it wants to be let
 
 from __future__ import annotations
 
+import itertools
+import os
 from typing import TYPE_CHECKING, Any
 
 from fd_router.fleet import fanout
 from fd_router.fleet.registry import Registry
 from fd_router.routing import delivery, selection
+from fd_router.runtime import periodic
 
 if TYPE_CHECKING:
     from fd_router._core import UpstreamError
@@ -64,7 +67,27 @@ async def always_soon(*_: Any, **__: Any) -> Any:
     raise RuntimeError("sabotage")
 
 
-break_selection()
-break_delivery()
-fanout.Models.union = always_soon  # type: ignore[method-assign]
-Registry.of_role = always  # type: ignore[method-assign]
+def break_rounds() -> None:
+    """Every other round of what runs in the background panics."""
+    begin = periodic.Periodic.__init__
+
+    def sabotaged(self: Any, interval: float, action: Any, on_error: Any) -> None:
+        rounds = itertools.count()
+
+        async def panicking(late: float) -> None:
+            if next(rounds) % 2 == 0:
+                raise Panic(f"sabotage of {action.__qualname__}")
+            await action(late)
+
+        begin(self, interval, panicking, on_error)
+
+    periodic.Periodic.__init__ = sabotaged  # type: ignore[method-assign]
+
+
+if "SABOTAGE_ROUNDS" in os.environ:
+    break_rounds()
+else:
+    break_selection()
+    break_delivery()
+    fanout.Models.union = always_soon  # type: ignore[method-assign]
+    Registry.of_role = always  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,10 @@ def answer(peer: Peer) -> bytes:
     if asked.get("stream"):
         return sse_head(*headers) + b"data: 1\n\ndata: [DONE]\n\n"
     return reply(b"{}", 200, *headers)
+
+
+def has(router: Router, message: str, number: int) -> bool:
+    return router.messages().count(message) >= number
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,26 @@ def test_at_the_first_byte_of_a_stream(router: Router) -> None:
     answer = router.chat("first", stream=True)
     assert (answer.status_code, answer.content) == (200, b"data: 1\n\ndata: [DONE]\n\n")
     router.wait_log("RuntimeError: sabotage")
+
+
+def test_background_rounds_go_on_after_a_panic(stage: Stage) -> None:
+    """Each is told of, and the round still does its work: a worker that ends is lost, and one that returns is back."""
+    shutil.copy(Path(__file__).with_name("sabotage.py"), stage.folder / "sitecustomize.py")
+    router = stage.start_router(
+        "manager: {health-check-interval-secs: 0.05, metrics-interval-secs: 0.05}\n"
+        "scheduler: {policy: fd_remote_metrics_score, stats-interval-secs: 0.05, eviction-interval-secs: 0.05}",
+        env={"PYTHONPATH": str(stage.folder), "SABOTAGE_ROUNDS": "1"},
+    )
+    worker = stage.raw_worker(lambda peer: answer(peer) if peer.body else reply(b""))
+    assert router.register(worker.port).status_code == 200
+    for rounds in ("Monitor.round", "Upkeep.reap", "Stats.round", "RemoteLoad.round"):
+        told = f"Panic recovered: sabotage of {rounds}"
+        wait_for(partial(has, router, told, 3), why=router.log_text)
+    worker.health = 500
+    router.wait_workers(mixed=0)
+    worker.health = 200
+    router.wait_workers(mixed=1)
+    assert router.chat("nothing").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/registered"])

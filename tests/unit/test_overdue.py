@@ -77,3 +77,23 @@ def test_starts_anew_after_a_pause_and_rests_when_nothing_is_left() -> None:
         return watch._turning + len(watch._young) + len(watch._old)
 
     assert asyncio.run(scene()) == 0
+
+
+def test_one_that_fails_does_not_keep_the_others_from_being_told() -> None:
+    class Failing(Item):
+        def overdue(self) -> None:
+            super().overdue()
+            raise BaseException("panic")  # as a panic in Rust arrives
+
+    async def scene() -> tuple[list[int], int]:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        watch = OverdueWatch(DELAY)
+        items = [Failing() for _ in range(3)]
+        for item in items:
+            watch.add(item)
+        for item in items:
+            await asyncio.wait_for(item.once.wait(), 10)
+        return [len(item.told) for item in items], len(told)
+
+    assert asyncio.run(scene()) == ([1, 1, 1], 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from fd_router.edge.routes import ROUTES
 from fd_router.errors import ClientGoneError, RegistrationError, RouterError
 from fd_router.observe.logs import messages
 from fd_router.runtime.overdue import OverdueWatch
+from fd_router.runtime.panic import ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -72,7 +72,7 @@ class App:
             self._log.info(messages.client_left(str(error)), client.tags)
         except RouterError as error:
             await self._refuse(client, error)
-        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
+        except ENDINGS:
             raise
         except BaseException as error:  # a panic in Rust is no `Exception`
             await self._crash(client, error)

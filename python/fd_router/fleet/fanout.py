@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fd_router.errors import BadRequestError
+from fd_router.observe.logs import messages
 from fd_router.upstream.engines import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fd_router.fleet.registry import Registry
+    from fd_router.observe.logs import Log
     from fd_router.upstream.engines import EngineApi
 
 MODELS_MAX_AGE = 10.0
@@ -35,9 +37,10 @@ class _Union:
 class Models:
     """The union of the workers' model lists."""
 
-    def __init__(self, registry: Registry, api: EngineApi, clock: Callable[[], float]) -> None:
+    def __init__(self, registry: Registry, api: EngineApi, log: Log, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._api = api
+        self._log = log
         self._clock = clock
         self._known: _Union | None = None
         self._asking: asyncio.Task[_Union] | None = None
@@ -52,9 +55,15 @@ class Models:
         # A burst of questions asks the workers once.
         if self._asking is None or self._asking.done():
             self._asking = asyncio.get_running_loop().create_task(self._refresh(urls))
+            self._asking.add_done_callback(self._refreshed)
         if known is not None and age < MODELS_STALE_AGE:
             return known.answer
         return (await asyncio.shield(self._asking)).answer
+
+    def _refreshed(self, asking: asyncio.Task[_Union]) -> None:
+        """Whoever waits for the answer has its failure too; often nobody does."""
+        if not asking.cancelled() and (error := asking.exception()) is not None:
+            self._log.error(messages.panic(error))
 
     async def _refresh(self, urls: list[str]) -> _Union:
         entries = await self._ask(urls)

@@ -40,15 +40,20 @@ class Monitor:
         self._clock = clock
 
     async def round(self, late: float) -> None:
-        """Give every worker its trial, all at once, and act on the verdicts."""
+        """Give every worker its trial, all at once, and act on the verdicts; a trial that fails spoils no other."""
         verdicts = await asyncio.gather(
             *(
                 self._verdict(each.url, self._members.trial(each.url, late))
                 for each in self._members.watched()
-            )
+            ),
+            return_exceptions=True,
         )
         now = self._clock()
-        for url, served, healthy in verdicts:
+        for verdict in verdicts:
+            if isinstance(verdict, BaseException):
+                self._log.error(messages.panic(verdict))
+                continue
+            url, served, healthy = verdict
             self._members.judge(url, healthy, now, served=served)
         if self._log.debug_enabled:
             urls = {

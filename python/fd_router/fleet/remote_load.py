@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fd_router import _core
 from fd_router.fleet.engine_metrics import parse_cache_tokens, parse_engine_metrics
 from fd_router.observe.logs import messages
+from fd_router.runtime.panic import ENDINGS
 from fd_router.upstream.engines import EngineClient, EngineError
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class RemoteLoad:
     async def _ask_alone(self, instance: Instance) -> None:
         try:
             await self.ask(instance)
+        except ENDINGS:
+            raise
+        except BaseException as error:
+            self._log.error(messages.panic(error))
         finally:
             del self._asking[instance.url]
 

@@ -122,7 +122,9 @@ class Service:
         self._retries = Retries(
             scheduler, conduct, RetryBudget(clock), metrics, frozenset(config.upstream.retry_statuses)
         )
-        self._status = Status(members=members, models=Models(registry, self._api, clock), metrics=metrics)
+        self._status = Status(
+            members=members, models=Models(registry, self._api, log, clock), metrics=metrics
+        )
         endpoints = Endpoints(
             inference=Inference(
                 config.server,
@@ -202,7 +204,7 @@ class Service:
             rounds.append((period, self._remote_load.round))
         return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
 
-    def _round_failed(self, error: Exception) -> None:
+    def _round_failed(self, error: BaseException) -> None:
         self.log.error(messages.panic(error))
 
     async def start(self) -> None:

@@ -1,1 +1,1 @@
-"""What any asyncio process needs: background rounds, notice of what is overdue, memory settings."""
+"""What any asyncio process needs: background rounds, notice of what is overdue, what may be caught, memory settings."""

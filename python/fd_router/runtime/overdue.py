@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from fd_router.runtime.panic import ENDINGS
+
 
 class Timed(Protocol):
     """Something that may take long. Told apart by identity."""
@@ -46,4 +48,10 @@ class OverdueWatch:
         if self._turning:
             asyncio.get_running_loop().call_later(self._delay, self._turn)
         for item in late:
-            item.overdue()
+            try:
+                item.overdue()
+            except ENDINGS:
+                raise
+            except BaseException as error:  # must not keep the others from being told
+                context = {"message": "overdue", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from fd_router.runtime.panic import ENDINGS
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -13,19 +15,21 @@ class Periodic:
     """Calls `action(late)` every `interval` seconds, the first time after one interval.
 
     `late` is by how many seconds the round started behind its time: a large value means that the process was
-    stopped or starved. A round that fails is reported to `on_error` and the next one comes all the same.
+    stopped or starved. A round that fails, by a panic too, is reported to `on_error`, and the next one comes all the
+    same; so it does after a round that was cancelled by anybody but `stop`.
     """
 
     def __init__(
         self,
         interval: float,
         action: Callable[[float], Awaitable[None]],
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self._interval = interval
         self._action = action
         self._on_error = on_error
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Begin; call once, in a running loop."""
@@ -34,6 +38,7 @@ class Periodic:
     async def stop(self) -> None:
         """End after cancelling the round under way."""
         if self._task is not None:
+            self._stopping = True
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
@@ -47,5 +52,12 @@ class Periodic:
             due = max(due + self._interval, clock())
             try:
                 await self._action(late)
-            except Exception as error:
+            except asyncio.CancelledError as error:
+                # A future that somebody else cancelled arrives here as our own end would.
+                if self._stopping:
+                    raise
+                self._on_error(error)
+            except ENDINGS:
+                raise
+            except BaseException as error:
                 self._on_error(error)

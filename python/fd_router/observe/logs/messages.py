@@ -108,8 +108,8 @@ def connect_failed(error: object) -> str:
 
 
 def panic(error: object) -> str:
-    """ERROR: a defect of the router; the request got a 500."""
-    return f"Panic recovered: {error}"
+    """ERROR: a defect of the router; where it was in a request, that got a 500."""
+    return f"Panic recovered: {str(error) or type(error).__name__}"
 
 
 # A request: selection
