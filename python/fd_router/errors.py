@@ -137,6 +137,18 @@ class OverloadedError(RouterError):
     retry_safe = True
 
 
+DRAINING = "router is shutting down"
+"""What clients are told whose requests the end of the router cuts short or does not take any more."""
+
+
+class DrainingError(RouterError):
+    """The router is about to end."""
+
+    status = 503
+    code = "draining"
+    retry_safe = True
+
+
 class BadGatewayError(RouterError):
     """No worker could be made to answer, and the client has seen nothing."""
 

@@ -121,6 +121,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own limit": ("WARN", rf"\[fd-router\] limit: {ERR}"),
     "own loop": ("ERROR", rf"\[fd-router\] loop: {ERR}"),
     "own pair": ("WARN", rf"\[fd-router\] pair: {ERR}"),
+    "own process": ("INFO WARN ERROR", rf"\[fd-router\] process: {ERR}"),
     "own pressure": ("WARN", rf"\[fd-router\] pressure: {ERR}"),
     "own register": ("INFO", rf"\[fd-router\] register: {ERR}"),
     "own record": ("WARN", r"\[fd-router\] record: \d+ lines of the recording are lost: .+"),

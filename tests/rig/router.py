@@ -88,6 +88,8 @@ class Router:
         self.check_worker = True
         """Whether its worker process must stay the one of the start: the supervisor puts another in the place of one
         that crashed, and all looks well, with counters that begin anew."""
+        self.ends_with = 0
+        """The exit status that the end of the test demands."""
         self._worker = 0
         self._scraping = threading.Lock()
         self._scraped = Metrics.parse("")
@@ -125,9 +127,9 @@ class Router:
         return self.process.stop()
 
     def assert_ends_well(self) -> None:
-        """Stop it if it still runs; whoever ended it, its exit status is 0."""
+        """Stop it if it still runs; whoever ended it, its exit status is 0, unless the test said another."""
         status = self.stop()
-        assert status == 0, f"fd-router ended with {status}\n{self.process.tail()}"
+        assert status == self.ends_with, f"fd-router ended with {status}\n{self.process.tail()}"
 
     # ---- requests
 

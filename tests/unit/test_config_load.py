@@ -29,6 +29,7 @@ INTERVALS = [
     "upstream.keep-alive-secs",
 ]
 ZERO_IS_A_VALUE = [
+    "server.drain-delay-secs",
     "server.max-in-flight",
     "server.drain-timeout-secs",
     "manager.forget-after-secs",

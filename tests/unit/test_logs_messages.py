@@ -54,6 +54,11 @@ SAMPLES: dict[str, object] = {
     "why": "status 500",
     "status": 503,
     "peer": "10.0.0.9:4711",
+    "pid": 4711,
+    "cause": "was ended by SIGKILL",
+    "pause": 0.5,
+    "name": "SIGUSR1",
+    "requests": 3,
 }
 FUNCTIONS = [
     value

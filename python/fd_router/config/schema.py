@@ -73,7 +73,10 @@ class ServerConfig:
     write_timeout_secs: float = setting(
         _LIMIT, 60.0, "how long a client may take no byte of its answer; 0: no limit", "s"
     )
-    drain_timeout_secs: float = setting(_LIMIT, 30.0, "how long SIGTERM waits for running requests", "s")
+    drain_delay_secs: float = setting(
+        _LIMIT, 0.0, "how long SIGTERM lets the router listen on, while `/ready` says 503 already", "s"
+    )
+    drain_timeout_secs: float = setting(_LIMIT, 30.0, "how long SIGTERM then waits for running requests", "s")
     expose_worker_urls: bool = setting(
         Flag(), True, "PD mode: tell clients the workers in `X-Router-Prefill-URL` and `X-Router-Decode-URL`"
     )

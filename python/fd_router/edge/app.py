@@ -15,10 +15,10 @@ from fd_router.runtime.overdue import OverdueWatch
 from fd_router.runtime.panic import ENDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Awaitable, Container
 
     from fd_router._core import AccessLog
-    from fd_router.downstream.client import Receive, Send
+    from fd_router.downstream.client import Message, Receive, Send
     from fd_router.edge.access import Access, Guard
     from fd_router.edge.routes import Endpoints
     from fd_router.observe.logs import Log
@@ -53,10 +53,12 @@ class App:
         self._overdue_watch = OverdueWatch(WATCH_AFTER)
         self.active: dict[tuple[str, str], Client] = {}
         """The clients whose requests are under way, by address and port as the server writes them."""
+        self.closing = False
+        """Whether every answer is to be the last one of its connection."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request, from its head to its access line."""
-        client = Client(scope, receive, send, self._overdue_watch)
+        client = Client(scope, receive, _last(send) if self.closing else send, self._overdue_watch)
         start = time.perf_counter()
         peer = scope["client"]
         self.active[peer] = client
@@ -120,3 +122,14 @@ class App:
         # When part of an answer is out already the server refuses a second one, and cuts it as we return.
         with suppress(RuntimeError):
             await client.answer_json(500, {"code": 500, "msg": "Internal server error"})
+
+
+def _last(send: Send) -> Send:
+    """`send` with an answer after which the server closes the connection."""
+
+    def wrapped(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        return send(message)
+
+    return wrapped

@@ -10,7 +10,7 @@ from uuid import uuid4
 from fd_router._core import BodyError, Request
 from fd_router.downstream import headers as http_headers
 from fd_router.edge.body import MIB, limits
-from fd_router.errors import BadRequestError, LoopError, OverloadedError
+from fd_router.errors import DRAINING, BadRequestError, DrainingError, LoopError, OverloadedError
 from fd_router.observe.logs import messages, tags
 
 if TYPE_CHECKING:
@@ -45,20 +45,25 @@ class Inference:
         self._hop = hop.encode()
         self._limits = limits(server, server.max_body_mb * MIB)
         self._max_in_flight = server.max_in_flight
-        self._in_flight = 0
+        self.in_flight = 0
+        """Requests that are being served."""
+        self.draining = False
+        """Whether the router is about to end, and takes no more."""
         # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
         self._scanner = ThreadPoolExecutor(1, "fd-router-scan")
 
     async def complete(self, client: Client) -> None:
         """`POST /v1/chat/completions` and `/v1/completions`."""
-        if self._max_in_flight and self._in_flight >= self._max_in_flight:
+        if self.draining:
+            raise DrainingError(DRAINING)
+        if self._max_in_flight and self.in_flight >= self._max_in_flight:
             limit = f"{self._max_in_flight} requests in flight (server.max-in-flight)"
             self._log.warn(messages.limit_reached(limit))
             raise OverloadedError(f"router is at its limit of {limit}")
         if http_headers.came_by(client.headers, self._hop):
             self._log.error(messages.LOOP, client.tags)
             raise LoopError("the request came from this router: one of its workers is the router itself")
-        self._in_flight += 1
+        self.in_flight += 1
         try:
             request = await self._read(client)
             self._log.info(messages.PARSED, client.tags)
@@ -67,7 +72,7 @@ class Inference:
             else:
                 await self._pairs.serve(client, request)
         finally:
-            self._in_flight -= 1
+            self.in_flight -= 1
 
     async def _read(self, client: Client) -> Request:
         """Read and scan the body; from here on the client's lines carry its ids."""

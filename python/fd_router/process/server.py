@@ -1,6 +1,6 @@
 """The router as a process: granian, and the service in its worker.
 
-Two processes: granian's supervisor, which holds no state and restarts a worker that crashed, and one worker, which
+Two processes: the supervisor (`supervisor.py`), which restarts a worker that died, and one worker (`entry.py`), which
 is the router. What can fail at start for the operator's reasons (configuration, port) is checked in the supervisor,
 before the worker exists, so that the message and the exit code are plain.
 """
@@ -8,29 +8,24 @@ before the worker exists, so that the message and the exit code are plain.
 from __future__ import annotations
 
 import math
+import os
 import socket
-import sys
-import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
-from granian.server import Server
 
 from fd_router.errors import ConfigError
-from fd_router.observe.logs import messages
 from fd_router.process import tls
-from fd_router.process.admin import AdminListener
-from fd_router.process.service import Service
+from fd_router.process.entry import Entry
+from fd_router.process.supervisor import Supervisor
 from fd_router.upstream.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Sequence
 
     from fd_router.config import Config, Notice, ServerConfig
-    from fd_router.downstream.client import Receive, Send
-    from fd_router.edge.app import App
 
 HEAD_LIMIT = 262_144
 """Bytes of a request's head, of a piece of its body, and of what the server gathers for one write.
@@ -38,55 +33,6 @@ HEAD_LIMIT = 262_144
 Each piece of a long body costs a hand-over through three threads, so it is large; a connection may hold as much.
 """
 BACKLOG = 4_096
-
-
-class Entry:
-    """The ASGI callable: builds the service at the lifespan's start, then hands requests to its app."""
-
-    def __init__(self, config: Config, notices: Sequence[Notice]) -> None:
-        self._config = config
-        self._notices = notices
-        self._app: App | None = None
-
-    def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
-        """Hand the connection to whom it concerns; no frame of this class stays on a request's stack."""
-        if scope["type"] == "lifespan" or self._app is None:
-            return self._lifespan(receive, send)
-        return self._app(scope, receive, send)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        try:
-            service = Service(self._config, self._notices)
-            await service.start()
-        except Exception as error:
-            print(f"{time.strftime('%Y/%m/%d %H:%M:%S')} Failed to start server: {error}", file=sys.stderr)
-            await send({"type": "lifespan.startup.failed", "message": ""})
-            return
-        admin = self._admin(service)
-        self._app = service.app
-        if admin is not None:
-            admin.start()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        service.drain()
-        if admin is not None:
-            await admin.stop()
-        await service.stop()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    def _admin(self, service: Service) -> AdminListener | None:
-        server = self._config.server
-        if not server.admin_port:
-            return None
-        host = server.admin_host or server.host
-        return AdminListener(
-            service.admin_app,
-            host,
-            server.admin_port,
-            tls=tls.server_arguments(server),
-            on_lost=lambda why: service.log.error(messages.panic(why)),
-        )
 
 
 def run(config: Config, notices: Sequence[Notice]) -> None:
@@ -97,12 +43,11 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
     _check_free(server.host, server.port)
     if server.admin_port:
         _check_free(server.admin_host or server.host, server.admin_port)
-    Server(
-        "fd_router",
+    Supervisor(
+        config,
         address=server.host,
         port=server.port,
         interface=Interfaces.ASGI,
-        workers=1,
         runtime_threads=server.threads,
         loop=Loops.auto,
         http=HTTPModes.http1,
@@ -110,11 +55,8 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         websockets=False,
         backlog=BACKLOG,
         backpressure=server.max_connections,
-        log_enabled=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=max(1, round(server.drain_timeout_secs)),
         **secured,
-    ).serve(target_loader=partial(Entry, config, notices), wrap_loader=False)
+    ).serve(target_loader=partial(Entry, config, notices, os.getpid()), wrap_loader=False)
 
 
 def _head_ms(server: ServerConfig) -> int:

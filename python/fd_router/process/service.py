@@ -125,14 +125,15 @@ class Service:
         self._status = Status(
             members=members, models=Models(registry, self._api, log, clock), metrics=metrics
         )
+        self._inference = Inference(
+            config.server,
+            mixed=self._mixed(selector),
+            pairs=self._pairs(selector) if config.server.splitwise else None,
+            log=log,
+            hop=hop,
+        )
         endpoints = Endpoints(
-            inference=Inference(
-                config.server,
-                mixed=self._mixed(selector),
-                pairs=self._pairs(selector) if config.server.splitwise else None,
-                log=log,
-                hop=hop,
-            ),
+            inference=self._inference,
             control=Control(
                 config.server,
                 admission=self._admission,
@@ -217,8 +218,21 @@ class Service:
         memory.settle()
 
     def drain(self) -> None:
-        """From now on `/ready` says that the router is about to end."""
-        self._status.draining = True
+        """From now on `/ready` says that the router is about to end, and so does every answer. Idempotent."""
+        if not self._status.draining:
+            self._status.draining = True
+            self.app.closing = self.admin_app.closing = True
+            self.log.info(messages.draining(self._inference.in_flight))
+
+    def close_door(self) -> None:
+        """From now on no inference request is taken."""
+        self._inference.draining = True
+
+    def cut(self) -> None:
+        """End every exchange with a worker, and so the requests: their clients are told, if they take it."""
+        if self._inference.in_flight:
+            self.log.warn(messages.cut(self._inference.in_flight))
+        self._upstream.end()
 
     async def stop(self) -> None:
         """End the background, the exchanges under way and, last, the log."""

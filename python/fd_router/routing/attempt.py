@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fd_router.errors import BadGatewayError, GatewayTimeoutError
+from fd_router.errors import DRAINING, BadGatewayError, DrainingError, GatewayTimeoutError
 
 if TYPE_CHECKING:
     from fd_router._core import Head, UpstreamError
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from fd_router.types import Headers, Role
 
 FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+CLOSED = "closed"
+"""The kind of `UpstreamError` of exchanges that the end of the router ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class LegError(Exception):
 def unanswered(lost: LegError) -> RouterError:
     """What the client is told whose request no worker could be made to answer."""
     error = lost.failure.error
+    if error is not None and error.kind == CLOSED:
+        return DrainingError(DRAINING)
     if error is not None and error.kind == FIRST_BYTE_TIMEOUT:
         return GatewayTimeoutError(f"Backend service did not answer in time: {lost}")
     return BadGatewayError(f"Failed to connect to backend service: {lost}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import orjson
 
 from fd_router._core import UpstreamError
-from fd_router.errors import ClientGoneError
+from fd_router.errors import DRAINING, ClientGoneError
 from fd_router.observe.logs import messages
+from fd_router.routing.attempt import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,5 +105,8 @@ def frame_boundary(tail: bytes) -> bytes:
 
 def error_event(error: UpstreamError) -> bytes:
     """The event that ends a broken stream, in the shape that OpenAI clients raise as an error."""
-    payload = {"error": {"message": f"worker failed: {error}", "type": "upstream_error", "code": error.kind}}
+    what, side = (
+        (DRAINING, "router_error") if error.kind == CLOSED else (f"worker failed: {error}", "upstream_error")
+    )
+    payload = {"error": {"message": what, "type": side, "code": error.kind}}
     return b"data: " + orjson.dumps(payload) + b"\n\n"

@@ -44,7 +44,11 @@ class Upstream:
         """Seconds since a byte of an answer to `send` came from the engine of `url`; None if never."""
         return self.relay.heard(url)
 
+    def end(self) -> None:
+        """End every exchange, those to come as well; who waits for one is told (`UpstreamError.kind` is `closed`)."""
+        self.relay.close()
+
     def close(self) -> None:
-        """End every exchange and the relay's threads."""
+        """End every exchange and the relay's threads; nobody is told any more."""
         asyncio.get_running_loop().remove_reader(self.relay.fileno())
         self.relay.close()

@@ -26,6 +26,7 @@ TOPICS = {
     "loop": "ERROR: a request came back to the router that sent it",
     "limit": "WARN: a request or a connection was turned away because a limit of the router is reached",
     "pair": "WARN: a leg failed, and another pair is chosen",
+    "process": "ERROR: the process that serves died, another starts; WARN: requests outlast the end; INFO: a signal",
     "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
     "record": "WARN: lines of the recording of decisions are lost",
     "register": "INFO: a worker was added, changed its role, or was taken out on request",
@@ -367,3 +368,29 @@ def limit_reached(what: str) -> str:
 def recording_lost(lines: int, error: str | None) -> str:
     """WARN: `lines` since the last such line; `error` is the disk's, None where the queue was full."""
     return f"[fd-router] record: {lines} lines of the recording are lost: {error or 'they come too fast'}"
+
+
+def worker_died(pid: int, cause: str, pause: float) -> str:
+    """ERROR, written by the supervisor."""
+    when = f"in {pause:g} s" if pause else "at once"
+    return f"[fd-router] process: worker process {pid} {cause}, another one starts {when}"
+
+
+def worker_killed(pid: int) -> str:
+    """ERROR, written by the supervisor."""
+    return f"[fd-router] process: worker process {pid} did not end in time and was killed"
+
+
+def signal_ignored(name: str) -> str:
+    """INFO, written by the supervisor."""
+    return f"[fd-router] process: {name} has no effect"
+
+
+def draining(requests: int) -> str:
+    """INFO."""
+    return f"[fd-router] process: asked to end, {requests} requests under way"
+
+
+def cut(requests: int) -> str:
+    """WARN."""
+    return f"[fd-router] process: {requests} requests are ended, as the router ends now"

@@ -1,0 +1,184 @@
+"""The supervisor: it starts the worker, another one when that dies, and ends it; and it says so in the log.
+
+It holds no state of requests and serves nothing, so nothing but a signal ends it. A worker that dies again and again is
+started again and again, after a pause that grows: registrations are kept, and a fault that passes needs nobody's hand.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from granian.server.mp import MPServer
+
+from fd_router.observe.logs import Log, messages
+from fd_router.process import signals
+from fd_router.process.entry import START_FAILED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fd_router.config import Config
+
+FIRST_PAUSE_SECS = 0.5
+LONGEST_PAUSE_SECS = 30.0
+CALM_SECS = 60.0
+"""A worker that served for so long starts at once when it dies."""
+LEEWAY_SECS = 2.0
+"""How much longer than its limit a worker may take to end before it is killed."""
+LOOK_SECS = 0.05
+
+
+class Pauses:
+    """How long to wait before another worker starts: not at all, then 0.5 s doubling to 30 s."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._started = 0.0
+
+    def started(self, now: float) -> None:
+        """A worker starts. Times are seconds of one monotonic clock."""
+        self._started = now
+
+    def died(self, now: float) -> float:
+        """Seconds to wait, after a worker has died."""
+        if now - self._started >= CALM_SECS:
+            self._next = 0.0
+        pause = self._next
+        self._next = min(LONGEST_PAUSE_SECS, max(FIRST_PAUSE_SECS, 2 * pause))
+        return pause
+
+
+class News:
+    """Stands for granian's event: signal handlers and watching threads say that something happened.
+
+    A handler runs in the middle of whatever the main thread does. An event's lock may be held just then; this may not.
+    """
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Say so."""
+        self._queue.put(None)
+
+    def wait(self, secs: float | None = None) -> None:
+        """Wait for it, at most `secs`."""
+        with suppress(Empty):
+            self._queue.get(timeout=secs)
+
+
+class Supervisor(MPServer):
+    """granian's server with one worker. `options` are granian's."""
+
+    def __init__(self, config: Config, **options: Any) -> None:
+        super().__init__("fd_router", workers=1, log_enabled=False, **options)
+        server = config.server
+        self._log_settings = config.log
+        self._limit = server.drain_delay_secs + server.drain_timeout_secs + LEEWAY_SECS
+        self._deadline = float("inf")
+        self._ignored: SimpleQueue[int] = SimpleQueue()
+        self._pauses = Pauses()
+        self._started = 0
+        self.main_loop_interrupt = News()  # type: ignore[assignment]
+        self.on_startup(self._take_signals)
+
+    def _take_signals(self) -> None:
+        """After granian has taken some."""
+        signal.signal(signals.AT_ONCE, self._hurry)
+        for number in signals.WITHOUT_EFFECT:
+            signal.signal(number, self._ignore)
+
+    def signal_handler_interrupt(self, number: int, frame: Any) -> None:
+        """TERM or INT: the first time the worker drains, the second time it ends at once."""
+        if self.interrupt_signal:
+            self._hurry(number, frame)
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
+
+    def _hurry(self, _number: int, _frame: Any) -> None:
+        self.interrupt_signal = True
+        self._deadline = min(self._deadline, time.monotonic() + LEEWAY_SECS)
+        for worker in self.wrks:
+            worker.interrupt_by_parent = True
+            self._tell(worker, signals.AT_ONCE)
+        self.main_loop_interrupt.set()
+
+    def _ignore(self, number: int, _frame: Any) -> None:
+        self._ignored.put(number)
+        self.main_loop_interrupt.set()
+
+    def _spawn_workers(self, spawn_target: Any, target_loader: Callable[..., Any]) -> None:
+        held = signals.hold()
+        try:
+            super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+        finally:
+            signals.release(held)
+        self._started += 1
+        self._pauses.started(time.monotonic())
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Callable[..., Any]) -> None:
+        while not self.interrupt_signal:
+            self.main_loop_interrupt.wait()
+            while not self._ignored.empty():
+                self._say("info", messages.signal_ignored(signal.Signals(self._ignored.get()).name))
+            if self.interrupt_children and not self.interrupt_signal:
+                self._worker_died()
+                if not self.interrupt_signal:
+                    self._spawn_workers(spawn_target, target_loader)
+
+    def _worker_died(self) -> None:
+        """Say so, and wait until another one may start, or a signal ends all."""
+        self.interrupt_children.clear()
+        worker = self.wrks.pop()
+        status = worker.inner.exitcode
+        if status == START_FAILED and self._started == 1:
+            sys.exit(1)
+        now = time.monotonic()
+        pause = self._pauses.died(now)
+        self._say("error", messages.worker_died(worker.inner.pid, signals.exit_cause(status), pause))
+        until = now + pause
+        while not self.interrupt_signal and (rest := until - time.monotonic()) > 0:
+            self.main_loop_interrupt.wait(rest)
+
+    def _stop_workers(self) -> None:
+        self._deadline = min(self._deadline, time.monotonic() + self._limit)
+        told = 0.0
+        for worker in self.wrks:
+            worker.interrupt_by_parent = True
+            while worker.is_alive():
+                now = time.monotonic()
+                if now >= self._deadline:
+                    worker.kill()
+                    worker.join()
+                    self._say("error", messages.worker_killed(worker.inner.pid))
+                    self._fail()
+                # Once may be lost, in the moment in which the worker's loop starts.
+                if now - told >= 1.0:
+                    told = now
+                    self._tell(worker, signal.SIGTERM)
+                worker.join(LOOK_SECS)
+        self.wrks.clear()
+        # At Ctrl-C it may have ended before it was told to.
+        self.interrupt_children.clear()
+
+    def _fail(self) -> NoReturn:
+        sys.exit(1)
+
+    @staticmethod
+    def _tell(worker: Any, number: int) -> None:
+        # `multiprocessing` would do the same, and look for the process's end first, which the watching thread does.
+        if worker.inner.exitcode is None:
+            with suppress(ProcessLookupError):
+                os.kill(worker.inner.pid, number)
+
+    def _say(self, level: str, message: str) -> None:
+        """Write a line as the worker does. The log ends with it, as its thread must not be there at a fork."""
+        log = Log(self._log_settings)
+        getattr(log, level)(message)
+        log.close()

@@ -1,0 +1,133 @@
+"""The two processes of a router: each may die at any time, in any way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from rig import wait_for
+from rig.memory import worker_pid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rig import Engine, Router
+
+StartRouter = Callable[..., "Router"]
+StartEngine = Callable[..., "Engine"]
+
+ENDLESS = b'{"prompt":"x","stream":true,"max_tokens":100000}'
+
+
+def well(router: Router) -> bool:
+    try:
+        return router.get("/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for yet has."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def kill_worker(router: Router, number: signal.Signals) -> int:
+    """Kill the worker process and wait for another one. Returns the id of the dead one."""
+    before = worker_pid(router)
+    os.kill(before, number)
+    wait_for(lambda: gone(before))
+    wait_for(lambda: well(router) and worker_pid(router) != before, limit=60, why=router.process.tail)
+    return before
+
+
+@pytest.mark.parametrize(("number", "cause"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "SIGSEGV")])
+def test_each_death_of_a_worker_process_is_told(
+    start_router: StartRouter, number: signal.Signals, cause: str
+) -> None:
+    router = start_router()
+    router.check_worker = False
+    start = time.monotonic()
+    first, second = kill_worker(router, number), kill_worker(router, number)
+    if time.monotonic() - start < 5:
+        quick = "another one starts"
+        assert router.log_text().count(quick) == 2
+    router.wait_log(
+        rf"^\[ERROR\] \S+ \S+ logger\.go:\d+: \[fd-router\] process: worker process {first} was ended by {cause}, "
+        r"another one starts at once$"
+    )
+    router.wait_log(rf"worker process {second} was ended by {cause}, another one starts in 0\.5 s$")
+
+
+def test_the_pause_ends_with_a_signal(start_router: StartRouter) -> None:
+    router = start_router()
+    router.check_worker = False
+    for _ in range(3):
+        kill_worker(router, signal.SIGKILL)
+    pid = worker_pid(router)
+    os.kill(pid, signal.SIGKILL)
+    router.wait_log(r"another one starts in 2 s$")
+    sent = time.monotonic()
+    router.process.send(signal.SIGTERM)
+    assert router.process.wait() == 0
+    assert time.monotonic() - sent < 1.5
+
+
+def test_no_worker_process_outlives_its_supervisor(
+    start_router: StartRouter, start_engine: StartEngine
+) -> None:
+    router = start_router("server: {drain-timeout-secs: 60}")
+    engine = start_engine(token_secs=0.02)
+    assert router.register(engine.port).status_code == 200
+    pid = worker_pid(router)
+    router.ends_with = -signal.SIGKILL
+    with router.raw() as client:
+        client.post("/v1/completions", ENDLESS)
+        client.read_until(b"data: ")
+        noise = router.round_trip()
+        sent = time.monotonic()
+        router.process.send(signal.SIGKILL)
+        wait_for(lambda: gone(pid), why="the worker process serves on")
+        took = time.monotonic() - sent
+        assert router.process.wait() == -signal.SIGKILL
+        assert b"router is shutting down" in client.read_to_end()
+    assert took < 1.0 + noise, took
+    # The port is free: another one has it at once.
+    again = start_router(f"server: {{port: {router.port}}}", port=router.port)
+    assert well(again)
+    engine.wait_stats(aborted=1)
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM"])
+def test_signals_without_effect(start_router: StartRouter, name: str) -> None:
+    router = start_router()
+    router.process.send_all(signal.Signals[name])
+    router.wait_log(rf"^\[INFO\] .* \[fd-router\] process: {name} has no effect$")
+    assert well(router)
+    router.assert_same_worker()
+
+
+BROKEN = """
+from fd_router.process.service import Service
+
+def broken(*_):
+    raise RuntimeError("no luck")
+
+Service.__init__ = broken
+"""
+
+
+def test_a_start_that_fails_is_not_tried_again(start_router: StartRouter, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BROKEN)
+    with pytest.raises(AssertionError, match="ended with 1") as told:
+        start_router(env={"PYTHONPATH": str(tmp_path)})
+    assert str(told.value).count("Failed to start server: no luck") == 1
