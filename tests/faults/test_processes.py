@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from rig import wait_for
+from rig import reply, wait_for
 from rig.memory import worker_pid
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rig import Engine, Router
+    from rig import Engine, RawWorker, Router
 
 StartRouter = Callable[..., "Router"]
 StartEngine = Callable[..., "Engine"]
@@ -114,6 +115,90 @@ def test_signals_without_effect(start_router: StartRouter, name: str) -> None:
     router.wait_log(rf"^\[INFO\] .* \[fd-router\] process: {name} has no effect$")
     assert well(router)
     router.assert_same_worker()
+
+
+MANAGER = "{health-check-interval-secs: 0.1, forget-after-secs: 60}"
+
+
+def test_registrations_survive_the_death_of_the_worker_process(
+    start_router: StartRouter, raw_worker: Callable[..., RawWorker]
+) -> None:
+    """Twice within 5 s; nobody registers again. Who left stays away, who is not well is waited for."""
+    router = start_router(f"manager: {MANAGER}")
+    router.check_worker = False
+    workers = [raw_worker(lambda _: reply(b"{}")) for _ in range(4)]
+    for worker in workers:
+        assert router.register(worker.port).status_code == 200
+    assert router.unregister(workers[3].port).status_code == 200
+    before = router.registered()
+    settle(router)
+    workers[2].health = 500
+    router.wait_workers(mixed=2)
+    for _ in range(2):
+        kill_worker(router, signal.SIGKILL)
+        router.wait_workers(mixed=2, limit=2)
+        assert router.chat("at once").status_code == 200
+    router.wait_log(rf"state: mixed {workers[2].url} was registered before, is not healthy")
+    workers[2].health = 200
+    router.wait_workers(mixed=3)
+    assert router.registered() == before
+    assert [worker.probes > 0 for worker in workers] == [True] * 4
+
+
+def settle(router: Router) -> None:
+    """Until what was registered has surely been kept: that is seen nowhere, and takes a tenth of a second."""
+    time.sleep(0.3)
+    assert well(router)
+
+
+def test_registrations_survive_the_router_in_a_folder(
+    start_router: StartRouter, raw_worker: Callable[..., RawWorker], tmp_path: Path
+) -> None:
+    """However it ends. The file is no other door: what could not register does not come back."""
+    config = f"server: {{state-path: {tmp_path / 'state'}, drain-timeout-secs: 1}}\nmanager: {MANAGER}"
+    worker, other = (raw_worker(lambda _: reply(b"{}")) for _ in range(2))
+    router = start_router(config)
+    assert router.register(worker.port, tp_size=2).status_code == 200
+    before = router.registered()
+    assert router.stop() == 0
+    router = start_router(config)
+    assert router.registered() == before
+    assert router.chat("x").status_code == 200
+    assert router.register(other.port).status_code == 200
+    settle(router)
+    pid = worker_pid(router)
+    router.ends_with = -signal.SIGKILL
+    router.process.send(signal.SIGKILL)
+    wait_for(lambda: gone(pid))
+    kept = tmp_path / "state" / "registrations.json"
+    document = json.loads(kept.read_text())
+    document["workers"].append({"role": "mixed", "host_ip": "example.org", "port": 1})
+    kept.write_text(json.dumps(document))
+    router = start_router(config)
+    assert router.numbers()["mixed"] == 2
+    router.wait_log("Failed to register instance: invalid InstanceInfo format:invalid host_ip: example.org")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_file_that_cannot_be_read_is_told_and_replaced(
+    start_router: StartRouter, raw_worker: Callable[..., RawWorker], tmp_path: Path, content: str
+) -> None:
+    kept = tmp_path / "registrations.json"
+    kept.write_text(content)
+    router = start_router(f"server: {{state-path: {tmp_path}}}")
+    router.wait_log(r"^\[ERROR\] .* state: registrations that were kept cannot be read: \S")
+    assert router.register(raw_worker(lambda _: reply(b"{}")).port).status_code == 200
+    wait_for(lambda: '"mixed"' in kept.read_text())
+
+
+def test_a_folder_that_cannot_be_written_harms_nobody(
+    start_router: StartRouter, raw_worker: Callable[..., RawWorker], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    router = start_router(f"server: {{state-path: {tmp_path / 'file'}}}")
+    assert router.register(raw_worker(lambda _: reply(b"{}")).port).status_code == 200
+    router.wait_log(r"^\[ERROR\] .* state: registrations cannot be kept: \S")
+    assert router.chat("x").status_code == 200
 
 
 BROKEN = """

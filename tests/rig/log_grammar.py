@@ -125,6 +125,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own pressure": ("WARN", rf"\[fd-router\] pressure: {ERR}"),
     "own register": ("INFO", rf"\[fd-router\] register: {ERR}"),
     "own record": ("WARN", r"\[fd-router\] record: \d+ lines of the recording are lost: .+"),
+    "own state": ("WARN ERROR", rf"\[fd-router\] state: {ERR}"),
     "own retry": ("WARN", rf"\[fd-router\] retry: {ERR}"),
 }
 """Name to (levels, message); the most specific of those that match stands first."""

@@ -77,6 +77,11 @@ class ServerConfig:
         _LIMIT, 0.0, "how long SIGTERM lets the router listen on, while `/ready` says 503 already", "s"
     )
     drain_timeout_secs: float = setting(_LIMIT, 30.0, "how long SIGTERM then waits for running requests", "s")
+    state_path: str = setting(
+        Text(),
+        "",
+        "folder in which registrations outlive the router; empty: they outlive the process that serves",
+    )
     expose_worker_urls: bool = setting(
         Flag(), True, "PD mode: tell clients the workers in `X-Router-Prefill-URL` and `X-Router-Decode-URL`"
     )

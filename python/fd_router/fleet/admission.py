@@ -12,7 +12,7 @@ from fd_router.fleet.registration import instance_from_mapping, parse_instance, 
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from fd_router.fleet.membership import Membership
     from fd_router.fleet.networks import Networks
@@ -94,6 +94,28 @@ class Admission:
                 raise outcome
             else:
                 self._log.info(messages.static_registered(index))
+
+    async def restore(self, bodies: Iterable[object]) -> None:
+        """Workers that a process before this one knew, by what they sent, through the same gate, all at once.
+
+        One that is not well waits on probation; one that may not register any more is logged and passed over.
+        """
+        outcomes = await asyncio.gather(*map(self._restore, bodies), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, RegistrationError):
+                self._log.error(messages.register_failed(outcome))
+            elif isinstance(outcome, BaseException):
+                self._log.error(messages.panic(outcome))
+
+    async def _restore(self, body: object) -> None:
+        instance = instance_from_mapping(body, splitwise=self._splitwise)
+        try:
+            await self._admit(instance)
+        except RegistrationError as error:
+            if error.status != 503:
+                raise
+            self._members.check_room(instance.url)
+            self._members.expect(instance, self._clock())
 
     async def _admit_entry(self, entry: object) -> None:
         await self._admit(instance_from_mapping(entry, splitwise=self._splitwise))

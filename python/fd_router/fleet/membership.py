@@ -9,6 +9,8 @@ from fd_router.fleet.health import HealthRules, WorkerHealth
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fd_router.config import Config
     from fd_router.fleet.conduct import Conduct
     from fd_router.fleet.health import Trial
@@ -40,6 +42,8 @@ class Membership:
         self._metrics = metrics
         self._standings: dict[str, WorkerHealth] = {}
         self._lost: dict[str, Instance] = {}
+        self.on_change: Callable[[], object] = lambda: None
+        """Called when `watched` says something else than before."""
 
     def gate(self, url: str) -> Trial:
         """The probes that a registration must pass; a worker in service needs but one success."""
@@ -74,9 +78,12 @@ class Membership:
         held = standing.held(now)
         if held:
             self._lost[url] = instance
+            self.on_change()
             self._log.info(messages.held(instance.role, url, held))
             return
         before = self._take_in(instance)
+        if before != instance:
+            self.on_change()
         if not standing.serving:
             self._metrics.flip("up")
         standing.readmit(now)
@@ -84,6 +91,18 @@ class Membership:
             self._log.info(messages.added(instance.role, url))
         elif before.role != instance.role:
             self._log.info(messages.role_changed(url, before.role, instance.role))
+
+    def expect(self, instance: Instance, now: float) -> None:
+        """Put a worker on probation that a process before this one knew, and that is not well now."""
+        url = instance.url
+        if self.rules.forget_after_secs == 0 or url in self._standings:
+            return
+        standing = WorkerHealth(self.rules, now)
+        standing.lose(now)
+        self._standings[url] = standing
+        self._lost[url] = instance
+        self.on_change()
+        self._log.warn(messages.expected(instance.role, url))
 
     def _take_in(self, instance: Instance) -> Instance | None:
         before = self.registry.put(instance)
@@ -98,6 +117,7 @@ class Membership:
         self._standings.pop(url, None)
         self._conduct.forget(url)
         if instance is not None:
+            self.on_change()
             self._log.info(messages.unregistered(instance.role, url))
         return instance is not None
 
@@ -144,6 +164,7 @@ class Membership:
         self._standings.pop(url, None)
         self._conduct.forget(url)
         instance = self._lost.pop(url, None)
+        self.on_change()
         if instance is not None and self.rules.forget_after_secs:
             self._log.warn(messages.forgotten(instance.role, url, self.rules.forget_after_secs))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fd_router.config import Config, Notice
     from fd_router.downstream.client import Receive, Send
     from fd_router.edge.app import App
+    from fd_router.state.store import Store
 
 START_FAILED = 78
 """Exit status of a worker that could not start for a reason it has told on standard error (`EX_CONFIG`)."""
@@ -33,11 +34,12 @@ class Entry:
     To be made in the worker process, before anything else is: it takes the process's signals.
     """
 
-    def __init__(self, config: Config, notices: Sequence[Notice], supervisor: int) -> None:
-        """`supervisor` is the process id of who started the worker."""
+    def __init__(self, config: Config, notices: Sequence[Notice], store: Store, supervisor: int) -> None:
+        """`store` keeps registrations; `supervisor` is the process id of who started the worker."""
         signals.begin_worker(supervisor)
         self._config = config
         self._notices = notices
+        self._store = store
         self._app: App | None = None
         self._stop = WorkerSignal()
         # granian would close its listener at SIGTERM, whatever else is still to be said, and hides the way to do so. It
@@ -53,7 +55,7 @@ class Entry:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            service = Service(self._config, self._notices)
+            service = Service(self._config, self._notices, self._store)
             await service.start()
         except Exception as error:
             # In one piece: the supervisor may be writing too.

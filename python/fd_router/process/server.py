@@ -11,6 +11,7 @@ import math
 import os
 import socket
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from granian.constants import HTTPModes, Interfaces, Loops
@@ -20,6 +21,8 @@ from fd_router.errors import ConfigError
 from fd_router.process import tls
 from fd_router.process.entry import Entry
 from fd_router.process.supervisor import Supervisor
+from fd_router.state.registrations import FILE_NAME
+from fd_router.state.store import FileStore, MemoryStore
 from fd_router.upstream.trust import Trust
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
     _check_free(server.host, server.port)
     if server.admin_port:
         _check_free(server.admin_host or server.host, server.admin_port)
+    # Made before any worker is, so that one that follows another finds what that left.
+    store = FileStore(Path(server.state_path, FILE_NAME)) if server.state_path else MemoryStore()
     Supervisor(
         config,
         address=server.host,
@@ -56,7 +61,7 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         backlog=BACKLOG,
         backpressure=server.max_connections,
         **secured,
-    ).serve(target_loader=partial(Entry, config, notices, os.getpid()), wrap_loader=False)
+    ).serve(target_loader=partial(Entry, config, notices, store, os.getpid()), wrap_loader=False)
 
 
 def _head_ms(server: ServerConfig) -> int:

@@ -36,6 +36,7 @@ from fd_router.routing.selection import Selector
 from fd_router.routing.upkeep import EXPIRE_INTERVAL, RECORDING_INTERVAL, Upkeep
 from fd_router.runtime import memory
 from fd_router.runtime.periodic import Periodic
+from fd_router.state.registrations import Registrations
 from fd_router.upstream.engines import EngineApi
 from fd_router.upstream.relay import Upstream
 from fd_router.upstream.tokenizer import Tokenizer
@@ -46,13 +47,18 @@ if TYPE_CHECKING:
 
     from fd_router.config import Config, LogConfig, Notice
     from fd_router.routing.scheduling import Recorded
+    from fd_router.state.store import Store
     from fd_router.types import Role
+
+
+RESTORE_SECS = 1.0
+"""How long the start waits for workers that were kept; who is slower comes in while others are served."""
 
 
 class Service:
     """Everything that lives in the worker process, in the order of its building."""
 
-    def __init__(self, config: Config, notices: Sequence[Notice]) -> None:
+    def __init__(self, config: Config, notices: Sequence[Notice], store: Store) -> None:
         self._config = config
         self.log = log = Log(config.log)
         for notice in notices:
@@ -107,6 +113,8 @@ class Service:
             later=asyncio.get_running_loop().call_later,
         )
         members = Membership(config, registry, conduct, log, metrics)
+        self._registrations = Registrations(store, members.watched, log)
+        members.on_change = self._registrations.changed
         self._monitor = Monitor(members, prober=self._prober(), upstream=upstream, log=log, clock=clock)
         # A prober of its own: registrations that hang must not keep the monitor from finding dead workers.
         self._admission = Admission(
@@ -209,13 +217,19 @@ class Service:
         self.log.error(messages.panic(error))
 
     async def start(self) -> None:
-        """Register the static instances, then begin the background rounds."""
+        """Register the instances that were kept, and the static ones, then begin the background rounds."""
+        self._restoring = asyncio.get_running_loop().create_task(self._restore())
+        await asyncio.wait([self._restoring], timeout=RESTORE_SECS)
         if self._config.manager.register_path:
             await self._admission.register_static(self._config.manager.register_path)
         for periodic in self._rounds:
             periodic.start()
         self.log.info(messages.starting(self._config.server.port))
         memory.settle()
+
+    async def _restore(self) -> None:
+        await self._admission.restore(self._registrations.load())
+        self._registrations.begin()
 
     def drain(self) -> None:
         """From now on `/ready` says that the router is about to end, and so does every answer. Idempotent."""
@@ -238,6 +252,8 @@ class Service:
         """End the background, the exchanges under way and, last, the log."""
         for periodic in self._rounds:
             await periodic.stop()
+        self._restoring.cancel()
+        await asyncio.gather(self._restoring, self._registrations.close(), return_exceptions=True)
         for client in (self._api, self._tokenizer, self._remote_load):
             if client is not None:
                 await client.close()

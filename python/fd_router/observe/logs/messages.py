@@ -31,6 +31,7 @@ TOPICS = {
     "record": "WARN: lines of the recording of decisions are lost",
     "register": "INFO: a worker was added, changed its role, or was taken out on request",
     "retry": "WARN: a request goes to another worker",
+    "state": "WARN: a worker that was registered before a restart is not well; ERROR: what is kept cannot be used",
 }
 """What may follow `[fd-router] `, with its levels and meaning."""
 
@@ -394,3 +395,20 @@ def draining(requests: int) -> str:
 def cut(requests: int) -> str:
     """WARN."""
     return f"[fd-router] process: {requests} requests are ended, as the router ends now"
+
+
+def expected(role: Role, url: str) -> str:
+    """WARN: after a restart."""
+    return (
+        f"[fd-router] state: {role} {url} was registered before, is not healthy, and is probed for its return"
+    )
+
+
+def state_unread(error: object) -> str:
+    """ERROR, at start."""
+    return f"[fd-router] state: registrations that were kept cannot be read: {error}"
+
+
+def state_unwritten(error: object) -> str:
+    """ERROR, once until it is mended."""
+    return f"[fd-router] state: registrations cannot be kept: {error}"
