@@ -72,7 +72,8 @@ def busy(workers: int) -> Metrics:
     """Metrics of a router that has been running for a while."""
     fleet = Fleet(workers)
     metrics = Metrics()
-    metrics.bind(fleet, access(), fleet, SimpleNamespace(lost_lines=0))  # type: ignore[arg-type]
+    gate = SimpleNamespace(in_flight=0, waiting=0, body_bytes=0)
+    metrics.bind(fleet, access(), fleet, SimpleNamespace(lost_lines=0), gate)  # type: ignore[arg-type]
     for url in fleet.urls:
         metrics.inference(mixed=url, status=200)
         metrics.inference(mixed=url, status=500)

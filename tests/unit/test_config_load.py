@@ -29,6 +29,8 @@ INTERVALS = [
     "upstream.keep-alive-secs",
 ]
 ZERO_IS_A_VALUE = [
+    "server.queue-timeout-secs",
+    "server.max-body-memory-mb",
     "server.drain-delay-secs",
     "server.max-in-flight",
     "server.drain-timeout-secs",

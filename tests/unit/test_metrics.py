@@ -84,7 +84,8 @@ def scheduler() -> Scheduler:
 @pytest.fixture
 def metrics(scheduler: Scheduler) -> Metrics:
     metrics = Metrics()
-    metrics.bind(scheduler, Access(), Relay(), SimpleNamespace(lost_lines=31))  # type: ignore[arg-type]
+    gate = SimpleNamespace(in_flight=4, waiting=2, body_bytes=99)
+    metrics.bind(scheduler, Access(), Relay(), SimpleNamespace(lost_lines=31), gate)  # type: ignore[arg-type]
     return metrics
 
 

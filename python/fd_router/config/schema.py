@@ -56,7 +56,13 @@ class ServerConfig:
         "processes that serve",
     )
     max_connections: int = setting(Integer(1, 1_000_000), 16_384, "client connections at a time")
-    max_in_flight: int = setting(_COUNT, 0, "inference requests at a time, beyond it 503; 0: no limit")
+    max_in_flight: int = setting(_COUNT, 10_000, "inference requests at a time, beyond it 503; 0: no limit")
+    queue_timeout_secs: float = setting(
+        _LIMIT,
+        0.0,
+        "how long a request beyond `max-in-flight` may wait for room; 0: it is turned away at once",
+        "s",
+    )
     max_body_mb: int = setting(Integer(1, 4_096), 64, "largest request body, beyond it 413", "MiB")
     header_timeout_secs: float = setting(
         _PERIOD, 30.0, "how long a client may take for a request's head, then its connection is closed", "s"
@@ -69,6 +75,9 @@ class ServerConfig:
     )
     body_total_timeout_secs: float = setting(
         _LIMIT, 0.0, "how long a whole body may take, beyond it 408; 0: no limit", "s"
+    )
+    max_body_memory_mb: int = setting(
+        Integer(0, 16_777_216), 1_024, "request bodies in memory at a time, beyond it 503; 0: no limit", "MiB"
     )
     write_timeout_secs: float = setting(
         _LIMIT, 60.0, "how long a client may take no byte of its answer; 0: no limit", "s"

@@ -66,13 +66,14 @@ class Client:
         self._receive = receive
         self._overdue_watch = watch
 
-    async def read_body(self, limits: BodyLimits) -> bytes:
+    async def read_body(self, limits: BodyLimits, more: Callable[[int], object] | None = None) -> bytes:
         """The whole body; to be called once, before anything else is waited for.
 
         Raises `UnsupportedCodingError` for one that is compressed, `BodyTooLargeError` for one over the limit (at the
         announced length, before a byte is read), `RequestTimeoutError`, `BadRequestError` when it breaks off:
         the server tells in the same way of chunks that are malformed, of a client that has closed its direction only,
-        which hears an answer, and of one that is gone.
+        which hears an answer, and of one that is gone; and whatever `more` raises, which is told of the bytes of each
+        piece.
         """
         http_headers.require_plain(self.headers)
         announced = http_headers.content_length(self.headers)
@@ -92,6 +93,8 @@ class Client:
                     raise BadRequestError(broken_off(announced, size))
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
+                if more is not None:
+                    more(len(pieces[-1]))
                 if self._clock is not None:
                     self._clock.moved()
                 if size > limit:

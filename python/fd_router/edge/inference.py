@@ -10,12 +10,13 @@ from uuid import uuid4
 from fd_router._core import BodyError, Request
 from fd_router.downstream import headers as http_headers
 from fd_router.edge.body import MIB, limits
-from fd_router.errors import DRAINING, BadRequestError, DrainingError, LoopError, OverloadedError
+from fd_router.errors import BadRequestError, LoopError
 from fd_router.observe.logs import messages, tags
 
 if TYPE_CHECKING:
     from fd_router.config import ServerConfig
     from fd_router.downstream.client import Client
+    from fd_router.edge.overload import Overload
     from fd_router.observe.logs import Log
     from fd_router.routing.mixed import MixedDispatch
     from fd_router.routing.pairs import PairDispatch
@@ -35,6 +36,7 @@ class Inference:
         *,
         mixed: MixedDispatch,
         pairs: PairDispatch | None,
+        overload: Overload,
         log: Log,
         hop: str,
     ) -> None:
@@ -44,43 +46,35 @@ class Inference:
         self._log = log
         self._hop = hop.encode()
         self._limits = limits(server, server.max_body_mb * MIB)
-        self._max_in_flight = server.max_in_flight
-        self.in_flight = 0
-        """Requests that are being served."""
-        self.draining = False
-        """Whether the router is about to end, and takes no more."""
+        self._overload = overload
         # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
         self._scanner = ThreadPoolExecutor(1, "fd-router-scan")
 
     async def complete(self, client: Client) -> None:
         """`POST /v1/chat/completions` and `/v1/completions`."""
-        if self.draining:
-            raise DrainingError(DRAINING)
-        if self._max_in_flight and self.in_flight >= self._max_in_flight:
-            limit = f"{self._max_in_flight} requests in flight (server.max-in-flight)"
-            self._log.warn(messages.limit_reached(limit))
-            raise OverloadedError(f"router is at its limit of {limit}")
         if http_headers.came_by(client.headers, self._hop):
             self._log.error(messages.LOOP, client.tags)
             raise LoopError("the request came from this router: one of its workers is the router itself")
-        self.in_flight += 1
+        await self._overload.enter()
+        body = Holding(self._overload)
         try:
-            request = await self._read(client)
+            request = await self._read(client, body)
             self._log.info(messages.PARSED, client.tags)
             if self._pairs is None:
                 await self._mixed.serve(client, request)
             else:
                 await self._pairs.serve(client, request)
         finally:
-            self.in_flight -= 1
+            body.let_go()
+            self._overload.leave()
 
-    async def _read(self, client: Client) -> Request:
+    async def _read(self, client: Client, holding: Holding) -> Request:
         """Read and scan the body; from here on the client's lines carry its ids."""
         trace_id = http_headers.trace_id(client.headers)
         if trace_id is not None:
             client.tags = tags(trace_id)
         try:
-            body = await client.read_body(self._limits)
+            body = await client.read_body(self._limits, holding.more)
         except BadRequestError as error:
             self._log.error(messages.body_unread(error), client.tags)
             raise type(error)(f"Invalid request body: {error}") from error
@@ -99,3 +93,23 @@ class Inference:
             return Request.scan(body, chat)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._scanner, Request.scan, body, chat)
+
+
+class Holding:
+    """The bytes of one body, as the gate counts them."""
+
+    __slots__ = ("_overload", "_size")
+
+    def __init__(self, overload: Overload) -> None:
+        self._overload = overload
+        self._size = 0
+
+    def more(self, size: int) -> None:
+        """Some have come. Raises `OverloadedError`."""
+        self._overload.take(size, self._size)
+        self._size += size
+
+    def let_go(self) -> None:
+        """None is held any more."""
+        self._overload.give_back(self._size)
+        self._size = 0

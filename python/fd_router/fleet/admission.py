@@ -10,6 +10,7 @@ from fd_router.config import load_register_file
 from fd_router.errors import ConfigError, RegistrationError, UndecodableError
 from fd_router.fleet.registration import instance_from_mapping, parse_instance, unregister_url
 from fd_router.observe.logs import messages
+from fd_router.runtime.patience import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -128,7 +129,7 @@ class Admission:
             raise RegistrationError(503, f"{instance.url} service is not healthy{trouble}")
         self._members.admit(instance, self._clock())
         if self._remote_load is not None:
-            with_limit = asyncio.wait_for(self._remote_load.ask(instance), FIRST_LOAD_TIMEOUT)
+            with_limit = within(FIRST_LOAD_TIMEOUT, self._remote_load.ask(instance))
             await asyncio.gather(with_limit, return_exceptions=True)
 
     async def _probe(self, url: str) -> str | None:
@@ -139,7 +140,7 @@ class Admission:
         """
         try:
             verdict = self._prober.verdict(url, self._members.gate(url))
-            well, last = await asyncio.wait_for(verdict, GATE_TIMEOUT)
+            well, last = await within(GATE_TIMEOUT, verdict)
         except asyncio.TimeoutError:
             return ""
         if well:

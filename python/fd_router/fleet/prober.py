@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fd_router._core import UpstreamError
 from fd_router.observe.logs import messages
+from fd_router.runtime.patience import Patience
 
 if TYPE_CHECKING:
     from fd_router.fleet.health import Trial
@@ -71,7 +72,7 @@ class Prober:
     async def _ask(self, target: str) -> Probe:
         start = time.monotonic()
         exchange = self._upstream.ask(target)
-        limit = asyncio.get_running_loop().call_later(self._timeout, exchange.cancel)
+        limit = Patience(self._timeout, exchange.cancel)
         try:
             head = await exchange.head
         except UpstreamError as error:

@@ -13,6 +13,7 @@ from fd_router.edge.access import Access, exposures
 from fd_router.edge.app import App
 from fd_router.edge.control import Control
 from fd_router.edge.inference import Inference
+from fd_router.edge.overload import Overload
 from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, ENDPOINTS, METHODS, Endpoints
 from fd_router.edge.status import Status
 from fd_router.fleet.admission import Admission
@@ -78,7 +79,8 @@ class Service:
         hop = secrets.token_hex(8)
         self._upstream = upstream = Upstream(config.upstream, hop=hop)
         access_log = AccessLog(log.journal, METHODS, ENDPOINTS)
-        metrics.bind(scheduler, access_log, upstream.relay, log)
+        self._overload = Overload(config.server, log)
+        metrics.bind(scheduler, access_log, upstream.relay, log, self._overload)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
         self._trust = trust = Trust(config.upstream.ca_file)
@@ -133,15 +135,16 @@ class Service:
         self._status = Status(
             members=members, models=Models(registry, self._api, log, clock), metrics=metrics
         )
-        self._inference = Inference(
+        inference = Inference(
             config.server,
             mixed=self._mixed(selector),
             pairs=self._pairs(selector) if config.server.splitwise else None,
+            overload=self._overload,
             log=log,
             hop=hop,
         )
         endpoints = Endpoints(
-            inference=self._inference,
+            inference=inference,
             control=Control(
                 config.server,
                 admission=self._admission,
@@ -236,16 +239,16 @@ class Service:
         if not self._status.draining:
             self._status.draining = True
             self.app.closing = self.admin_app.closing = True
-            self.log.info(messages.draining(self._inference.in_flight))
+            self.log.info(messages.draining(self._overload.in_flight))
 
     def close_door(self) -> None:
         """From now on no inference request is taken."""
-        self._inference.draining = True
+        self._overload.drain()
 
     def cut(self) -> None:
         """End every exchange with a worker, and so the requests: their clients are told, if they take it."""
-        if self._inference.in_flight:
-            self.log.warn(messages.cut(self._inference.in_flight))
+        if self._overload.in_flight:
+            self.log.warn(messages.cut(self._overload.in_flight))
         self._upstream.end()
 
     async def stop(self) -> None:

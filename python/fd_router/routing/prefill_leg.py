@@ -17,12 +17,12 @@ nothing up.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fd_router._core import UpstreamError
 from fd_router.observe.logs import messages
 from fd_router.routing.attempt import Failure
+from fd_router.runtime.patience import Patience
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -74,7 +74,7 @@ class PrefillLeg:
         self._repeated: Usage | None = None
         """What decode said of the prompt, for want of prefill's own word."""
         self._refusal = bytearray()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Patience | None = None
         exchange.head.add_done_callback(self._headed)
 
     def _headed(self, future: Future[Head]) -> None:
@@ -192,7 +192,7 @@ class PrefillLeg:
         """
         self._repeated = repeated if served else None
         if served and not self._over:
-            self._timer = asyncio.get_running_loop().call_later(LINGER_SECS, self._cut)
+            self._timer = Patience(LINGER_SECS, self._cut)
         else:
             self._cut()
 

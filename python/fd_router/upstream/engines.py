@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import orjson
 
+from fd_router.runtime.patience import within
+
 if TYPE_CHECKING:
     from fd_router.upstream.trust import Trust
 
@@ -71,7 +73,7 @@ class EngineClient:
 
     async def _call(self, method: str, url: str, body: bytes | None) -> Answer:
         try:
-            return await asyncio.wait_for(self._exchange(method, url, body), self._timeout)
+            return await within(self._timeout, self._exchange(method, url, body))
         except asyncio.TimeoutError as error:
             raise EngineError(f"no answer within {self._timeout:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:

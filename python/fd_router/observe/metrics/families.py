@@ -316,6 +316,21 @@ CHUNKS = Family(
 BYTES = Family(
     "fd_router_upstream_bytes_total", "counter", (), "bytes", "Body bytes of answers read from workers"
 )
+REQUESTS = Family(
+    "fd_router_requests",
+    "gauge",
+    ("state",),
+    "requests",
+    "Inference requests in the router: being served, or waiting for room (`server.max-in-flight`)",
+    values=("served", "waiting"),
+)
+BODY_BYTES = Family(
+    "fd_router_body_bytes",
+    "gauge",
+    (),
+    "bytes",
+    "Bytes of bodies of inference requests that are being served",
+)
 LOST_LINES = Family(
     "fd_router_log_lines_lost_total",
     "counter",
@@ -396,6 +411,8 @@ FAMILIES: tuple[Family, ...] = (
     FLIPS,
     CLIENTS_GONE,
     REJECTED,
+    REQUESTS,
+    BODY_BYTES,
     CLIENT_CONNECTIONS,
     WRITTEN_OFF,
     EXCHANGES,

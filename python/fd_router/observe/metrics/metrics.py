@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from fd_router.observe.metrics.sources import AccessSource, LogSource, RelaySource, SchedulerSource
+    from fd_router.observe.metrics.sources import (
+        AccessSource,
+        LogSource,
+        OverloadSource,
+        RelaySource,
+        SchedulerSource,
+    )
 
 
 class Metrics:
@@ -86,13 +92,19 @@ class Metrics:
         )
 
     def bind(
-        self, scheduler: SchedulerSource, access: AccessSource, relay: RelaySource, log: LogSource
+        self,
+        scheduler: SchedulerSource,
+        access: AccessSource,
+        relay: RelaySource,
+        log: LogSource,
+        overload: OverloadSource,
     ) -> None:
         """Name the parts that are read when somebody asks; until then their families are absent or 0."""
         self._scheduler.source = scheduler
         self._access.source = access
         self._relay.source = relay
         self._router.log = log
+        self._router.overload = overload
 
     def render(self) -> bytes:
         """The text for `/metrics`, of `CONTENT_TYPE`. Safe from any thread; one at a time does the work."""

@@ -57,6 +57,22 @@ class AccessSource(Protocol):
         """(method, endpoint, [(status, requests)], seconds, quantiles) of each series."""
 
 
+class OverloadSource(Protocol):
+    """What is read of the gate of inference requests."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being served."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for room."""
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of bodies that are held."""
+
+
 class RelaySource(Protocol):
     """What is read of `_core.Relay`."""
 
@@ -175,12 +191,19 @@ class RelayCollector(Collector):
 
 
 class RouterCollector(Collector):
-    """The log and the version."""
+    """The gate, the log and the version."""
 
     def __init__(self) -> None:
         self.log: LogSource | None = None
+        self.overload: OverloadSource | None = None
 
     def collect(self) -> Iterator[Metric]:
         """What is lost, and what runs."""
+        gate = self.overload
+        served, waiting, held = (
+            (gate.in_flight, gate.waiting, gate.body_bytes) if gate is not None else (0, 0, 0)
+        )
+        yield simple(families.REQUESTS, [(("served",), served), (("waiting",), waiting)])
+        yield one(families.BODY_BYTES, held)
         yield one(families.LOST_LINES, self.log.lost_lines if self.log is not None else 0)
         yield simple(families.BUILD, [((__version__,), 1)])
