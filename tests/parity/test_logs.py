@@ -127,7 +127,8 @@ def test_case_113_errors_only(stage: Stage) -> None:
 
 def test_errors_go_to_standard_error(stage: Stage) -> None:
     router = stage.start_router(
-        "log: {level: debug}\nmanager: {health-check-interval-secs: 0.2}", split_errors=True
+        "log: {level: debug}\nmanager: {health-check-interval-secs: 0.2}\nserver: {max-connections: 100}",
+        split_errors=True,
     )
     worker = add_worker(stage, router)
     router.wait_log(rf"^\[DEBUG\] .* Healthy instances: prefill=\[\], decode=\[\], mixed=\[{worker.url}\]$")

@@ -118,7 +118,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own config": ("WARN ERROR", rf"\[fd-router\] config: {ERR}"),
     "own eject": ("INFO WARN", rf"\[fd-router\] eject: {ERR}"),
     "own health": ("INFO WARN", rf"\[fd-router\] health: {ERR}"),
-    "own limit": ("WARN", rf"\[fd-router\] limit: {ERR}"),
+    "own limit": ("INFO WARN", rf"\[fd-router\] limit: {ERR}"),
     "own loop": ("ERROR", rf"\[fd-router\] loop: {ERR}"),
     "own pair": ("WARN", rf"\[fd-router\] pair: {ERR}"),
     "own process": ("INFO WARN ERROR", rf"\[fd-router\] process: {ERR}"),

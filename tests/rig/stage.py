@@ -43,18 +43,20 @@ class Stage:
         control: int | None = None,
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
+        files: int | None = None,
     ) -> Router:
         """Start `fd-router` with this YAML and wait until it answers.
 
         The YAML gets `server.host` (loopback) and `server.port` (a free one) where it has none; `exact` leaves it
         as it is, then `port` says where the router will be. The working directory is one of its own;
         `control`, `headers` and `tls` are for the rig's own questions: see `Router`.
-        `split_errors` keeps standard error out of the log that the tests read.
+        `split_errors` keeps standard error out of the log that the tests read; `files` is how many descriptors it may
+        have.
         """
         for start in range(STARTS):
             chosen = port or free_port()
             process = self._launch(
-                config if exact else config_text(config, chosen), arguments, split_errors, env
+                config if exact else config_text(config, chosen), arguments, split_errors, env, files
             )
             self._things.callback(process.stop)
             router = Router(process, chosen, control=control, headers=headers, tls=tls)
@@ -121,13 +123,19 @@ class Stage:
                     router.assert_idle()
 
     def _launch(
-        self, config: str, arguments: tuple[str, ...], split_errors: bool, env: Mapping[str, str] | None
+        self,
+        config: str,
+        arguments: tuple[str, ...],
+        split_errors: bool,
+        env: Mapping[str, str] | None,
+        files: int | None,
     ) -> Process:
         folder = self._folder("router")
         path = folder / "config.yaml"
         path.write_text(config)
+        limited = ["bash", "-c", f'ulimit -n {files} && exec "$@"', "-"] if files is not None else []
         return Process(
-            [str(PROGRAM), "--config_path", str(path), *arguments],
+            [*limited, str(PROGRAM), "--config_path", str(path), *arguments],
             folder / "output.log",
             cwd=folder,
             env=env,

@@ -59,6 +59,9 @@ SAMPLES: dict[str, object] = {
     "pause": 0.5,
     "name": "SIGUSR1",
     "requests": 3,
+    "files": 256,
+    "taken": 96,
+    "wanted": 16_384,
 }
 FUNCTIONS = [
     value

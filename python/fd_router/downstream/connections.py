@@ -102,7 +102,7 @@ class ClientConnections:
     def _clients(self) -> Iterator[tuple[int, Peer, socket.socket]]:
         try:
             names = os.listdir(OWN_FILES)
-        except FileNotFoundError:
+        except OSError:  # no Linux, or no descriptor left to look with
             return
         for name in names:
             fd = int(name)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from fd_router.fleet.outcome import REFUSED
+from fd_router.fleet.outcome import EXHAUSTED, REFUSED
 from fd_router.fleet.prober import SILENT
 from fd_router.observe.logs import messages
 
@@ -53,6 +53,8 @@ class Monitor:
             if isinstance(verdict, BaseException):
                 self._log.error(messages.panic(verdict))
                 continue
+            if verdict is None:
+                continue
             url, served, healthy = verdict
             self._members.judge(url, healthy, now, served=served)
         if self._log.debug_enabled:
@@ -62,11 +64,14 @@ class Monitor:
             }
             self._log.debug(messages.healthy_instances(urls["prefill"], urls["decode"], urls["mixed"]))
 
-    async def _verdict(self, url: str, trial: Trial) -> tuple[str, bool, bool]:
+    async def _verdict(self, url: str, trial: Trial) -> tuple[str, bool, bool] | None:
+        """The url, whether it is in service, and whether it is well; None where that cannot be told."""
         served = url in self._members.registry
         start = time.monotonic()
         # A worker on probation fails each round; its loss has been logged, once.
         well, probe = await self._prober.verdict(url, trial, quiet=not served)
+        if probe.kind == EXHAUSTED:
+            return None
         if probe.kind == REFUSED:
             self._members.registry.refused(url)
         if not well and served and probe.kind in SILENT:

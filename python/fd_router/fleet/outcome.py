@@ -24,7 +24,9 @@ Outcome: TypeAlias = Literal["served", "fault", "pressure", "client", "nobody"]
 PRESSURE = frozenset({304, 429, 503})
 REFUSED = "refused"
 """The kind of `UpstreamError` that says that nobody listens at a worker's url."""
-OUR_DOING = frozenset({"cancelled", "closed", "exhausted"})
+EXHAUSTED = "exhausted"
+"""The kind of `UpstreamError` that says that this host is out of descriptors or ports."""
+OUR_DOING = frozenset({"cancelled", "closed", EXHAUSTED})
 """Kinds of `UpstreamError` that the router itself, or its host, brought about."""
 
 

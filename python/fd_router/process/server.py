@@ -18,7 +18,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 from fd_router.errors import ConfigError
-from fd_router.process import tls
+from fd_router.process import descriptors, tls
 from fd_router.process.entry import Entry
 from fd_router.process.supervisor import Supervisor
 from fd_router.state.registrations import FILE_NAME
@@ -46,6 +46,7 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
     _check_free(server.host, server.port)
     if server.admin_port:
         _check_free(server.admin_host or server.host, server.admin_port)
+    descriptors.raise_limit()
     # Made before any worker is, so that one that follows another finds what that left.
     store = FileStore(Path(server.state_path, FILE_NAME)) if server.state_path else MemoryStore()
     Supervisor(
@@ -59,7 +60,7 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=_head_ms(server), max_buffer_size=HEAD_LIMIT),
         websockets=False,
         backlog=BACKLOG,
-        backpressure=server.max_connections,
+        backpressure=descriptors.clients_of(server),
         **secured,
     ).serve(target_loader=partial(Entry, config, notices, store, os.getpid()), wrap_loader=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fd_router._core import AccessLog
@@ -29,6 +30,7 @@ from fd_router.fleet.remote_load import POLICIES as REMOTE_POLICIES
 from fd_router.observe.logs import Log, messages
 from fd_router.observe.metrics import Metrics
 from fd_router.observe.stats_line import Stats
+from fd_router.process import descriptors
 from fd_router.routing.mixed import MixedDispatch
 from fd_router.routing.pairs import PairDispatch
 from fd_router.routing.retry import Retries, RetryBudget
@@ -199,9 +201,8 @@ class Service:
         manager, settings = self._config.manager, self._config.scheduler
         stats = Stats(self._scheduler, self.log)
         upkeep = Upkeep(self._scheduler, self._registry, self.log)
-        clients = ClientConnections(
-            self._config.server, active=self.app.active, log=self.log, metrics=self._metrics
-        )
+        server = replace(self._config.server, max_connections=descriptors.clients_of(self._config.server))
+        clients = ClientConnections(server, active=self.app.active, log=self.log, metrics=self._metrics)
         rounds: list[tuple[float, Callable[[float], Awaitable[None]]]] = [
             (manager.health_check_interval_secs, self._monitor.round),
             (settings.eviction_interval_secs, upkeep.reap),
@@ -227,8 +228,15 @@ class Service:
             await self._admission.register_static(self._config.manager.register_path)
         for periodic in self._rounds:
             periodic.start()
+        self._tell_limit()
         self.log.info(messages.starting(self._config.server.port))
         memory.settle()
+
+    def _tell_limit(self) -> None:
+        files, server = descriptors.limit(), self._config.server
+        taken = descriptors.clients_of(server)
+        tell = self.log.info if taken == server.max_connections else self.log.warn
+        tell(messages.descriptors(files, taken, server.max_connections))
 
     async def _restore(self) -> None:
         await self._admission.restore(self._registrations.load())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fd_router.errors import DRAINING, BadGatewayError, DrainingError, GatewayTimeoutError
+from fd_router.errors import DRAINING, BadGatewayError, DrainingError, GatewayTimeoutError, OverloadedError
+from fd_router.fleet.outcome import EXHAUSTED
 
 if TYPE_CHECKING:
     from fd_router._core import Head, UpstreamError
@@ -64,6 +65,8 @@ def unanswered(lost: LegError) -> RouterError:
     error = lost.failure.error
     if error is not None and error.kind == CLOSED:
         return DrainingError(DRAINING)
+    if error is not None and error.kind == EXHAUSTED:
+        return OverloadedError(f"router has no descriptor or port left for an engine: {lost}")
     if error is not None and error.kind == FIRST_BYTE_TIMEOUT:
         return GatewayTimeoutError(f"Backend service did not answer in time: {lost}")
     return BadGatewayError(f"Failed to connect to backend service: {lost}")

@@ -24,7 +24,7 @@ TOPICS = {
     "eject": "WARN: a worker's requests fail, and it is taken out for a while; INFO: it serves again",
     "health": "INFO: a worker that was removed answers its probes again, or must wait; WARN: it is forgotten for good",
     "loop": "ERROR: a request came back to the router that sent it",
-    "limit": "WARN: a request or a connection was turned away because a limit of the router is reached",
+    "limit": "WARN: a request or a connection was turned away because a limit of the router is reached; INFO: at start",
     "pair": "WARN: a leg failed, and another pair is chosen",
     "process": "ERROR: the process that serves died, another starts; WARN: requests outlast the end; INFO: a signal",
     "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
@@ -412,3 +412,10 @@ def state_unread(error: object) -> str:
 def state_unwritten(error: object) -> str:
     """ERROR, once until it is mended."""
     return f"[fd-router] state: registrations cannot be kept: {error}"
+
+
+def descriptors(files: int | None, taken: int, wanted: int) -> str:
+    """INFO, at start; WARN where they do not allow what is wanted."""
+    found = "any number of" if files is None else str(files)
+    short = f", fewer than server.max-connections, {wanted}" if taken < wanted else ""
+    return f"[fd-router] limit: {found} descriptors (ulimit -n) allow {taken} client connections{short}"
