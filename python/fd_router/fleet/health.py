@@ -126,6 +126,11 @@ class WorkerHealth:
         self.readmit(now)
         return "back"
 
+    def skip(self, secs: float) -> None:
+        """The process was stopped for so long, in which nobody could be probed: the time does not count."""
+        self._last_well += secs
+        self._served_since += secs
+
     def lose(self, now: float) -> None:
         """Out of service, from now on on probation."""
         calm = int((now - self._served_since) / CALM_SECS)

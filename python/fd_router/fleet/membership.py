@@ -54,6 +54,11 @@ class Membership:
         standing = self._standings.get(url)
         return standing.trial(late) if standing is not None else self.rules.admitting()
 
+    def skip(self, secs: float) -> None:
+        """The process was stopped for so long: nobody is forgotten for that."""
+        for standing in self._standings.values():
+            standing.skip(secs)
+
     def watched(self) -> list[Instance]:
         """Everybody who is probed: in service or on probation."""
         return self.registry.all() + list(self._lost.values())

@@ -41,6 +41,8 @@ class Monitor:
 
     async def round(self, late: float) -> None:
         """Give every worker its trial, all at once, and act on the verdicts; a trial that fails spoils no other."""
+        if late > self._members.rules.interval_secs:
+            self._members.skip(late)
         verdicts = await asyncio.gather(
             *(
                 self._verdict(each.url, self._members.trial(each.url, late))

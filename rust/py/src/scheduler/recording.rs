@@ -11,12 +11,12 @@ use fd_router_record::{Files, Head, Ids, Tape, Turn, Writer};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-use crate::clock::Clock;
+use crate::clock::WakingClock;
 
 /// The clock of the scheduler and, where decisions are recorded, the tape.
 #[derive(Clone)]
 pub(super) struct Timeline {
-    clock: Clock,
+    clock: WakingClock,
     pub(super) tape: Option<Arc<Tape>>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Moment<'a> {
 impl Timeline {
     pub(super) fn new(tape: Option<Tape>) -> Self {
         Self {
-            clock: Clock::start(),
+            clock: WakingClock::start(),
             tape: tape.map(Arc::new),
         }
     }
