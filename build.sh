@@ -16,6 +16,8 @@ usage: bash build.sh [VERB]
   test     lint, Rust tests, Python tests, end-to-end tests, coverage       [--fast | PATH or pytest arguments]
            --fast: Rust tests and unit tests; with arguments: what pytest takes them for
   faults   every fault of tests/faults in its full form, one after the other; takes minutes   [pytest arguments]
+  soak     a router under load, cancels, engine faults and restarts; what it holds, and whether all is accounted for
+           [--minutes N] [--seed N]
   bench    time the benchmarks                                              [--compare REV] [pytest arguments]
            or `bench peers ...`: other routers side by side, `bench http ...`: policies
            on a recorded trace through the real router, `bench quality [--gate]`: policies
@@ -195,6 +197,7 @@ case "$verb" in
     demo) dev_env; python tests/rig/demo.py "$@" ;;
     test) run_tests "$@" ;;
     faults) run_faults "$@" ;;
+    soak) dev_env; python tests/soak/soak.py "$@" ;;
     bench) run_bench "$@" ;;
     lint) dev_env; lint; say 'lint passed' ;;
     fmt) dev_env; cargo fmt --all; ruff format .; ruff check --fix . ;;
