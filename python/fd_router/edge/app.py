@@ -63,8 +63,8 @@ class App:
         peer = scope["client"]
         self.active[peer] = client
         try:
-            http_headers.check(client.headers, scope["http_version"])
             client.peer = self._access.origin(client.peer, client.headers)
+            http_headers.check(client.headers, scope["http_version"])
             asked = (client.method, client.path)
             self._access.check(self._guards.get(asked, "anyone"), client)
             await self._handlers.get(asked, self._elsewhere)(client)
