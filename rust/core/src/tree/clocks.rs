@@ -41,6 +41,8 @@ struct Clock {
     length: f64,
     /// Tokens by the epoch of their last use.
     used: [f32; EPOCHS as usize],
+    /// Tokens of the epochs that count, as far as is known without adding them up.
+    counted: f64,
     /// Epoch that a whole sweep has seen.
     swept: u8,
 }
@@ -51,6 +53,7 @@ impl Clock {
         is_known: false,
         length: ASSUMED / LONGEST as f64,
         used: [0.0; EPOCHS as usize],
+        counted: 0.0,
         swept: 0,
     };
 
@@ -62,17 +65,17 @@ impl Clock {
         self.used_in(epoch) >= self.length
     }
 
-    /// Epochs, the present one included, of which at least half fits into the cache.
-    fn fitting(&self, epoch: u8) -> u8 {
+    /// Epochs, the present one included, of which at least half fits into the cache, and the tokens of them.
+    fn fitting(&self, epoch: u8) -> (u8, f64) {
         let mut newer = self.used_in(epoch);
         for age in 1..LONGEST {
             let used = self.used_in(before(epoch, age));
             if newer + used / 2.0 > self.capacity {
-                return age;
+                return (age, newer);
             }
             newer += used;
         }
-        LONGEST
+        (LONGEST, newer)
     }
 }
 
@@ -106,17 +109,24 @@ impl Clocks {
         clock.is_known = tokens.is_some();
         clock.capacity = tokens.unwrap_or(ASSUMED).max(1.0);
         clock.length = clock.capacity / f64::from(parts);
-        self.settle(slot);
+        self.turn(slot);
+        self.add_up(slot);
     }
 
     /// Notes that a slot's worker uses so many tokens, which it used last at `before`.
     pub(super) fn use_now(&mut self, slot: Slot, before: Mark, tokens: f64) {
-        let used = &mut self.by_slot[slot.index()].used;
+        let clock = &mut self.by_slot[slot.index()];
+        let epoch = self.epochs[slot.index()];
         if before != Mark::NONE {
-            let then = &mut used[usize::from(before.epoch())];
-            *then = (*then - tokens as f32).max(0.0);
+            let then = &mut clock.used[usize::from(before.epoch())];
+            let left = (*then - tokens as f32).max(0.0);
+            if since(before.epoch(), epoch) < self.limits[slot.index()] {
+                clock.counted -= f64::from(*then - left);
+            }
+            *then = left;
         }
-        used[usize::from(self.epochs[slot.index()])] += tokens as f32;
+        clock.used[usize::from(epoch)] += tokens as f32;
+        clock.counted += tokens;
     }
 
     /// Takes back tokens that were not used after all, at `then`.
@@ -124,19 +134,37 @@ impl Clocks {
         if then != Mark::NONE {
             let used = &mut self.by_slot[slot.index()].used[usize::from(then.epoch())];
             *used = (*used - tokens as f32).max(0.0);
-            self.settle(slot);
+            self.add_up(slot);
         }
     }
 
     /// Ends the epoch if it is full, and lets what no longer fits lapse.
     pub(super) fn settle(&mut self, slot: Slot) {
+        let turned = self.turn(slot);
+        let clock = &self.by_slot[slot.index()];
+        let oldest = before(self.epochs[slot.index()], self.limits[slot.index()] - 1);
+        let lapsed = clock.counted - clock.used_in(oldest) / 2.0 > clock.capacity;
+        if turned || lapsed {
+            self.add_up(slot);
+        }
+    }
+
+    /// Begins the next epoch if this one is full. Returns whether it was.
+    fn turn(&mut self, slot: Slot) -> bool {
         let clock = &mut self.by_slot[slot.index()];
         let epoch = &mut self.epochs[slot.index()];
-        if clock.is_full(*epoch) && since(clock.swept, *epoch) < LEAD {
+        let turns = clock.is_full(*epoch) && since(clock.swept, *epoch) < LEAD;
+        if turns {
             *epoch = (*epoch + 1) % EPOCHS;
             clock.used[usize::from(*epoch)] = 0.0;
         }
-        self.limits[slot.index()] = clock.fitting(*epoch);
+        turns
+    }
+
+    /// Finds out anew what counts.
+    fn add_up(&mut self, slot: Slot) {
+        let clock = &mut self.by_slot[slot.index()];
+        (self.limits[slot.index()], clock.counted) = clock.fitting(self.epochs[slot.index()]);
     }
 
     /// Whether a slot's worker is known to have no room: what it takes pushes something out.
