@@ -133,7 +133,7 @@ pub(crate) fn print(checks: &[Check]) -> usize {
     println!("\nleast_work beside the best of the others, and its bars");
     for check in checks {
         println!(
-            "{:<56}{:<20}{:<16}{:>7.3}{:>7.2}  {}",
+            "{:<56}{:<26}{:<16}{:>7.3}{:>7.2}  {}",
             check.scenario,
             check.who,
             check.what,
