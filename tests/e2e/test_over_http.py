@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from replay.trace import HASHED, Asked, read  # noqa: E402
 
 sys.path.remove(str(ROOT / "bench"))
 
-TRACE = ROOT / "../shared/data/conversation_trace.jsonl.gz"
+TRACE = Path(os.environ.get("FD_ROUTER_DATA", ROOT / "../shared/data")) / "conversation_trace.jsonl.gz"
 FIRST = 200
 SPEED = 20.0
 BARS = {"first_mean": 0.95, "whole_mean": 1.02}
@@ -42,7 +43,7 @@ def test_prediction_and_caches_line_up() -> None:
 
 def test_least_work_waits_less_than_cache_aware() -> None:
     if not TRACE.exists():
-        pytest.skip("../shared/data/conversation_trace.jsonl.gz is not here")
+        pytest.skip(f"{TRACE} is not here")
     results = over_http.measure(read(TRACE, FIRST), (report.BASELINE, report.OURS), SPEED)
     late = [f"{policy}: requests were sent" for policy in results]
     # A machine that runs other tests too sends late; it does so for both.

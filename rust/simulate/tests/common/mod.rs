@@ -7,7 +7,7 @@
 )]
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fd_router_simulate::{Ask, Chooser, Ended, Pick, Role, Ticket, Trace};
 
@@ -69,15 +69,13 @@ impl Chooser for Random {
 /// The Mooncake conversation trace; None, and a word about it, where the shared data is not present.
 pub fn conversation() -> Option<Trace> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let places = [root.join("../shared/data"), "/work/shared/data".into()];
-    let path = places
-        .iter()
-        .map(|place| place.join("conversation_trace.jsonl.gz"))
-        .find(|path| path.exists());
-    let Some(path) = path else {
-        println!("skipped: ../shared/data/conversation_trace.jsonl.gz is not here");
+    let data = std::env::var_os("FD_ROUTER_DATA");
+    let data = data.map_or_else(|| root.join("../shared/data"), PathBuf::from);
+    let path = data.join("conversation_trace.jsonl.gz");
+    if !path.exists() {
+        println!("skipped: {} is not here", path.display());
         return None;
-    };
+    }
     let mut text = String::new();
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
         .read_to_string(&mut text)
