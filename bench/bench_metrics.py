@@ -45,6 +45,9 @@ class Fleet:
     def capacities(self) -> list[tuple[str, int]]:
         return [(url, 100_000) for url in self.urls]
 
+    def recorded(self) -> tuple[int, int]:
+        return 1, 0
+
     def stats(self) -> SimpleNamespace:
         gaps = [1] * (len(GAP_BOUNDS) + 1)
         return SimpleNamespace(
