@@ -226,6 +226,7 @@ def test_neither_leg_of_a_pair_sees_a_key(start_router: StartRouter, raw_worker:
     headers = {**bearer(API), "x-seen": "yes"}
     assert router.post("/v1/chat/completions", chat_body("hi"), headers=headers).status_code == 200
     for worker in workers.values():
+        worker.wait_hits(1)
         (hit,) = worker.hits
         assert hit.header("x-seen") == ["yes"]
         assert b"sesame" not in hit.head + hit.body
