@@ -47,6 +47,19 @@ def test_all_refuse(
     assert metrics.value("fd_router_retries_total") == sum(asked) - REQUESTS
 
 
+@pytest.mark.parametrize("asked", ["0", "Wed, 21 Oct 1999 07:28:00 GMT"])
+def test_a_refusal_that_asks_for_no_time_draws_no_traffic(
+    start_router: Callable[..., Router], start_engines: Callable[..., list[Engine]], asked: str
+) -> None:
+    router = start_router(CONFIG)
+    busy, _ = start_engines(2, router, register_secs=3600, record=1, token_secs=0.001)
+    router.wait_workers(mixed=2)
+    busy.fault(status=503, status_headers={"retry-after": asked})
+    got = Crowd(router, CLIENTS, stream=True).ask(REQUESTS)
+    assert statuses(got) == {200: REQUESTS}
+    assert 0 < busy.stats()["refused"] < REQUESTS / 10
+
+
 def test_passed_over_for_as_long_as_it_asks(
     start_router: Callable[..., Router], start_engines: Callable[..., list[Engine]]
 ) -> None:

@@ -130,11 +130,21 @@ def test_passing_over_doubles_up_to_a_limit() -> None:
     assert lengths == [1.0, 2.0, 4.0, 8.0, PASSED_OVER_SECS, PASSED_OVER_SECS]
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(0.0, 0.0), (3.0, 3.0), (86_400.0, RETRY_AFTER_SECS)])
+@pytest.mark.parametrize(
+    ("asked", "expected"), [(0.0, 1.0), (0.9, 1.0), (1.0, 1.0), (3.0, 3.0), (86_400.0, RETRY_AFTER_SECS)]
+)
 def test_a_worker_says_for_how_long_within_reason(asked: float, expected: float) -> None:
     worker = WorkerConduct(THRESHOLD)
     assert worker.pressure(7.0, asked)
     assert worker.until == 7.0 + expected
+
+
+def test_a_worker_that_asks_for_no_time_is_held_longer_each_time() -> None:
+    worker = WorkerConduct(THRESHOLD)
+    assert worker.pressure(0.0, 0.0)
+    worker.due()
+    assert worker.pressure(1.0, 0.0)
+    assert worker.until == 3.0
 
 
 def test_while_everybody_refuses_a_refusal_is_not_counted_again() -> None:

@@ -7,7 +7,7 @@ and always arguments, so is chance. Nothing here knows the fleet, waits, or coun
 |---|---|---|
 | open | faults in a row reach the threshold, and the fleet can spare it | ejected, 1 s doubling to 30 s |
 | open | the same, and the fleet cannot | open; it is a suspect, to which nothing is sent a second time |
-| open | back-pressure | passed over, for its `Retry-After`, else 1 s doubling to 10 s |
+| open | back-pressure | passed over, for its `Retry-After` of 1 s or more, else 1 s doubling to 10 s |
 | passed over | the time is over | open |
 | ejected | the time is over | on trial |
 | on trial | a request is sent to it | ejected for all others, until that one tells |
@@ -141,12 +141,16 @@ class WorkerConduct:
     def pressure(self, now: float, retry_after: float | None) -> bool:
         """Take a refusal for load; `retry_after` is what the worker asks for, in seconds.
 
+        Less than a second counts as nothing: who refuses at once and holds nobody off would get most of the requests.
+
         Returns whether the worker is passed over by it, until `until`. A worker that is so already is none the more by
         what it says to requests that were under way, or sent because everybody refuses; at most it is for longer.
         """
         if self.standing == "ejected" and not self._trying:
             return False
-        asked = None if retry_after is None else now + min(retry_after, RETRY_AFTER_SECS)
+        asked = None
+        if retry_after is not None and retry_after >= FIRST_SECS:
+            asked = now + min(retry_after, RETRY_AFTER_SECS)
         if self.standing == "passed_over":
             self.until = max(self.until, asked or 0.0)
             return False
