@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use fd_router_relay::Exchange as Upstream;
+use pyo3::PyTraverseError;
+use pyo3::PyVisit;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -41,6 +43,12 @@ impl Exchange {
 
 #[pymethods]
 impl Exchange {
+    /// Shows Python's collector the one circle that requests make: the future of a head that failed holds the error, its
+    /// traceback the frame that waited, and that frame this exchange. The frame is what is cleared.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.head)
+    }
+
     /// Resolves to the head, or raises `UpstreamError`.
     #[getter]
     fn head(&self, py: Python<'_>) -> Py<PyAny> {
