@@ -35,7 +35,7 @@ CUT = {"error": {"message": "router is shutting down", "type": "router_error", "
 def listens(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return False
     return True
 
