@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,6 +91,23 @@ def test_an_upload_in_single_bytes_is_ended_by_the_total(start_router: Callable[
 
         wait_for(answered)
         assert time.monotonic() - began > 0.9
+
+
+def test_an_upload_that_was_given_up_keeps_no_router_from_its_end(
+    start_router: Callable[..., Router],
+) -> None:
+    """Bytes that nobody reads any more come in after the answer, and then the client is gone."""
+    router = start_router(NO_ROUNDS + "server: {body-timeout-secs: 0.5}")
+    with router.raw() as client:
+        client.send(f"POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n ".encode())
+        assert client.read_until(b"}").startswith(b"HTTP/1.1 408 ")
+        with suppress(OSError):  # it may be closed by now
+            for _ in range(20):
+                client.send(b" ")
+                time.sleep(0.005)
+    began = time.monotonic()
+    assert router.stop() == 0
+    assert time.monotonic() - began < 20
 
 
 SCALED = NO_ROUNDS + "server: {header-timeout-secs: 0.8, keep-alive-secs: 3}"

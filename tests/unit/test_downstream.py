@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -127,6 +130,28 @@ def test_a_stop_of_the_process_does_not_count(
             return await Scene._receive(self)
 
     assert run(lambda: Stopped(piece(b"x", more=True), piece(b"x", more=False)).read(**limits)) == b"xx"
+
+
+@pytest.mark.parametrize("limits", [{"gap": 0.05}, {"gap": 30}], ids=["given-up", "read"])
+def test_a_body_that_took_long_leaves_nothing_to_the_collector(limits: dict[str, float]) -> None:
+    """The server keeps a connection for as long as anyone might read its body."""
+
+    async def scene() -> weakref.ref[Client]:
+        slow = Slow(piece(b"a", more=True), piece(b"b", more=False))
+        slow.pace = 0.1
+        client = slow.client
+        del slow.client  # which refers to the scene
+        with suppress(RequestTimeoutError):
+            await client.read_body(BodyLimits(LIMIT, limits["gap"], 0))
+        client.settle()
+        return weakref.ref(client)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert run(scene)() is None
+    finally:
+        gc.enable()
 
 
 def test_cancelling_the_request_is_not_taken_for_its_timeout() -> None:

@@ -109,6 +109,9 @@ class Client:
             self._reading = None
             if self._clock is not None:
                 self._clock.stop()
+                # It refers to this client: what is left to the collector would keep the connection, whose body the
+                # server still wants to hand over, for as long.
+                self._clock = None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def watch(self, on_gone: Callable[[], None]) -> None:
