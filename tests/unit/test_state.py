@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from fd_router.config import LogConfig
 from fd_router.fleet.registration import instance_from_mapping
+from fd_router.fleet.registration.fields import FIELDS
 from fd_router.observe.logs import Log
 from fd_router.state.registrations import Registrations, decode, encode
 from fd_router.state.store import FileStore, MemoryStore
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 INSTANCES = [
     Instance("prefill", "10.0.0.1", 8000),
     Instance("decode", "[2001:db8::1]", 8001, "https", metrics_port="9"),
-    Instance("prefill", "10.0.0.2", 8000, "https", "1", "2", ("ipc", "rdma"), ("3", "4"), ("0", "1"), "5", 2),
+    Instance(
+        "prefill", "10.0.0.2", 8000, "https", "1", "2", ("ipc", "rdma"), ("3", "4"), ("0", "1"), "5", 2, 9
+    ),
     Instance("decode", "10.0.0.3", 8000, transfer_protocol=(), rdma_ports=(), device_ids=()),
 ]
 
@@ -38,13 +42,15 @@ def memory() -> Iterator[MemoryStore]:
 def test_instances_come_back_as_they_were() -> None:
     back = [instance_from_mapping(body, splitwise=True) for body in decode(encode(INSTANCES))]
     # A worker without a metrics port has its own from then on, as registering does.
-    assert [instance.metrics_port for instance in back] == ["8000", "9", "5", "8000"]
-    assert encode(back) == encode(
-        [instance_from_mapping(body, splitwise=True) for body in decode(encode(back))]
-    )
-    assert [(i.url, i.role, i.rdma_ports, i.device_ids, i.tp_size) for i in back] == [
-        (i.url, i.role, i.rdma_ports, i.device_ids, i.tp_size) for i in INSTANCES
+    assert back == [
+        replace(instance, metrics_port=instance.metrics_port or str(instance.port)) for instance in INSTANCES
     ]
+
+
+def test_every_field_of_a_registration_is_kept() -> None:
+    """The third instance sends them all."""
+    (body,) = decode(encode(INSTANCES[2:3]))
+    assert tuple(sorted(body)) == tuple(sorted(FIELDS))
 
 
 @pytest.mark.parametrize(

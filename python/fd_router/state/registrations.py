@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from fd_router.fleet.registration import to_body
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ PAUSE_SECS = 0.1
 
 def encode(instances: list[Instance]) -> bytes:
     """Instances as bodies of `POST /register`."""
-    return orjson.dumps({"version": 1, "workers": [_body(instance) for instance in instances]})
+    return orjson.dumps({"version": 1, "workers": [to_body(instance) for instance in instances]})
 
 
 def decode(data: bytes) -> list[Any]:
@@ -38,24 +39,6 @@ def decode(data: bytes) -> list[Any]:
             return workers
         case _:
             raise ValueError("not a list of workers of version 1")
-
-
-def _body(instance: Instance) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "role": instance.role,
-        "host_ip": f"https://{instance.host}" if instance.scheme == "https" else instance.host,
-        "port": instance.port,
-        "connector_port": instance.connector_port,
-        "engine_worker_queue_port": instance.engine_worker_queue_port,
-        "metrics_port": instance.metrics_port,
-        "tp_size": instance.tp_size,
-    }
-    lists = {
-        "transfer_protocol": instance.transfer_protocol,
-        "rdma_ports": instance.rdma_ports,
-        "device_ids": instance.device_ids,
-    }
-    return body | {name: list(values) for name, values in lists.items() if values is not None}
 
 
 class Registrations:

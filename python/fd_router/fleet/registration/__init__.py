@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING
 import orjson
 
 from fd_router.errors import RegistrationError, UndecodableError
-from fd_router.fleet.registration.fields import FieldError, read_fields
+from fd_router.fleet.registration.fields import FIELDS, FieldError, read_fields
 from fd_router.fleet.registration.rules import check, host_of, port_of
 
 if TYPE_CHECKING:
     from fd_router.types import Instance
 
-__all__ = ["MAX_BODY_BYTES", "instance_from_mapping", "parse_instance", "to_item", "unregister_url"]
+__all__ = [
+    "MAX_BODY_BYTES",
+    "instance_from_mapping",
+    "parse_instance",
+    "to_body",
+    "to_item",
+    "unregister_url",
+]
 
 MAX_BODY_BYTES = 65_536
 """An instance is kept as long as it is registered and travels in each PD request: it must be small."""
@@ -62,6 +69,15 @@ def to_item(instance: Instance) -> dict[str, object]:
     if instance.cache_tokens is not None:
         item["cache_tokens"] = instance.cache_tokens
     return item
+
+
+def to_body(instance: Instance) -> dict[str, object]:
+    """An instance as the body of the registration that makes it: every field that is sent, where there is a value."""
+    sent = {name: getattr(instance, name) for name in FIELDS if name != "host_ip"}
+    prefix = "https://" if instance.scheme == "https" else ""
+    return {"host_ip": prefix + instance.host} | {
+        name: value for name, value in sent.items() if value is not None
+    }
 
 
 def unregister_url(raw: bytes) -> str:

@@ -136,6 +136,9 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "cache_tokens": _optional_count,
 }
 
+FIELDS = tuple(_READERS)
+"""What a registration may say."""
+
 _GO_TYPES = {type(None): "<nil>", bool: "bool", dict: "map[string]interface {}", list: "[]interface {}"}
 _JSON_TYPES = {
     type(None): "null",
