@@ -41,7 +41,7 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
         url, scope["headers"], body, query=scope["query_string"], collect=not request.stream
     )
     try:
-        head = await exchange.head
+        head = await exchange.head()
         if head.body is None:
             await exchange.forward(send, None, head)
         elif (pending := exchange.answer(send, head)) is not None:

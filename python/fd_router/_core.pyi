@@ -370,9 +370,8 @@ class Exchange:
     waiting and no more: the exchange goes on until it is cancelled or dropped.
     """
 
-    @property
     def head(self) -> Future[Head]:
-        """Resolves to the head, or raises `UpstreamError`."""
+        """Resolves to the head, or raises `UpstreamError`; call once, `RuntimeError` is raised later."""
 
     def forward(
         self,

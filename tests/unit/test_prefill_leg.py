@@ -42,9 +42,12 @@ class Exchange:
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.head: asyncio.Future[Any] = loop.create_future()
+        self.headed: asyncio.Future[Any] = loop.create_future()
         self.end: asyncio.Future[None] = loop.create_future()
         self.usage: tuple[int, int | None] | None = None
+
+    def head(self) -> asyncio.Future[Any]:
+        return self.headed
 
     def discard(self, _on_first: object) -> asyncio.Future[None]:
         return self.end
@@ -56,7 +59,7 @@ class Exchange:
         """Nothing to close."""
 
     async def begin(self, status: int = 200) -> None:
-        self.head.set_result(SimpleNamespace(status=status, headers=[], body=None, event_stream=False))
+        self.headed.set_result(SimpleNamespace(status=status, headers=[], body=None, event_stream=False))
         await asyncio.sleep(0)
 
     async def finish(self, usage: tuple[int, int | None] | None) -> None:

@@ -31,7 +31,7 @@ async def fetch(
 ) -> Answer:
     """(status, headers, body) by whichever way the body comes."""
     exchange = relay.send(url, list(headers), body, **options)
-    head = await exchange.head
+    head = await exchange.head()
     if head.body is not None:
         return head.status, head.headers, head.body
     receiver = Receiver()
@@ -210,7 +210,7 @@ def test_what_a_head_says_of_the_body(
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"")
-        head = await exchange.head
+        head = await exchange.head()
         assert (head.event_stream, head.encoded) == (event_stream, encoded)
 
     drive(run)
@@ -261,7 +261,7 @@ def test_collecting_ends_at_the_limit(raw_worker: StartWorker) -> None:
         held = []
         for size in (99, 100, 101):
             exchange = relay.send(worker.url, [], b"%d" % size)
-            head = await exchange.head
+            head = await exchange.head()
             held.append(head.body)
             if head.body is None:
                 receiver = Receiver()
@@ -342,7 +342,7 @@ def test_usage_is_there_when_the_answer_is(
     async def ask(relay: Relay) -> tuple[int, int | None] | None:
         exchange = relay.send(worker.url, [], b"", collect=collect)
         assert exchange.usage is None
-        if (await exchange.head).body is None:
+        if (await exchange.head()).body is None:
             await exchange.discard()
         return exchange.usage
 

@@ -54,10 +54,10 @@ async def start(
     """An exchange that is in its phase, with the future that waits."""
     exchange = relay.send(phase.worker.url, [], b"", collect=collect)
     receiver = Receiver()
-    waiting: asyncio.Future[Any] = exchange.head
+    waiting: asyncio.Future[Any] = exchange.head()
     await until(phase.reached.is_set)
     if phase.data.startswith(HEAD):
-        await exchange.head
+        await waiting
         if paused:
             receiver.gate.clear()
         waiting = exchange.forward(receiver)
@@ -100,7 +100,7 @@ def test_while_connecting() -> None:
             await asyncio.sleep(0)
             exchange.cancel()
             with pytest.raises(UpstreamError) as caught:
-                await exchange.head
+                await exchange.head()
             assert (caught.value.kind, caught.value.received) == ("cancelled", False)
             await until(lambda: relay.stats().active == 0)
 
@@ -132,11 +132,12 @@ def test_after_the_end_it_does_nothing(raw_worker: StartWorker) -> None:
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"")
-        head = await exchange.head
+        head = await exchange.head()
         exchange.cancel()
         assert head.body == b"{}"
-        assert (await exchange.head) is head
         assert relay.stats().idle_connections == 1
+        with pytest.raises(RuntimeError, match="asked for before"):
+            exchange.head()
 
     drive(run)
 
@@ -146,7 +147,7 @@ def test_nothing_is_sent_after_a_cancel(raw_worker: StartWorker) -> None:
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(phase.worker.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         exchange.cancel()
         receiver = Receiver()
         with pytest.raises(UpstreamError):
@@ -170,7 +171,7 @@ def test_closing_the_relay_ends_every_exchange(raw_worker: StartWorker, name: st
         assert (caught.value.kind, caught.value.received) == ("closed", name != "head")
         await until(phase.closed.is_set)
         with pytest.raises(UpstreamError) as caught:
-            await relay.send(phase.worker.url, [], b"").head
+            await relay.send(phase.worker.url, [], b"").head()
         assert (caught.value.kind, caught.value.received) == ("closed", False)
         receiver.gate.set()
 
@@ -188,7 +189,7 @@ def test_a_thousand_at_once(raw_worker: StartWorker) -> None:
     async def run(relay: Relay) -> None:
         exchanges = [relay.send(worker.url, [], b"") for _ in range(1000)]
         await until(lambda: len(worker.hits) == 1000)
-        heads = [exchange.head for exchange in exchanges]
+        heads = [exchange.head() for exchange in exchanges]
         exchanges.clear()
         results = await asyncio.gather(*heads, return_exceptions=True)
         assert {getattr(result, "kind", None) for result in results} == {"cancelled"}

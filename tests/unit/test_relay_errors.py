@@ -32,7 +32,7 @@ def failure(
         receiver = Receiver()
         exchange = relay.send(url, [], body, collect=collect)
         try:
-            await exchange.head
+            await exchange.head()
             await exchange.forward(receiver)
         except UpstreamError as caught:
             error = caught
@@ -99,10 +99,10 @@ def test_without_a_descriptor(raw_worker: StartWorker, fresh: bool) -> None:
         with no_descriptors():
             exchange = relay.send(worker.url, [], b"", fresh=fresh)
             with pytest.raises(UpstreamError) as caught:
-                await exchange.head
+                await exchange.head()
         assert (caught.value.kind, caught.value.received) == ("exhausted", False)
         exchange = relay.send(worker.url, [], b"", fresh=fresh)
-        assert (await exchange.head).status == 200
+        assert (await exchange.head()).status == 200
 
     drive(run)
 
@@ -115,7 +115,7 @@ def test_a_lookup_without_a_descriptor(url: str) -> None:
         with no_descriptors():
             exchange = relay.send(url, [], b"")
             with pytest.raises(UpstreamError) as caught:
-                await exchange.head
+                await exchange.head()
         assert caught.value.kind == "exhausted"
 
     drive(run)
@@ -215,7 +215,7 @@ def test_a_worker_that_answers_before_it_has_read_the_request() -> None:
         # The head: an answer to a connection that nothing was asked on yet is no answer.
         assert connection.recv(16).startswith(b"POST / ")
         connection.sendall(reply(b"{}", 413))
-        head = await exchange.head
+        head = await exchange.head()
         assert (head.status, head.body) == (413, b"{}")
         assert relay.stats().idle_connections == 0
         connection.close()
@@ -233,7 +233,7 @@ def test_a_quiet_stream_outlives_the_limit_while_we_hold_it_back(raw_worker: Sta
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         receiver = Receiver()
         receiver.gate.clear()
         end = exchange.forward(receiver)

@@ -66,7 +66,7 @@ def test_each_chunk_is_handed_over_as_it_comes(gated: Gated) -> None:
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(gated.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         receiver = Receiver()
         firsts: list[int] = []
         end = exchange.forward(receiver, lambda: firsts.append(len(receiver.messages)))
@@ -94,7 +94,7 @@ def test_what_came_before_forward_is_flushed_by_it(gated: Gated) -> None:
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(gated.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         await until(lambda: relay.stats().active == 0)
         receiver = Receiver()
         await exchange.forward(receiver)
@@ -109,7 +109,7 @@ def test_on_first_at_the_end_of_an_empty_body(raw_worker: StartWorker) -> None:
     async def run(relay: Relay) -> None:
         for way in ("forward", "discard"):
             exchange = relay.send(worker.url, [], b"", collect=False)
-            await exchange.head
+            await exchange.head()
             calls: list[int] = []
             arguments = [Receiver()] if way == "forward" else []
             await getattr(exchange, way)(*arguments, partial(calls.append, 1))
@@ -121,7 +121,7 @@ def test_on_first_at_the_end_of_an_empty_body(raw_worker: StartWorker) -> None:
 def test_on_first_is_not_called_when_nothing_came(gated: Gated) -> None:
     async def run(relay: Relay) -> None:
         exchange = relay.send(gated.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         calls: list[int] = []
         end = exchange.discard(lambda: calls.append(1))
         exchange.cancel()
@@ -139,7 +139,7 @@ def test_discard_reads_to_the_end_and_the_connection_is_used_again(raw_worker: S
     async def run(relay: Relay) -> None:
         for times in (1, 2):
             exchange = relay.send(worker.url, [], b"", collect=False)
-            await exchange.head
+            await exchange.head()
             calls: list[int] = []
             await exchange.discard(partial(calls.append, 1))
             assert (relay.stats().bytes, calls) == (times * 300_000, [1])
@@ -168,7 +168,7 @@ def test_a_slow_receiver_stops_the_worker(
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         receiver = Receiver()
         receiver.gate.clear()
         end = exchange.forward(receiver)
@@ -205,7 +205,7 @@ def test_a_send_that_fails_ends_the_exchange(gated: Gated) -> None:
         receivers: list[Any] = [send, plain]
         for receiver in receivers:
             exchange = relay.send(gated.url, [], b"", collect=False)
-            await exchange.head
+            await exchange.head()
             with pytest.raises(GoneError):
                 await exchange.forward(receiver)
             await until(lambda: relay.stats().active == 0)
@@ -222,7 +222,7 @@ def test_bytes_before_a_failure_are_handed_over_first(raw_worker: StartWorker) -
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         receiver = Receiver()
         receiver.gate.clear()
         end = exchange.forward(receiver)
@@ -242,11 +242,11 @@ def test_misuse_is_told(raw_worker: StartWorker) -> None:
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"")
-        await exchange.head
+        await exchange.head()
         with pytest.raises(RuntimeError, match="collected"):
             exchange.forward(Receiver())
         exchange = relay.send(worker.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         end = exchange.forward(Receiver())
         with pytest.raises(RuntimeError):
             exchange.discard()
@@ -269,7 +269,7 @@ def test_a_thousand_streams_share_the_loop(raw_worker: StartWorker) -> None:
 
     async def one(relay: Relay, number: int) -> None:
         exchange = relay.send(worker.url, [], b"%d" % number, collect=False)
-        await exchange.head
+        await exchange.head()
         receiver = Receiver()
         await exchange.forward(receiver)
         assert receiver.body == b"".join(b"%d %d\n" % (number, i) for i in range(5))

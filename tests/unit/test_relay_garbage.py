@@ -26,7 +26,7 @@ async def fails(upstream: Upstream, url: str, found: list[weakref.ref[Request]])
     if "silent" in url:
         asyncio.get_running_loop().call_later(0.05, exchange.cancel)
     try:
-        await exchange.head
+        await exchange.head()
     finally:
         exchange.cancel()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 async def fetch(relay: Relay, url: str, body: bytes = b"") -> bytes | None:
     exchange = relay.send(url, [], body)
-    return (await exchange.head).body
+    return (await exchange.head()).body
 
 
 def test_a_connection_is_used_again(raw_worker: StartWorker) -> None:

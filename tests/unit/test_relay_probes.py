@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 async def fetch(relay: Relay, url: str, **options: Any) -> Head:
     exchange = relay.send(url, [], b"", **options)
-    return await exchange.head
+    return await exchange.head()
 
 
 def heard(relay: Relay | Upstream, url: str) -> float:
@@ -137,7 +137,7 @@ def test_each_byte_of_an_answer_is_heard(raw_worker: StartWorker) -> None:
             before = heard(relay, worker.url)
             step.set()
             await heard_again(relay, worker.url, before)
-        await exchange.head
+        await exchange.head()
         end = exchange.forward(Receiver())
         steps[3].set()
         await end
@@ -159,7 +159,7 @@ def test_bytes_that_waited_for_the_client_are_not_news(raw_worker: StartWorker) 
 
     async def run(relay: Relay) -> None:
         exchange = relay.send(worker.url, [], b"", collect=False)
-        await exchange.head
+        await exchange.head()
         await until(lambda: heard(relay, worker.url) > 0.1)
         assert relay.stats().chunks == 1
         receiver = Receiver()
@@ -179,10 +179,10 @@ def test_the_routers_own_way(raw_worker: StartWorker) -> None:
         upstream = Upstream(UpstreamConfig(), hop="router-1")
         try:
             probe = upstream.ask(worker.url + "/state")
-            assert (await probe.head).body == b"{}"
+            assert (await probe.head()).body == b"{}"
             assert upstream.heard(worker.url) is None
             exchange = upstream.send(worker.url, [], b"{}", query=b"", collect=True)
-            assert (await exchange.head).body == b"{}"
+            assert (await exchange.head()).body == b"{}"
             assert heard(upstream, worker.url) < 20
         finally:
             upstream.close()

@@ -31,7 +31,7 @@ async def run(url, limit):
     upstream = Upstream(settings, hop="stopped")
     exchange = upstream.send(url, [], b"", query=b"", collect=False)
     try:
-        head = await exchange.head
+        head = await exchange.head()
         print(head.status, flush=True)
         await exchange.discard()
         print("whole")

@@ -60,7 +60,7 @@ def fetch(url: str, body: bytes = b"hello", **limits: Any) -> list[bytes | None]
         bodies = []
         for _ in range(2):
             exchange = relay.send(url, [], body)
-            bodies.append((await exchange.head).body)
+            bodies.append((await exchange.head()).body)
         assert relay.stats().connections == 1
         return bodies
 
@@ -137,7 +137,7 @@ def test_roots_are_read_anew_on_request(authority: Authority, port: int, tmp_pat
         for _ in range(3):
             try:
                 exchange = relay.send(f"https://127.0.0.1:{port}/", [], b"x")
-                kinds.append((await exchange.head).status)
+                kinds.append((await exchange.head()).status)
             except UpstreamError as error:
                 kinds.append(error.kind)
             ca.write_bytes(authority.root.read_bytes())

@@ -74,7 +74,7 @@ class Prober:
         exchange = self._upstream.ask(target)
         limit = Patience(self._timeout, exchange.cancel)
         try:
-            head = await exchange.head
+            head = await exchange.head()
         except UpstreamError as error:
             why = str(error) if error.kind != "cancelled" else f"no answer within {self._timeout:g} s"
             return Probe(time.monotonic() - start, False, error.kind, f'Get "{target}": {why}')

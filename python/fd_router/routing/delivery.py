@@ -56,16 +56,16 @@ class Delivery:
             try:
                 await exchange.forward(client.send, first, head, client.extra)
             except UpstreamError as error:
-                await self._broken(client, exchange, head, error)
+                if client.gone:
+                    raise ClientGoneError("answer" if exchange.started else "waiting") from error
+                if not exchange.started:
+                    raise
+                await self._broken_off(client, exchange, head, error)
                 return error
         client.settle()
         return None
 
-    async def _broken(self, client: Client, exchange: Exchange, head: Head, error: UpstreamError) -> None:
-        if client.gone:
-            raise ClientGoneError("answer" if exchange.started else "waiting") from error
-        if not exchange.started:
-            raise error
+    async def _broken_off(self, client: Client, exchange: Exchange, head: Head, error: UpstreamError) -> None:
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.scanner_error(error), client.tags)
         if takes_events(head):

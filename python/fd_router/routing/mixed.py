@@ -79,7 +79,7 @@ class MixedDispatch:
                 collect=not request.stream,
             )
             client.watch(exchange.cancel)
-            head = await exchange.head
+            head = await exchange.head()
             self._metrics.inference(mixed=url, status=head.status)
             if self._conduct.answered(url, head):
                 lease.answered()

@@ -191,7 +191,7 @@ class PairDispatch:
         self, client: Client, pair: Pair, exchange: Exchange, tries: Tries, start: float
     ) -> str:
         """Serve decode's answer to the client. Returns the pair's outcome; raises as `deliver` does."""
-        head = await exchange.head
+        head = await exchange.head()
         url = pair.decode.url
         self._metrics.inference(prefill=pair.prefill.url, decode=url, status=head.status)
         if self._conduct.answered(url, head):

@@ -75,17 +75,18 @@ class PrefillLeg:
         """What decode said of the prompt, for want of prefill's own word."""
         self._refusal = bytearray()
         self._timer: Patience | None = None
-        exchange.head.add_done_callback(self._headed)
+        exchange.head().add_done_callback(self._headed)
 
     def _headed(self, future: Future[Head]) -> None:
         if self._over:
             _consume(future)
             return
-        try:
-            head = future.result()
-        except UpstreamError as error:
+        # Not raised: an error that has been holds the frame, and that the future, which holds the error.
+        error = future.exception()
+        if isinstance(error, UpstreamError):
             self._broken(error)
             return
+        head = future.result()
         self.answered = True
         self._status = head.status
         self._stream = self._stream or head.event_stream
@@ -127,12 +128,12 @@ class PrefillLeg:
         if self._over:
             _consume(future)
             return
-        try:
-            future.result()
-        except UpstreamError as error:
+        error = future.exception()
+        if isinstance(error, UpstreamError):
             self._log.error(messages.prefill_copy_error(error), self._tags)
             self._broken(error)
         else:
+            future.result()
             self._done()
 
     def _done(self) -> None:

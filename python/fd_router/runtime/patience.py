@@ -45,16 +45,27 @@ class Patience:
     def cancel(self) -> None:
         """It is over in time. Idempotent."""
         self._timer.cancel()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Whose action it was may own this object, and is not to wait for Python's collector."""
+        self._action = _nothing
 
     def _look(self) -> None:
         if self._second:
             self.spent = True
-            self._action()
+            action = self._action
+            self._let_go()
+            action()
             return
         self._second = True
         now = self._loop.time()
         more = self._secs if is_late(now - self._due, self._secs) else MOMENT_SECS
         self._timer = self._loop.call_at(now + more, self._look)
+
+
+def _nothing() -> None:
+    pass
 
 
 async def within(secs: float, work: Coroutine[Any, Any, T]) -> T:

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use fd_router_relay::Exchange as Upstream;
-use pyo3::PyTraverseError;
-use pyo3::PyVisit;
+use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -17,11 +16,12 @@ use super::pump;
 #[pyclass(frozen, module = "fd_router._core")]
 pub(super) struct Exchange {
     upstream: Arc<Upstream<Link>>,
-    head: Py<PyAny>,
+    head: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Exchange {
     pub(super) fn new(upstream: Arc<Upstream<Link>>, head: Py<PyAny>) -> Self {
+        let head = Mutex::new(Some(head));
         Self { upstream, head }
     }
 
@@ -43,16 +43,11 @@ impl Exchange {
 
 #[pymethods]
 impl Exchange {
-    /// Shows Python's collector the one circle that requests make: the future of a head that failed holds the error, its
-    /// traceback the frame that waited, and that frame this exchange. The frame is what is cleared.
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.head)
-    }
-
-    /// Resolves to the head, or raises `UpstreamError`.
-    #[getter]
-    fn head(&self, py: Python<'_>) -> Py<PyAny> {
-        self.head.clone_ref(py)
+    /// The future of the head. It is handed over: one that failed holds the error, that its traceback, and that the frame
+    /// that waited and holds this exchange; a circle of those would wait for Python's collector.
+    fn head(&self) -> PyResult<Py<PyAny>> {
+        let head = self.head.lock().take();
+        head.ok_or_else(|| PyRuntimeError::new_err("the head was asked for before"))
     }
 
     /// Hand the body to ASGI's `send` as it arrives; call once, after the head.
