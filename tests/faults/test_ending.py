@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ import pytest
 
 from rig import wait_for
 from rig.memory import worker_pid
+from rig.router import listens
 from rig.sse import Events
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ WHOLE = b'{"prompt":"x","max_tokens":100000}'
 GRACE = 1.0
 """Seconds above a limit, or after a second signal, by which all is over."""
 CUT = {"error": {"message": "router is shutting down", "type": "router_error", "code": "closed"}}
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except (ConnectionRefusedError, ConnectionResetError):
-        return False
-    return True
 
 
 def ask(router: Router, stack: ExitStack, body: bytes, number: int) -> list[RawClient]:

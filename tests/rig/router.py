@@ -294,6 +294,15 @@ def config_text(text: str, port: int) -> str:
     return yaml.safe_dump(document)
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections at a loopback port; one reset at once was left by a listener that ended."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except (ConnectionRefusedError, ConnectionResetError):
+        return False
+    return True
+
+
 def free_port() -> int:
     """A port of loopback that nothing uses now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fd_router.config import LogConfig, ServerConfig
-from fd_router.edge.overload import MIB, Overload
+from fd_router.edge.body import MIB
+from fd_router.edge.overload import Overload
 from fd_router.errors import DrainingError, OverloadedError
 from fd_router.observe.logs import Log
 

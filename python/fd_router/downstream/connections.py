@@ -175,9 +175,8 @@ def _shut(connection: Connection, *, still_quiet: bool = False) -> bool:
 
 def _peer_of(sock: socket.socket) -> Peer:
     host, port = sock.getpeername()[:2]
-    return host.partition("%")[0], str(
-        port
-    )  # without the interface of a link-local address, as the server has it
+    # Without the interface of a link-local address, as the server has it.
+    return host.partition("%")[0], str(port)
 
 
 def _seen(fd: int, peer: Peer, sock: socket.socket) -> Connection:

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from fd_router.edge.body import MIB
 from fd_router.errors import DRAINING, DrainingError, OverloadedError
 from fd_router.observe.logs import messages
 from fd_router.runtime.patience import is_late
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from fd_router.config import ServerConfig
     from fd_router.observe.logs import Log
 
-MIB = 1 << 20
 TOLD_AGAIN_SECS = 1.0
 """Between two lines that tell of one limit: a router that turns thousands away does not log thousands of lines."""
 

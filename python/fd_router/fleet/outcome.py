@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 Outcome: TypeAlias = Literal["served", "fault", "pressure", "client", "nobody"]
 
 PRESSURE = frozenset({304, 429, 503})
+
+# Kinds of `UpstreamError` that decide something.
 REFUSED = "refused"
-"""The kind of `UpstreamError` that says that nobody listens at a worker's url."""
+"""Nobody listens at a worker's url."""
+FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+CANCELLED = "cancelled"
+CLOSED = "closed"
+"""The end of the router ended the exchange."""
 EXHAUSTED = "exhausted"
-"""The kind of `UpstreamError` that says that this host is out of descriptors or ports."""
-OUR_DOING = frozenset({"cancelled", "closed", EXHAUSTED})
-"""Kinds of `UpstreamError` that the router itself, or its host, brought about."""
+"""This host is out of descriptors or ports."""
+OUR_DOING = frozenset({CANCELLED, CLOSED, EXHAUSTED})
+"""The router itself, or its host, brought them about."""
 
 
 def of_status(status: int) -> Outcome:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fd_router._core import UpstreamError
+from fd_router.fleet.outcome import CANCELLED
 from fd_router.observe.logs import messages
 from fd_router.runtime.patience import Patience
 
@@ -76,7 +77,7 @@ class Prober:
         try:
             head = await exchange.head()
         except UpstreamError as error:
-            why = str(error) if error.kind != "cancelled" else f"no answer within {self._timeout:g} s"
+            why = str(error) if error.kind != CANCELLED else f"no answer within {self._timeout:g} s"
             return Probe(time.monotonic() - start, False, error.kind, f'Get "{target}": {why}')
         finally:
             limit.cancel()

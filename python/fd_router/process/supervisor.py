@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from granian.server.mp import MPServer
 
@@ -157,7 +157,7 @@ class Supervisor(MPServer):
                     worker.kill()
                     worker.join()
                     self._say("error", messages.worker_killed(worker.inner.pid))
-                    self._fail()
+                    sys.exit(1)
                 # Once may be lost, in the moment in which the worker's loop starts.
                 if now - told >= 1.0:
                     told = now
@@ -166,9 +166,6 @@ class Supervisor(MPServer):
         self.wrks.clear()
         # At Ctrl-C it may have ended before it was told to.
         self.interrupt_children.clear()
-
-    def _fail(self) -> NoReturn:
-        sys.exit(1)
 
     @staticmethod
     def _tell(worker: Any, number: int) -> None:

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fd_router.errors import DRAINING, BadGatewayError, DrainingError, GatewayTimeoutError, OverloadedError
-from fd_router.fleet.outcome import EXHAUSTED
+from fd_router.fleet.outcome import CLOSED, EXHAUSTED, FIRST_BYTE_TIMEOUT
 
 if TYPE_CHECKING:
     from fd_router._core import Head, UpstreamError
     from fd_router.errors import RouterError
     from fd_router.types import Headers, Role
-
-FIRST_BYTE_TIMEOUT = "first_byte_timeout"
-CLOSED = "closed"
-"""The kind of `UpstreamError` of exchanges that the end of the router ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import orjson
 
 from fd_router._core import UpstreamError
 from fd_router.errors import DRAINING, ClientGoneError
+from fd_router.fleet.outcome import CLOSED
 from fd_router.observe.logs import messages
-from fd_router.routing.attempt import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

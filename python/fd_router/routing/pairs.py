@@ -10,8 +10,9 @@ import orjson
 
 from fd_router._core import UpstreamError
 from fd_router.errors import ClientGoneError, NoPairError, PairBuildError
+from fd_router.fleet.outcome import FIRST_BYTE_TIMEOUT
 from fd_router.observe.logs import messages
-from fd_router.routing.attempt import FIRST_BYTE_TIMEOUT, Failure, LegError, unanswered
+from fd_router.routing.attempt import Failure, LegError, unanswered
 from fd_router.routing.delivery import Delivery
 from fd_router.routing.disaggregate import encoded_info
 from fd_router.routing.prefill_leg import PrefillLeg

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fd_router.fleet import outcome
-from fd_router.routing.attempt import FIRST_BYTE_TIMEOUT, LegError
+from fd_router.fleet.outcome import FIRST_BYTE_TIMEOUT
+from fd_router.routing.attempt import LegError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
