@@ -88,6 +88,13 @@ dev_env() {
     PIP_CONSTRAINT=$PWD/$LOCK quietly maturin develop --release --locked
 }
 
+# What `fd-router --version` says of its sources: commit, whether they were changed since, and the commit's time.
+built_from() {
+    local dirty=false
+    git diff --quiet HEAD 2>/dev/null || dirty=true
+    git log -1 --date=iso-strict --format="%H $dirty %cd" 2>/dev/null || true
+}
+
 install_wheel() {
     need_rust
     need_python
@@ -97,7 +104,9 @@ install_wheel() {
     fi
     say 'building the wheel'
     rm -rf dist
-    "$PYTHON" -m pip wheel --quiet --no-deps --wheel-dir dist .
+    # The tag says which C library the wheel needs, at least; it is the one of this machine.
+    MATURIN_PEP517_ARGS='--compatibility pypi' FD_ROUTER_BUILT_FROM=$(built_from) \
+        "$PYTHON" -m pip wheel --quiet --no-deps --wheel-dir dist .
     say 'installing the wheel'
     "$PYTHON" -m pip install --quiet -c "$LOCK" --force-reinstall --no-deps dist/fd_router-*.whl
     "$PYTHON" -m pip install --quiet -c "$LOCK" dist/fd_router-*.whl

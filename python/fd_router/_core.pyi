@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 from fd_router.types import Headers, Role
 
 __all__ = [
+    "BUILT_FROM",
     "CACHE_TOKENS",
     "ENGINES",
     "GAP_BOUNDS",
@@ -49,6 +50,9 @@ __all__ = [
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 __version__: Final[str]
+BUILT_FROM: Final[str]
+"""`COMMIT DIRTY TIME`: the whole hash, `true` where files were changed since, the commit's time as in RFC 3339; empty
+where the build was not told."""
 CACHE_TOKENS: Final[int]
 """Prompt tokens that a simulated engine caches, unless said otherwise."""
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from itertools import groupby
@@ -51,6 +52,36 @@ def test_run(run: list[Block], tmp_path: Path) -> None:
             place += len(line)
 
 
+def quick_starts() -> list[str]:
+    """The scripts of the README's runs that start a router, which share their ports."""
+    scripts = ["".join(block.text for block in run if block.kind == "sh run") for run in runs()]
+    return [script for script in scripts if "mock_engine" in script and "router.log" in script][:3]
+
+
+def test_quick_starts_one_after_the_other_in_one_shell(tmp_path: Path) -> None:
+    """As a reader pastes them: no flag of the shell, and each has its ports free although the one before used them."""
+    script = "\n".join(quick_starts())
+    ports = free_ports(sorted(set(PORT.findall(script))))
+    printed = execute(PORT.sub(lambda match: ports[match[0]], script) + "\njobs\n", tmp_path, flags=[])
+    wanted = ["data: [DONE]", "x-router-decode-url", "hitRatios=map[http", "prefill-policy: cache_aware"]
+    places = [printed.find(each) for each in wanted]
+    assert places == sorted(places)
+    assert min(places) >= 0, printed
+    assert "No such process" not in printed
+
+
+@pytest.mark.parametrize("taken", ["30000", "32000"])
+def test_a_quick_start_whose_port_is_taken_says_so_and_leaves_nothing(tmp_path: Path, taken: str) -> None:
+    script = quick_starts()[0]
+    ports = free_ports(sorted(set(PORT.findall(script))))
+    with socket.create_server(("127.0.0.1", int(ports[taken]))):
+        script = PORT.sub(lambda match: ports[match[0]], script)
+        printed = execute(script + "echo status $?; jobs\n", tmp_path, flags=[])
+    assert re.search(rf"{ports[taken]}.*[Aa]ddress already in use", printed), printed
+    assert printed.endswith("status 1\n"), printed
+    assert "data: [DONE]" not in printed
+
+
 def test_every_output_follows_a_run() -> None:
     outputs = [block for run in runs() for block in run if block.kind == "text output"]
     assert outputs == pages.blocks("text output")
@@ -65,7 +96,10 @@ def free_ports(ports: list[str]) -> dict[str, str]:
     return dict(zip(ports, sorted(free), strict=True))
 
 
-def execute(script: str, folder: Path, limit: float = 60.0) -> str:
+STRICT = ["-euo", "pipefail"]
+
+
+def execute(script: str, folder: Path, limit: float = 60.0, flags: list[str] = STRICT) -> str:
     """Run a script to its end, then end what it left in the background; returns what it printed.
 
     Raises `AssertionError` with that and the router's log when it fails, or is not over within `limit` seconds.
@@ -74,7 +108,7 @@ def execute(script: str, folder: Path, limit: float = 60.0) -> str:
     programs = Path(sys.executable).parent
     with output.open("wb") as file:
         child = subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-c", script],
+            ["bash", *flags, "-c", script],
             cwd=folder,
             env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "NO_PROXY": "127.0.0.1"},
             stdin=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from fd_router import cli
+from fd_router.cli import version
 from fd_router.config import Config, Notice
 
 STAMP = r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}:\d{2} "
@@ -73,7 +75,26 @@ def test_version_knows_the_commit_that_pip_installed(
             return noted if name == "direct_url.json" else None
 
     monkeypatch.setattr(metadata, "distribution", lambda name: Distribution())
+    monkeypatch.setattr(version, "BUILT_FROM", "")
     assert f"  commit:    {commit}\n" in run("--version")[1]
+
+
+def test_version_knows_what_the_wheel_was_built_from(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = "fedcba9876543210fedcba9876543210fedcba98 true 2026-11-26T01:02:03+00:00"
+    monkeypatch.setattr(version, "BUILT_FROM", built)
+    told = run("--version")[1].splitlines()[2:5]
+    assert told == [
+        "  commit:    fedcba9",
+        "  dirty:     true",
+        "  vcsTime:   2026-11-26T01:02:03+00:00",
+    ]
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fd_router", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == version.version_block() + "\n"
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -81,6 +102,7 @@ def test_help(run: Run, flag: str, started: list[Call]) -> None:
     code, out, err = run(flag)
     assert (code, err, started) == (0, "", [])
     assert out.startswith("Usage of fd-router:\n")
+    assert re.search(r"^Commands:\n  simulate +\S", out, re.MULTILINE)
 
 
 def test_an_error_of_the_system_at_the_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

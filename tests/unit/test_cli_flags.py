@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router.cli.flags import MEANINGS, FlagError, Options, parse, usage
+from fd_router.cli.flags import COMMANDS, MEANINGS, FlagError, Options, parse, usage
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,10 @@ def test_any_command_line_is_read_or_refused(arguments: list[str]) -> None:
 
 
 def test_usage_names_every_flag_with_its_meaning() -> None:
-    lines = usage().splitlines()
+    told, _, commands = usage().partition("\nCommands:\n")
+    lines = told.splitlines()
     assert lines[0] == "Usage of fd-router:"
+    assert [line.split()[0] for line in commands.splitlines()] == list(COMMANDS)
     assert [line.split()[0].lstrip("-") for line in lines[1:]] == list(MEANINGS)
     assert all(line.endswith(meaning) for line, meaning in zip(lines[1:], MEANINGS.values(), strict=True))
     assert set(Options.__slots__) <= set(MEANINGS)

@@ -39,6 +39,11 @@ MEANINGS = {
     "help": "print this and exit",
 }
 
+COMMANDS = {
+    "simulate": "try policies on a trace in virtual time; `fd-router simulate --help` has its options"
+}
+"""First words that are something else than serving."""
+
 _ALIASES = {"V": "version", "h": "help"}
 
 
@@ -70,12 +75,14 @@ def parse(arguments: list[str]) -> Options:
 
 
 def usage() -> str:
-    """The flags and their meanings, one a line."""
+    """The flags and the commands with their meanings, one a line."""
     lines = ["Usage of fd-router:"]
     for name, meaning in MEANINGS.items():
         text = name in Options.__slots__ and isinstance(getattr(Options(), name), str)
         dashes = "-" if len(name) == 1 else "--"
         lines.append(f"  {f'{dashes}{name} string' if text else f'{dashes}{name}':<22} {meaning}")
+    lines.append("Commands:")
+    lines += [f"  {name:<22} {meaning}" for name, meaning in COMMANDS.items()]
     return "\n".join(lines)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BACKLOG = 1024
 
@@ -28,7 +30,9 @@ class Listener:
         if self._server is None:
             sock = bound_socket(self._placeholder.family, self.host, self.port)
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG)
+            # Somebody else's listening socket shows here, as both were bound with SO_REUSEADDR.
+            with where(self.host, self.port):
+                self._server = await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG)
 
     def refuse(self) -> None:
         """Refuse connections from now on; open ones stay."""
@@ -47,8 +51,19 @@ def bound_socket(family: int, host: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((host, port))
+        with where(host, port):
+            sock.bind((host, port))
     except OSError:
         sock.close()
         raise
     return sock
+
+
+@contextmanager
+def where(host: str, port: int) -> Iterator[None]:
+    """Names the address in an `OSError`."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, f"listen tcp {host}:{port}: {reason}") from error

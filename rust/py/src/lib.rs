@@ -22,6 +22,11 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    // Who builds a wheel says it; a build script that asked git would build this crate anew with each commit.
+    module.add(
+        "BUILT_FROM",
+        option_env!("FD_ROUTER_BUILT_FROM").unwrap_or_default(),
+    )?;
     journal::register(module)?;
     access::register(module)?;
     histogram::register(module)?;
