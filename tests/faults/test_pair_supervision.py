@@ -212,6 +212,19 @@ def test_a_refusal_for_load_is_served_by_another(start_pairs: StartPairs, refuse
     assert pairs.outcomes() == {f"{refuser}_failed_repaired": 1, "completed": 1}
 
 
+def test_the_next_pair_has_another_decode(
+    start_pairs: StartPairs, start_router: Callable[..., Router]
+) -> None:
+    """The first one may still know a request of this id; both are idle, so that the policy would take it again."""
+    router = start_router(CONFIG.replace("round_robin", "request_num"), "--splitwise")
+    other = Silent()
+    pairs = start_pairs(Timed(None, other), other, 2, router=router)
+    for number in range(1, ROUNDS + 1):
+        assert pairs.ask().status_code == 502
+        assert [len(it.hits) for it in (*pairs.prefill, *pairs.decode)] == [number] * 4
+    assert pairs.outcomes() == {"prefill_failed_repaired": ROUNDS, "prefill_failed": ROUNDS}
+
+
 @pytest.mark.parametrize("failing", ["prefill", "decode"])
 def test_lost_twice_is_a_502(start_pairs: StartPairs, failing: str) -> None:
     other = Silent()

@@ -123,6 +123,14 @@ def test_the_next_worker_is_another_and_no_suspect() -> None:
     assert sorted(attempt.failed) == ["a", "b"]
 
 
+def test_a_decode_that_waits_for_a_lost_prefill_is_avoided_and_no_reason_not_to_send_again() -> None:
+    attempt = tries(Fleet(["p", "q", "d"]))
+    assert attempt.grant(LegError("prefill", "p", Failure.of_error(failed()), waits="d"))
+    assert sorted(attempt.failed) == ["d", "p"]
+    # Where it is the only one, and then fails itself, it is asked again as any other.
+    assert tries(Fleet(["d"])).grant(LegError("decode", "d", Failure.of_error(failed())))
+
+
 def test_a_fleet_that_fails_as_a_whole_is_asked_once() -> None:
     fleet = Fleet(["a", "b"], suspected=["a", "b"])
     assert not tries(fleet).grant(lost("a", failed()))

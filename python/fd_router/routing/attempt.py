@@ -41,18 +41,28 @@ class LegError(Exception):
     """An attempt is lost because of one worker. `str()` says why.
 
     `also` is the other worker of a pair where both were silent up to the limit: either may be the one that hangs, as
-    a prefill that stands still keeps its decode from answering. `begun` is whether anything was received of what the
-    client is to get.
+    a prefill that stands still keeps its decode from answering. `waits` is a decode that is well, and may for a while
+    still know a request of this id, waiting for what prefill does not send. `begun` is whether anything was received of
+    what the client is to get.
     """
 
     def __init__(
-        self, role: Role, url: str, failure: Failure, *, also: str | None = None, begun: bool = False
+        self,
+        role: Role,
+        url: str,
+        failure: Failure,
+        *,
+        also: str | None = None,
+        waits: str | None = None,
+        begun: bool = False,
     ) -> None:
         super().__init__(str(failure))
         self.role = role
         self.url = url
         self.failure = failure
         self.suspects = [url] if also is None else [url, also]
+        self.avoided = [*self.suspects, waits] if waits is not None else self.suspects
+        """Who is not to have the request next, as far as there is somebody else."""
         self.begun = begun
 
 

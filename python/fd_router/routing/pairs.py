@@ -222,7 +222,7 @@ class PairDispatch:
                 self._log.error(messages.prefill_failed(prefill, leg.failure.error), client.tags)
             silent = leg.failure.error is not None and leg.failure.error.kind == FIRST_BYTE_TIMEOUT
             # Decode may have sent a head while it waited: nobody works on the request any more.
-            return LegError("prefill", prefill, leg.failure, also=decode if silent else None)
+            return LegError("prefill", prefill, leg.failure, also=decode if silent else None, waits=decode)
         self._metrics.upstream_error(error.kind)
         self._log.error(messages.decode_failed(decode, error), client.tags)
         silent = error.kind == FIRST_BYTE_TIMEOUT and not leg.answered

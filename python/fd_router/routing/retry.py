@@ -9,7 +9,7 @@ A request is sent again
 and then only
 - `attempts` times in all, over all workers;
 - to a worker that has not had it, is not failing itself, and after a refusal is not refusing itself; to the same worker
-  only where there is no other at all;
+  only where there is no other at all; a decode that is well while its prefill is lost has had it too;
 - within the budget of the whole router, so that a fleet in trouble does not get a multiple of its load: each request
   earns a fifth of a retry, each second three.
 """
@@ -122,7 +122,7 @@ class Tries:
         if not self._retries.budget.spend():
             self._retries.metrics.retry_denied("budget")
             return False
-        self.failed.extend(lost.suspects)
+        self.failed.extend(lost.avoided)
         self.failed.extend(url for url in self._retries.conduct.suspects() if url not in self.failed)
         self._retries.metrics.retry()
         self._on_retry(lost)
