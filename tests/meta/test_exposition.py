@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from rig.exposition import Metrics
@@ -45,3 +47,10 @@ def test_a_count_that_went_backwards_is_seen(before: str, after: str) -> None:
 )
 def test_what_may_happen_is_let_pass(before: str, after: str) -> None:
     Metrics.parse(after).assert_follows(Metrics.parse(before))
+
+
+def test_only_workers_are_forgotten() -> None:
+    before = Metrics.parse(COUNTER + 'asked_total{worker="http://a:1"} 2\nasked_total{worker=""} 2')
+    for after, seen in ((COUNTER + 'asked_total{worker=""} 2', False), (COUNTER, True)):
+        with pytest.raises(AssertionError, match="is gone") if seen else nullcontext():
+            Metrics.parse(after).assert_follows(before, forgets=True)
