@@ -137,6 +137,12 @@ class OverloadedError(RouterError):
     retry_safe = True
 
 
+class CrowdedError(OverloadedError):
+    """More connections ask for something than are served; this one had better end."""
+
+    headers = ((b"connection", b"close"),)
+
+
 DRAINING = "router is shutting down"
 """What clients are told whose requests the end of the router cuts short or does not take any more."""
 

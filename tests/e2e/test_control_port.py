@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from fd_router.process.descriptors import SPARE
 from rig.client import RawClient
 from rig.router import chat_body, free_port
 from rig.wait import LIMIT, wait_for
@@ -38,23 +39,39 @@ def split(start_router: StartRouter, **server: object) -> Router:
 
 
 def test_a_data_port_without_room_for_one_more(start_router: StartRouter, start_engine: StartEngine) -> None:
+    """Its clients never come to the end of a head, so none of them is idle."""
     router = split(start_router, **{"max-connections": CONNECTIONS})
     start_engine(router)
     router.wait_workers(mixed=1)
+    stop = threading.Event()
     with ExitStack() as stack:
-        silent = [stack.enter_context(RawClient("127.0.0.1", router.port)) for _ in range(2 * CONNECTIONS)]
+        slow = [stack.enter_context(RawClient("127.0.0.1", router.port)) for _ in range(CONNECTIONS + SPARE)]
+        writer = threading.Thread(target=write_on, args=(slow, stop))
+        writer.start()
+        stack.callback(writer.join)
+        stack.callback(stop.set)
         with pytest.raises(httpx.TimeoutException):
-            httpx.get(f"{router.data_url}/health", timeout=0.5, trust_env=False)
+            httpx.get(f"{router.data_url}/health", timeout=1.5, trust_env=False)
+        router.wait_log(
+            rf"limit: {CONNECTIONS + SPARE} client connections .*, none of them idle; others wait$"
+        )
         router.client.close()
         router.client = httpx.Client(base_url=router.url, timeout=LIMIT, trust_env=False)
         for path in ("/health", "/ready", "/registered", "/metrics"):
             assert router.get(path).status_code == 200
         assert router.unregister(1).status_code == 404
-        for client in silent:
-            client.close()
     wait_for(
         lambda: httpx.get(f"{router.data_url}/health", trust_env=False, timeout=LIMIT).status_code == 200
     )
+
+
+def write_on(clients: list[RawClient], stop: threading.Event) -> None:
+    """A head without end from each."""
+    for client in clients:
+        client.send(b"GET /health HTTP/1.1\r\nx: ")
+    while not stop.wait(0.05):
+        for client in clients:
+            client.send(b"y")
 
 
 def median(router: Router) -> float:

@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fd_router.process.descriptors import RESERVE, clients
+from fd_router.config import ServerConfig
+from fd_router.process.descriptors import ADMIN, RESERVE, SPARE, shares
 from rig import RawClient, reply, wait_for
 from rig.memory import worker_pid
+from rig.router import free_port
 
 if TYPE_CHECKING:
     from rig import RawWorker, Router
@@ -25,23 +27,29 @@ StartWorker = Callable[..., "RawWorker"]
 
 FILES = 256
 IDLE = 300
-TAKEN = (FILES - RESERVE) // 2
+TAKEN = (FILES - RESERVE - SPARE) // 2
 MANAGER = "manager: {health-check-interval-secs: 0.1, eject-after-failures: 1}"
 ASK = b'{"prompt":"x"}'
 
 
 @pytest.mark.parametrize(
-    ("wanted", "limit", "legs", "taken"),
+    ("wanted", "limit", "server", "found"),
     [
-        (16_384, None, 1, 16_384),
-        (16_384, 1 << 20, 2, 16_384),
-        (16_384, 256, 1, 96),
-        (16_384, 256, 2, 64),
-        (9, 8, 1, 1),
+        (16_384, None, {}, (16_384, ADMIN)),
+        (16_384, 1 << 20, {"splitwise": True, "admin_port": 2}, (16_384, ADMIN)),
+        (16_384, 256, {}, (80, 32)),
+        (16_384, 256, {"admin_port": 2}, (64, 32)),
+        (16_384, 256, {"splitwise": True}, (53, 32)),
+        (9, 8, {}, (1, 1)),
     ],
 )
-def test_the_share_of_clients(wanted: int, limit: int | None, legs: int, taken: int) -> None:
-    assert clients(wanted, limit, legs=legs) == taken
+def test_the_shares(wanted: int, limit: int | None, server: dict[str, Any], found: tuple[int, int]) -> None:
+    legs = 2 if server.get("splitwise") else 1
+    of = shares(ServerConfig(port=1, max_connections=wanted, **server), limit)
+    assert of == found
+    if limit is not None and limit > 2 * RESERVE:
+        admin = of.admin if server.get("admin_port") else 0
+        assert RESERVE + of.accepted + legs * of.clients + admin <= limit
 
 
 def cpu_secs(pid: int) -> float:
@@ -54,43 +62,132 @@ def open_files(pid: int) -> int:
 
 
 def test_more_idle_clients_than_descriptors(start_router: StartRouter, raw_worker: StartWorker) -> None:
+    """Nobody waits for who says nothing: a client with a request is served, and so is a probe."""
     router = start_router(MANAGER, files=FILES)
     router.wait_log(
         rf"^\[WARN\] .* limit: {FILES} descriptors \(ulimit -n\) allow {TAKEN} client connections, fewer than "
         r"server\.max-connections, 16384$"
     )
+    worker = raw_worker(lambda _: reply(b"{}"))
+    assert router.register(worker.port).status_code == 200
+    pid = worker_pid(router)
+    with ExitStack() as stack:
+        idle = [stack.enter_context(RawClient("127.0.0.1", router.port)) for _ in range(IDLE)]
+        wait_for(lambda: waiting(router.port) == 0, why="somebody waits")
+        assert len(idle) > open_files(pid) > TAKEN, "the router is not full"
+        for _ in range(3):
+            began = time.monotonic()
+            with RawClient("127.0.0.1", router.port) as client:
+                client.post("/v1/completions", ASK)
+                assert client.read_until(b"{}").startswith(b"HTTP/1.1 200 ")
+            assert time.monotonic() - began < 1.0
+        share = idle_share(router, worker)
+        assert share < 0.3, f"{share:.0%} of a core for nothing"
+    left = time.monotonic()
+    assert router.chat("x").status_code == 200
+    assert time.monotonic() - left < 1.0
+    router.wait_log(
+        r"limit: \d+ client connections \(server\.max-connections, ulimit -n\), \d+ idle ones closed to make room$"
+    )
+    assert router.metrics().value("fd_router_idle_clients_closed_total") >= IDLE - TAKEN - SPARE
+    nobody_is_blamed(router)
+
+
+def test_more_requests_than_descriptors(start_router: StartRouter, raw_worker: StartWorker) -> None:
+    """As many as are taken are served, all at once: there is a descriptor for each on the engine's side. The others
+    are told so at once, and that they had better go; then all is as before."""
+    router = start_router(MANAGER, files=FILES)
     gate = threading.Semaphore(0)
     worker = raw_worker(lambda _: (gate.acquire(timeout=20) and reply(b"{}")) or reply(b"", 500))
     assert router.register(worker.port).status_code == 200
-    pid = worker_pid(router)
-    taken = TAKEN - 1  # one is the test's own
     with ExitStack() as stack:
-        idle = [stack.enter_context(RawClient("127.0.0.1", router.port)) for _ in range(IDLE)]
-        wait_for(lambda: open_files(pid) >= taken, why="it takes no connections")
-        # Everybody who was taken is served, all at once: there is a descriptor for each on the engine's side.
-        for client in idle[:taken]:
+        busy = [stack.enter_context(RawClient("127.0.0.1", router.port)) for _ in range(TAKEN)]
+        for client in busy:
             client.post("/v1/completions", ASK)
-        worker.wait_hits(taken)
-        probes, before, start = worker.probes, cpu_secs(pid), time.monotonic()
-        wait_for(lambda: worker.probes >= probes + 5, why="nobody is probed")
-        while time.monotonic() - start < 1.0:
-            time.sleep(0.05)
-        share = (cpu_secs(pid) - before) / (time.monotonic() - start)
+        worker.wait_hits(TAKEN)
+        late = [stack.enter_context(RawClient("127.0.0.1", router.port)) for _ in range(IDLE)]
+        for client in late:
+            client.post("/v1/completions", ASK)
+        for client in late:
+            is_turned_away(client)
+        began = time.monotonic()
+        with RawClient("127.0.0.1", router.port) as one:
+            one.post("/v1/completions", ASK)
+            is_turned_away(one)
+        assert time.monotonic() - began < 1.0
+        assert router.get("/ready").status_code == 200
+        share = idle_share(router, worker)
         assert share < 0.3, f"{share:.0%} of a core for nothing"
-        for _ in range(taken):
+        for _ in busy:
             gate.release()
-        for client in idle[:taken]:
+        for client in busy:
             assert client.read_until(b"{}").startswith(b"HTTP/1.1 200 ")
-    left = time.monotonic()
-    with RawClient("127.0.0.1", router.port) as client:
         gate.release()
-        client.post("/v1/completions", ASK)
-        assert client.read_until(b"{}").startswith(b"HTTP/1.1 200 ")
-    assert time.monotonic() - left < 1.0
+        again = time.monotonic()
+        busy[0].received = b""
+        busy[0].post("/v1/completions", ASK)
+        assert busy[0].read_until(b"{}").startswith(b"HTTP/1.1 200 ")
+        assert time.monotonic() - again < 1.0
+    assert len(worker.hits) == TAKEN + 1
+    router.wait_log(
+        rf"\[WARN\].* limit: {TAKEN} client connections with a request \(server\.max-connections, ulimit"
+    )
+    nobody_is_blamed(router)
+
+
+def test_idle_clients_of_the_port_for_control(start_router: StartRouter, raw_worker: StartWorker) -> None:
+    """They have a share of their own, and give way as well."""
+    control = free_port()
+    router = start_router(f"server: {{admin-port: {control}}}\n{MANAGER}", files=FILES, control=control)
+    worker = raw_worker(lambda _: reply(b"{}"))
+    assert router.register(worker.port).status_code == 200
+    pid = worker_pid(router)
+    with ExitStack() as stack:
+        for port in (control, router.port):
+            for _ in range(IDLE):
+                stack.enter_context(RawClient("127.0.0.1", port))
+        wait_for(lambda: waiting(control) == waiting(router.port) == 0, why="somebody waits")
+        assert open_files(pid) < FILES - 16
+        began = time.monotonic()
+        with RawClient("127.0.0.1", control) as client:
+            client.send(b"GET /registered_number HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert client.read_until(b"}").startswith(b"HTTP/1.1 200 ")
+        assert time.monotonic() - began < 1.0
+        share = idle_share(router, worker)
+        assert share < 0.3, f"{share:.0%} of a core for nothing"
+    router.wait_log(r"limit: \d+ connections of server\.admin-port \(ulimit -n\), \d+ idle ones closed")
+    nobody_is_blamed(router)
+
+
+def is_turned_away(client: RawClient) -> None:
+    head, _, body = client.read_to_end().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert {b"connection: close", b"retry-after: 1"} <= set(head.lower().split(b"\r\n"))
+    assert b"server.max-connections, ulimit -n" in body
+
+
+def idle_share(router: Router, worker: RawWorker) -> float:
+    """Of a core, in a second in which the worker is probed as ever."""
+    pid = worker_pid(router)
+    probes, before, start = worker.probes, cpu_secs(pid), time.monotonic()
+    wait_for(lambda: worker.probes >= probes + 5 and time.monotonic() - start > 1, why="nobody is probed")
+    return (cpu_secs(pid) - before) / (time.monotonic() - start)
+
+
+def nobody_is_blamed(router: Router) -> None:
     log = router.log_text()
     assert "os error 24" not in log
     assert "Removed unhealthy" not in log
     assert "eject: " not in log
+
+
+def waiting(port: int) -> int:
+    """Connections to the port that nobody has accepted, of which the kernel tells."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(f":{port:04X}") and fields[3] == "0A":
+            return int(fields[4].partition(":")[2], 16)
+    raise AssertionError(f"nobody listens on {port}")
 
 
 @contextmanager

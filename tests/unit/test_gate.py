@@ -11,11 +11,12 @@ import pytest
 from fd_router.config import LogConfig, ServerConfig
 from fd_router.edge.body import MIB
 from fd_router.edge.overload import Overload
-from fd_router.errors import DrainingError, OverloadedError
+from fd_router.errors import CrowdedError, DrainingError, OverloadedError
 from fd_router.observe.logs import Log
 
 Scene = Callable[[Overload], Awaitable[Any]]
 QUEUE = 0.05
+CONNECTIONS = 1_000
 
 
 def run(scene: Scene, **server: Any) -> Any:
@@ -23,7 +24,7 @@ def run(scene: Scene, **server: Any) -> Any:
     log = Log(LogConfig(level="error"))
 
     async def all_of_it() -> Any:
-        gate = Overload(ServerConfig(port=1, **server), log)
+        gate = Overload(ServerConfig(port=1, **server), log, connections=CONNECTIONS)
         result = await asyncio.wait_for(scene(gate), 20)
         assert (gate.in_flight, gate.waiting, gate.body_bytes, len(gate._queue)) == (0, 0, 0, 0)
         return result
@@ -38,6 +39,23 @@ async def refused(gate: Overload) -> str:
     with pytest.raises(OverloadedError) as told:
         await gate.enter()
     return str(told.value)
+
+
+def test_more_connections_than_are_served_are_told_to_end() -> None:
+    """Those that wait in the queue count too: they hold theirs."""
+
+    async def scene(gate: Overload) -> None:
+        waiting = [asyncio.ensure_future(gate.enter()) for _ in range(CONNECTIONS)]
+        await asyncio.sleep(0)
+        assert (gate.in_flight, gate.waiting) == (2, CONNECTIONS - 2)
+        with pytest.raises(CrowdedError, match=r"server\.max-connections, ulimit -n"):
+            await gate.enter()
+        assert (b"connection", b"close") in CrowdedError.headers
+        for each in waiting:
+            await each
+            gate.leave()
+
+    run(scene, max_in_flight=2, queue_timeout_secs=20)
 
 
 def test_more_than_the_limit_is_turned_away_at_once() -> None:

@@ -13,7 +13,7 @@ def ended(*looks: tuple[float, int, int] | tuple[float, int, int, str]) -> str:
     watch = IdleWatch(HEAD, KEEP)
     found = ""
     for now, acknowledged, received, *state in looks:
-        connection = Connection(1, PEER, 5 if state == ["waiting"] else 0, acknowledged, received)
+        connection = Connection(1, PEER, 5 if state == ["waiting"] else 0, acknowledged, received, 0.0)
         active = {PEER} if state == ["active"] else set()
         heads, idle = watch.look([connection], active, now)
         assert not (heads and idle)
@@ -57,7 +57,7 @@ def test_an_answer_that_waits_for_its_client() -> None:
 
 def test_another_connection_of_the_same_address_begins_anew() -> None:
     watch = IdleWatch(HEAD, KEEP)
-    old = Connection(1, PEER, 0, 100, 10)
+    old = Connection(1, PEER, 0, 100, 10, 0.0)
     watch.look([old], (), 0)
     watch.look([], (), 60)
     assert watch.look([old], (), 121) == ([], [])
@@ -65,7 +65,7 @@ def test_another_connection_of_the_same_address_begins_anew() -> None:
 
 def test_after_a_stop_all_begin_anew() -> None:
     watch = IdleWatch(HEAD, KEEP)
-    silent = Connection(1, PEER, 0, 0, 0)
+    silent = Connection(1, PEER, 0, 0, 0, 0.0)
     watch.look([silent], (), 0)
     watch.forget()
     assert watch.look([silent], (), 1000) == ([], [])

@@ -62,6 +62,7 @@ SAMPLES: dict[str, object] = {
     "files": 256,
     "taken": 96,
     "wanted": 16_384,
+    "closed": 33,
 }
 FUNCTIONS = [
     value

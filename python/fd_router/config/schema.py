@@ -55,7 +55,9 @@ class ServerConfig:
         1,
         "processes that serve",
     )
-    max_connections: int = setting(Integer(1, 1_000_000), 16_384, "client connections at a time")
+    max_connections: int = setting(
+        Integer(1, 1_000_000), 16_384, "client connections with a request at a time"
+    )
     max_in_flight: int = setting(_COUNT, 10_000, "inference requests at a time, beyond it 503; 0: no limit")
     queue_timeout_secs: float = setting(
         _LIMIT,

@@ -33,6 +33,8 @@ class Connection(NamedTuple):
     """Bytes that it has taken since the connection was made."""
     received: int
     """Bytes that came from the client since then."""
+    quiet: float
+    """Seconds since the last of either."""
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class IdleWatch:
 
     @staticmethod
     def _follow(state: _State | None, connection: Connection, busy: bool, now: float) -> _State:
-        _, _, _, acknowledged, received = connection
+        acknowledged, received = connection.acknowledged, connection.received
         if state is None:
             return _State(acknowledged, received, acknowledged == 0, now)
         if busy or acknowledged != state.acknowledged:

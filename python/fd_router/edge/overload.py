@@ -1,5 +1,7 @@
 """How much the router takes on: so many requests, so many bytes of bodies. More must wait in order, or is turned away.
 
+Of connections so many may have a request; the few more that are accepted are there to be told so, and end with that.
+
 Engines bound what they run and refuse the rest, but a router without bounds of its own would hold, for a fleet that is
 full, ever more connections, bodies and log lines, and in the end serve nobody. Who is turned away is told at once,
 before its body is read, that it may come again.
@@ -17,7 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from fd_router.edge.body import MIB
-from fd_router.errors import DRAINING, DrainingError, OverloadedError
+from fd_router.errors import DRAINING, CrowdedError, DrainingError, OverloadedError
 from fd_router.observe.logs import messages
 from fd_router.runtime.patience import is_late
 
@@ -32,7 +34,9 @@ TOLD_AGAIN_SECS = 1.0
 class Overload:
     """The gate of inference requests. Lives in one event loop."""
 
-    def __init__(self, server: ServerConfig, log: Log) -> None:
+    def __init__(self, server: ServerConfig, log: Log, *, connections: int) -> None:
+        """So many `connections` may have a request, one that waits too."""
+        self._connections = connections
         self._limit = server.max_in_flight
         self._queue_secs = server.queue_timeout_secs
         self._bytes_limit = server.max_body_memory_mb * MIB
@@ -60,6 +64,11 @@ class Overload:
         """Take a request on, once there is room; `leave` must follow. Raises `OverloadedError`, `DrainingError`."""
         if self._draining:
             raise DrainingError(DRAINING)
+        if self.in_flight + self.waiting >= self._connections:
+            raise self._refused(
+                f"{self._connections} client connections with a request (server.max-connections, ulimit -n)",
+                CrowdedError,
+            )
         if not self._limit or (self.in_flight < self._limit and not self.waiting):
             self.in_flight += 1
         elif not self._queue_secs:
@@ -128,9 +137,9 @@ class Overload:
     def _full(self, waited: str) -> OverloadedError:
         return self._refused(f"{self._limit} requests in flight (server.max-in-flight){waited}")
 
-    def _refused(self, limit: str) -> OverloadedError:
+    def _refused(self, limit: str, error: type[OverloadedError] = OverloadedError) -> OverloadedError:
         now = time.monotonic()
         if now - self._told.get(limit, -TOLD_AGAIN_SECS) >= TOLD_AGAIN_SECS:
             self._told[limit] = now
             self._log.warn(messages.limit_reached(limit))
-        return OverloadedError(f"router is at its limit of {limit}")
+        return error(f"router is at its limit of {limit}")

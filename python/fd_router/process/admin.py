@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from fd_router.edge.app import App
 
-CONNECTIONS = 512
-"""Connections at a time; more wait. Each engine uses one every few seconds."""
+BACKLOG = 512
 HEAD_LIMIT = 65_536
 HEAD_TIMEOUT_MS = 10_000
 """Milliseconds in which a request's head must be there; also how long an idle connection is kept."""
@@ -29,9 +28,16 @@ class AdminListener:
     """Serves `app` from `start` to `stop`."""
 
     def __init__(
-        self, app: App, host: str, port: int, *, tls: Mapping[str, Any], on_lost: Callable[[str], None]
+        self,
+        app: App,
+        host: str,
+        port: int,
+        *,
+        connections: int,
+        tls: Mapping[str, Any],
+        on_lost: Callable[[str], None],
     ) -> None:
-        """`on_lost` is told why it ended without being stopped."""
+        """So many `connections` at a time; `on_lost` is told why it ended without being stopped."""
         self._on_lost = on_lost
         self._stopping = False
         self._server = Server(
@@ -42,8 +48,8 @@ class AdminListener:
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS, max_buffer_size=HEAD_LIMIT),
             websockets=False,
-            backlog=CONNECTIONS,
-            backpressure=CONNECTIONS,
+            backlog=BACKLOG,
+            backpressure=connections,
             log_enabled=False,
             **tls,
         )

@@ -2,20 +2,28 @@
 
 A process that runs out of them can serve nobody, old clients included: it cannot connect to an engine, nor probe one,
 and the server tries in a circle to accept the next connection. So clients get a share of them, in which there is room
-for what a request of each needs on the engines' side, and who comes later waits in the kernel, which costs nothing.
+for what a request of each needs on the engines' side; operators and engines have one of their own where they have a
+port of their own. Some connections more are accepted, and told at once that there is no room (`edge.overload`); beyond
+them one waits in the kernel, which costs nothing, until idle ones are closed (`downstream.room`).
 """
 
 from __future__ import annotations
 
 import resource
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from fd_router.config import ServerConfig
 
 RESERVE = 64
-"""Descriptors for the log, the listener, event loops, probes and control calls."""
+"""Descriptors for the log, the listeners, event loops, probes and control calls."""
+SPARE = 32
+"""Connections of clients that are accepted beyond those that are served."""
+ADMIN = 512
+"""Connections of `server.admin-port`. Each engine uses one every few seconds."""
+ADMIN_SHARE = 8
+"""The part of all descriptors that they may be: an eighth."""
 
 
 def raise_limit() -> None:
@@ -32,11 +40,22 @@ def limit() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def clients(wanted: int, limit: int | None, *, legs: int) -> int:
-    """How many connections of clients to take, where so many are `wanted`; each may need `legs` to engines."""
-    return wanted if limit is None else max(1, min(wanted, (limit - RESERVE) // (1 + legs)))
+class Shares(NamedTuple):
+    """Connections at a time: of clients that are served, and of `server.admin-port`."""
+
+    clients: int
+    admin: int
+
+    @property
+    def accepted(self) -> int:
+        """Connections of clients, those included that are only told that they are too many."""
+        return self.clients + SPARE
 
 
-def clients_of(server: ServerConfig) -> int:
-    """How many connections of clients this process takes."""
-    return clients(server.max_connections, limit(), legs=2 if server.splitwise else 1)
+def shares(server: ServerConfig, limit: int | None) -> Shares:
+    """Of `limit` descriptors; each client may need one to an engine too, in PD mode two."""
+    if limit is None:
+        return Shares(server.max_connections, ADMIN)
+    admin = min(ADMIN, limit // ADMIN_SHARE)
+    rest = limit - RESERVE - SPARE - (admin if server.admin_port else 0)
+    return Shares(max(1, min(server.max_connections, rest // (3 if server.splitwise else 2))), max(1, admin))

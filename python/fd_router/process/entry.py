@@ -84,6 +84,7 @@ class Entry:
             service.admin_app,
             host,
             server.admin_port,
+            connections=service.shares.admin,
             tls=tls.server_arguments(server),
             on_lost=lambda why: service.log.error(messages.panic(why)),
         )

@@ -60,7 +60,7 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=_head_ms(server), max_buffer_size=HEAD_LIMIT),
         websockets=False,
         backlog=BACKLOG,
-        backpressure=descriptors.clients_of(server),
+        backpressure=descriptors.shares(server, descriptors.limit()).accepted,
         **secured,
     ).serve(target_loader=partial(Entry, config, notices, store, os.getpid()), wrap_loader=False)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fd_router._core import AccessLog
 from fd_router.downstream.connections import ClientConnections
+from fd_router.downstream.room import LOOK_SECS, Room
+from fd_router.downstream.sockets import ClientSockets
 from fd_router.edge.access import Access, exposures
 from fd_router.edge.app import App
 from fd_router.edge.control import Control
@@ -46,7 +47,7 @@ from fd_router.upstream.tokenizer import Tokenizer
 from fd_router.upstream.trust import WATCH_INTERVAL, Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from fd_router.config import Config, LogConfig, Notice
     from fd_router.routing.scheduling import Recorded
@@ -81,7 +82,8 @@ class Service:
         hop = secrets.token_hex(8)
         self._upstream = upstream = Upstream(config.upstream, hop=hop)
         access_log = AccessLog(log.journal, METHODS, ENDPOINTS)
-        self._overload = Overload(config.server, log)
+        self.shares = descriptors.shares(config.server, descriptors.limit())
+        self._overload = Overload(config.server, log, connections=self.shares.clients)
         metrics.bind(scheduler, access_log, upstream.relay, log, self._overload)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
@@ -201,8 +203,10 @@ class Service:
         manager, settings = self._config.manager, self._config.scheduler
         stats = Stats(self._scheduler, self.log)
         upkeep = Upkeep(self._scheduler, self._registry, self.log)
-        server = replace(self._config.server, max_connections=descriptors.clients_of(self._config.server))
-        clients = ClientConnections(server, active=self.app.active, log=self.log, metrics=self._metrics)
+        server = self._config.server
+        sockets = ClientSockets(server.port)
+        active = self.app.active
+        clients = ClientConnections(server, sockets, active=active, log=self.log, metrics=self._metrics)
         rounds: list[tuple[float, Callable[[float], Awaitable[None]]]] = [
             (manager.health_check_interval_secs, self._monitor.round),
             (settings.eviction_interval_secs, upkeep.reap),
@@ -210,12 +214,33 @@ class Service:
             (EXPIRE_INTERVAL, upkeep.expire),
             (RECORDING_INTERVAL, upkeep.recording),
             (clients.interval, clients.round),
+            *((LOOK_SECS, room.round) for room in self._room(sockets)),
             (WATCH_INTERVAL, self._trust.round),
         ]
         if self._remote_load is not None:
             period = self._remote_load.period(manager.metrics_interval_secs)
             rounds.append((period, self._remote_load.round))
         return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
+
+    def _room(self, sockets: ClientSockets) -> Iterator[Room]:
+        """For each listener."""
+        data = ("client connections (server.max-connections, ulimit -n)", self.shares.clients, self.app)
+        yield self._room_at(sockets, *data)
+        port = self._config.server.admin_port
+        if port:
+            admin = ("connections of server.admin-port (ulimit -n)", self.shares.admin, self.admin_app)
+            yield self._room_at(ClientSockets(port), *admin)
+
+    def _room_at(self, sockets: ClientSockets, what: str, limit: int, app: App) -> Room:
+        return Room(
+            sockets,
+            what=what,
+            limit=limit,
+            spare=descriptors.SPARE,
+            active=app.active,
+            log=self.log,
+            metrics=self._metrics,
+        )
 
     def _round_failed(self, error: BaseException) -> None:
         self.log.error(messages.panic(error))
@@ -233,10 +258,9 @@ class Service:
         memory.settle()
 
     def _tell_limit(self) -> None:
-        files, server = descriptors.limit(), self._config.server
-        taken = descriptors.clients_of(server)
-        tell = self.log.info if taken == server.max_connections else self.log.warn
-        tell(messages.descriptors(files, taken, server.max_connections))
+        wanted, taken = self._config.server.max_connections, self.shares.clients
+        tell = self.log.info if taken == wanted else self.log.warn
+        tell(messages.descriptors(descriptors.limit(), taken, wanted))
 
     async def _restore(self) -> None:
         await self._admission.restore(self._registrations.load())

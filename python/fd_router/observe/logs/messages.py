@@ -361,6 +361,12 @@ def slow_heads(count: int, seconds: float) -> str:
     )
 
 
+def connections_full(count: int, what: str, closed: int) -> str:
+    """WARN, once a second; `what` names them and their limit, `closed` is since the last one."""
+    ended = f"{closed} idle ones closed to make room" if closed else "none of them idle; others wait"
+    return f"[fd-router] limit: {count} {what}, {ended}"
+
+
 def limit_reached(what: str) -> str:
     """WARN; `what` names the limit and its setting."""
     return f"[fd-router] limit: {what}"

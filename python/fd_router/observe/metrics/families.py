@@ -286,6 +286,13 @@ WRITTEN_OFF = Family(
     "connections",
     "Connections closed because their client took no byte of an answer for server.write-timeout-secs",
 )
+MADE_ROOM = Family(
+    "fd_router_idle_clients_closed_total",
+    "counter",
+    (),
+    "connections",
+    "Connections without a request that were closed to make room for others",
+)
 EXCHANGES = Family(
     "fd_router_upstream_exchanges", "gauge", (), "exchanges", "Exchanges with workers under way"
 )
@@ -415,6 +422,7 @@ FAMILIES: tuple[Family, ...] = (
     BODY_BYTES,
     CLIENT_CONNECTIONS,
     WRITTEN_OFF,
+    MADE_ROOM,
     EXCHANGES,
     IDLE_CONNECTIONS,
     CONNECTIONS,

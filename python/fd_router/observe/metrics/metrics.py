@@ -54,6 +54,7 @@ class Metrics:
         self._ejections = Tally(families.EJECTIONS)
         self._passed_over = Tally(families.PASSED_OVER)
         self._written_off = Tally(families.WRITTEN_OFF)
+        self._made_room = Tally(families.MADE_ROOM)
         self._client_connections = Gauge(families.CLIENT_CONNECTIONS)
         self.client_connections = self._client_connections.set
         """Take how many connections of clients are open."""
@@ -84,6 +85,7 @@ class Metrics:
             self._passed_over,
             self._client_connections,
             self._written_off,
+            self._made_room,
             self._pairs,
             self._probes,
             self._flips,
@@ -138,6 +140,11 @@ class Metrics:
     def written_off(self) -> None:
         """Count a client that took nothing any more."""
         self._written_off.add()
+
+    def made_room(self, connections: int) -> None:
+        """Count connections that were closed for others."""
+        for _ in range(connections):
+            self._made_room.add()
 
     def pair(self, outcome: str) -> None:
         """Count a prefill/decode pair by how it ended."""
