@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from fd_router.config import ServerConfig
 from fd_router.process.descriptors import ADMIN, RESERVE, SPARE, shares
+from fd_router.process.handshakes import SHORT
 from rig import RawClient, reply, wait_for
+from rig.certificates import Authority
 from rig.memory import worker_pid
 from rig.router import free_port
 
@@ -164,6 +168,56 @@ def is_turned_away(client: RawClient) -> None:
     assert head.startswith(b"HTTP/1.1 503 ")
     assert {b"connection: close", b"retry-after: 1"} <= set(head.lower().split(b"\r\n"))
     assert b"server.max-connections, ulimit -n" in body
+
+
+def https(start_router: StartRouter, folder: Path) -> Router:
+    authority = Authority(folder / "authority")
+    pair = authority.issue("router")
+    server = f"server: {{tls-cert: {pair.cert}, tls-key: {pair.key}}}"
+    return start_router(f"{server}\n{MANAGER}", files=FILES, tls=authority.client())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+def test_handshakes_that_nobody_finishes(start_router: StartRouter, tmp_path: Path) -> None:
+    """One after another, they go before descriptors run out."""
+    router = https(start_router, tmp_path)
+    pid = worker_pid(router)
+    with ExitStack() as stack:
+        most = 0
+        for _ in range(IDLE):
+            stack.enter_context(RawClient("127.0.0.1", router.port))
+            most = max(most, open_files(pid))
+            wait_for(lambda: open_files(pid) < FILES - 32, why="nobody makes room")
+        assert most > SHORT * FILES, "descriptors never ran short"
+        assert router.chat("x").status_code == 502, "there is no worker, and a router that says so"
+    assert router.metrics().value("fd_router_idle_clients_closed_total") > 0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+def test_a_burst_of_handshakes_that_nobody_finishes(
+    start_router: StartRouter, raw_worker: StartWorker, tmp_path: Path
+) -> None:
+    """More at once than there are descriptors: another process serves, which knows its workers."""
+    router = https(start_router, tmp_path)
+    router.check_worker = False
+    worker = raw_worker(lambda _: reply(b"{}"))
+    assert router.register(worker.port).status_code == 200
+    pid = worker_pid(router)
+    with ExitStack() as stack:
+        for _ in range(IDLE):
+            stack.enter_context(RawClient("127.0.0.1", router.port))
+        router.wait_log(
+            rf"process: {FILES} descriptors \(ulimit -n\) are taken, by unfinished TLS handshakes"
+        )
+        router.wait_log(rf"process: worker process {pid} ended with exit status 1")
+        wait_for(lambda: serves(router), limit=5.0, why=router.log_text)
+
+
+def serves(router: Router) -> bool:
+    try:
+        return router.chat("x").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def idle_share(router: Router, worker: RawWorker) -> float:

@@ -29,6 +29,7 @@ class Port:
         self._listener = things.enter_context(socket.create_server((HOST, 0), backlog=64))
         self.port: int = self._listener.getsockname()[1]
         self.sockets = ClientSockets(self.port)
+        self.short = False
         self.active: dict[Peer, None] = {}
         log = Log(LogConfig(level="error"))
         things.callback(log.close)
@@ -57,6 +58,7 @@ class Port:
             limit=limit,
             spare=spare,
             active=self.active,
+            short=lambda: self.short,
             log=self._log,
             metrics=Metrics(),
         )
@@ -118,6 +120,17 @@ def test_as_many_go_as_wait_and_some_more(port: Port) -> None:
     assert closed(silent)
     assert closed(pairs[1][0]) + closed(last[0]) == 1
     assert not closed(first[0])
+
+
+def test_a_listener_that_lets_nobody_wait(port: Port) -> None:
+    """All that are too many go, and some more, when descriptors run short."""
+    clients = [port.served()[0] for _ in range(6)]
+    room = port.room(limit=2, spare=1)
+    asyncio.run(room.round(0.0))
+    assert not any(map(closed, clients))
+    port.short = True
+    asyncio.run(room.round(0.0))
+    assert sum(map(closed, clients)) == 6 - 2
 
 
 def test_who_has_a_request_stays(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ more, so that the next need not wait at all. First go those that were never answ
 connections drives itself out, then those that have been quiet for longest. A client meets nothing that it does not meet
 when `server.keep-alive-secs` has passed.
 
-Nothing is closed as long as nobody waits.
+Nothing is closed as long as nobody waits. A listener for https lets nobody wait: it accepts whatever comes, and counts
+a connection when its handshake is done. There, being short of descriptors is as good as somebody who waits.
 """
 
 from __future__ import annotations
@@ -45,19 +46,22 @@ class Room:
         limit: int,
         spare: int,
         active: Container[Peer],
+        short: Callable[[], bool],
         log: Log,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """From `limit` connections on the port is taken for full, and so many and `spare` ones are closed as wait.
 
-        `what` names the connections and their limit; `active` are the clients with a request.
+        `what` names the connections and their limit; `active` are the clients with a request. `short` tells in
+        microseconds whether descriptors run short.
         """
         self._sockets = sockets
         self._what = what
         self._limit = limit
         self._spare = spare
         self._active = active
+        self._short = short
         self._log = log
         self._metrics = metrics
         self._clock = clock
@@ -70,7 +74,7 @@ class Room:
         """Look at the queue, and make room if somebody waits in it."""
         began = self._clock()
         waiting = self._sockets.waiting()
-        if not waiting or began < self._not_before:
+        if began < self._not_before or not (waiting or self._short()):
             return
         loop = asyncio.get_running_loop()
         connections = await loop.run_in_executor(None, self._sockets.connections)
@@ -80,7 +84,8 @@ class Room:
             return  # the server is about to accept them
         idle = sorted((each for each in connections if self._is_idle(each)), key=_worth)
         await asyncio.sleep(LAST_LOOK_SECS)
-        chosen = idle[: waiting + self._spare]
+        without = max(waiting, len(connections) - self._limit - self._spare)
+        chosen = idle[: without + self._spare]
         closed = await loop.run_in_executor(None, end_unused, chosen, self._active, _moved)
         self._metrics.made_room(closed)
         self._tell(len(connections), closed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from fd_router._core import AccessLog
 from fd_router.downstream.connections import ClientConnections
@@ -32,6 +32,7 @@ from fd_router.observe.logs import Log, messages
 from fd_router.observe.metrics import Metrics
 from fd_router.observe.stats_line import Stats
 from fd_router.process import descriptors
+from fd_router.process.handshakes import INTERVAL, Handshakes
 from fd_router.routing.mixed import MixedDispatch
 from fd_router.routing.pairs import PairDispatch
 from fd_router.routing.retry import Retries, RetryBudget
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from fd_router.types import Role
 
 
+Round: TypeAlias = "Callable[[float], Awaitable[None]]"
 RESTORE_SECS = 1.0
 """How long the start waits for workers that were kept; who is slower comes in while others are served."""
 
@@ -207,14 +209,14 @@ class Service:
         sockets = ClientSockets(server.port)
         active = self.app.active
         clients = ClientConnections(server, sockets, active=active, log=self.log, metrics=self._metrics)
-        rounds: list[tuple[float, Callable[[float], Awaitable[None]]]] = [
+        rounds: list[tuple[float, Round]] = [
             (manager.health_check_interval_secs, self._monitor.round),
             (settings.eviction_interval_secs, upkeep.reap),
             (settings.stats_interval_secs, stats.round),
             (EXPIRE_INTERVAL, upkeep.expire),
             (RECORDING_INTERVAL, upkeep.recording),
             (clients.interval, clients.round),
-            *((LOOK_SECS, room.round) for room in self._room(sockets)),
+            *self._room(sockets),
             (WATCH_INTERVAL, self._trust.round),
         ]
         if self._remote_load is not None:
@@ -222,22 +224,30 @@ class Service:
             rounds.append((period, self._remote_load.round))
         return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
 
-    def _room(self, sockets: ClientSockets) -> Iterator[Room]:
+    def _room(self, sockets: ClientSockets) -> Iterator[tuple[float, Round]]:
         """For each listener."""
+        server = self._config.server
+        handshakes = Handshakes(self.log)
+        short = handshakes.short if server.tls_cert else lambda: False
+        if server.tls_cert:
+            yield INTERVAL, handshakes.round
         data = ("client connections (server.max-connections, ulimit -n)", self.shares.clients, self.app)
-        yield self._room_at(sockets, *data)
-        port = self._config.server.admin_port
-        if port:
+        yield LOOK_SECS, self._room_at(sockets, short, *data).round
+        if server.admin_port:
+            own = ClientSockets(server.admin_port)
             admin = ("connections of server.admin-port (ulimit -n)", self.shares.admin, self.admin_app)
-            yield self._room_at(ClientSockets(port), *admin)
+            yield LOOK_SECS, self._room_at(own, short, *admin).round
 
-    def _room_at(self, sockets: ClientSockets, what: str, limit: int, app: App) -> Room:
+    def _room_at(
+        self, sockets: ClientSockets, short: Callable[[], bool], what: str, limit: int, app: App
+    ) -> Room:
         return Room(
             sockets,
             what=what,
             limit=limit,
             spare=descriptors.SPARE,
             active=app.active,
+            short=short,
             log=self.log,
             metrics=self._metrics,
         )

@@ -367,6 +367,14 @@ def connections_full(count: int, what: str, closed: int) -> str:
     return f"[fd-router] limit: {count} {what}, {ended}"
 
 
+def handshakes(files: int) -> str:
+    """ERROR; the process ends with it."""
+    return (
+        f"[fd-router] process: {files} descriptors (ulimit -n) are taken, by unfinished TLS handshakes: "
+        "the worker process ends, and another one starts"
+    )
+
+
 def limit_reached(what: str) -> str:
     """WARN; `what` names the limit and its setting."""
     return f"[fd-router] limit: {what}"
