@@ -180,6 +180,10 @@ def test_files_that_cannot_be_used(stage: Stage, authority: Authority, keys: str
     assert ended.returncode == 1
     assert said.format(**names) in ended.stderr
     assert ended.stderr.count("\n") == 1
+    checked = stage.run_router("--check", "--config_path", str(config))
+    assert checked.returncode == 1
+    assert said.format(**names) in checked.stderr
+    assert checked.stdout == ""
 
 
 def test_a_missing_authority_of_engines_ends_the_start(stage: Stage) -> None:
@@ -188,3 +192,19 @@ def test_a_missing_authority_of_engines_ends_the_start(stage: Stage) -> None:
     ended = stage.run_router("--config_path", str(config))
     assert ended.returncode == 1
     assert "upstream.ca-file: root certificates of /none.pem: " in ended.stderr
+
+
+def test_a_check_tells_all_that_is_wrong(stage: Stage, authority: Authority) -> None:
+    """Also beside a router that serves on the port, and of files that can be used nothing."""
+    pair = authority.issue("good")
+    config = stage.folder / "config.yaml"
+    server = f"host: 127.0.0.1, port: {free_port()}, tls-cert: {pair.cert}, tls-key: "
+    config.write_text(f"server: {{{server}/none.key}}\nupstream: {{ca-file: /none.pem}}")
+    checked = stage.run_router("--check", "--config_path", str(config))
+    assert checked.returncode == 1
+    found = checked.stderr.splitlines()
+    assert found[0] == "ERROR server.tls-key: open /none.key: no such file or directory"
+    assert found[1].startswith("ERROR upstream.ca-file: root certificates of /none.pem: ")
+    assert len(found) == 2
+    config.write_text(f"server: {{{server}{pair.key}}}\nupstream: {{ca-file: {authority.root}}}")
+    assert stage.run_router("--check", "--config_path", str(config)).returncode == 0

@@ -1,4 +1,4 @@
-"""`--check`: everything in the configuration that would start, but not as it reads."""
+"""`--check`: everything for which the router would not start, or not as the configuration reads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fd_router.config import load_register_file
 from fd_router.errors import ConfigError, RegistrationError
 from fd_router.fleet.registration import instance_from_mapping
+from fd_router.process import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def findings(config: Config, notices: list[Notice]) -> Iterator[str]:
-    """One line for each finding: the notices of loading, then what the static registrations would be refused for."""
+    """One line for each finding: the notices of loading, files for which the start would be refused, then what the
+    static registrations would be refused for."""
     for notice in notices:
         yield f"{notice.level} {notice.message}"
+    for refusal in files.problems(config):
+        yield f"ERROR {refusal}"
     path = config.manager.register_path
     if path:
         for problem in _register_file(path, splitwise=config.server.splitwise):

@@ -18,12 +18,11 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 from fd_router.errors import ConfigError
-from fd_router.process import descriptors, tls
+from fd_router.process import descriptors, files, tls
 from fd_router.process.entry import Entry
 from fd_router.process.supervisor import Supervisor
 from fd_router.state.registrations import FILE_NAME
 from fd_router.state.store import FileStore, MemoryStore
-from fd_router.upstream.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +38,10 @@ BACKLOG = 4_096
 
 
 def run(config: Config, notices: Sequence[Notice]) -> None:
-    """Serve until a signal. Raises `ConfigError` when the port cannot be had."""
+    """Serve until a signal. Raises `ConfigError` for a file that cannot be used, or a port that cannot be had."""
     server = config.server
-    secured = tls.server_arguments(server)
-    Trust(config.upstream.ca_file).check()
+    for problem in files.problems(config):
+        raise problem
     _check_free(server.host, server.port)
     if server.admin_port:
         _check_free(server.admin_host or server.host, server.admin_port)
@@ -61,7 +60,7 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         websockets=False,
         backlog=BACKLOG,
         backpressure=descriptors.shares(server, descriptors.limit()).accepted,
-        **secured,
+        **tls.server_arguments(server),
     ).serve(target_loader=partial(Entry, config, notices, store, os.getpid()), wrap_loader=False)
 
 

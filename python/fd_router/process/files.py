@@ -1,0 +1,69 @@
+"""The files of certificates that a configuration names, looked at before the start, and by `--check`.
+
+Without a look the worker process would find out, where the message is the server's or the extension's.
+"""
+
+from __future__ import annotations
+
+import ssl
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fd_router.errors import ConfigError
+from fd_router.upstream.trust import Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fd_router.config import Config, ServerConfig
+
+
+def problems(config: Config) -> Iterator[ConfigError]:
+    """What the start would be refused for."""
+    looks: tuple[Callable[[], None], ...] = (
+        partial(_listeners, config.server),
+        Trust(config.upstream.ca_file).check,
+    )
+    for look in looks:
+        try:
+            look()
+        except ConfigError as error:
+            yield error
+
+
+def _listeners(server: ServerConfig) -> None:
+    """Raise `ConfigError` for what `process.tls` would give the server and the server could not use."""
+    if not server.tls_cert:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for key, path in (("tls-cert", server.tls_cert), ("tls-key", server.tls_key)):
+        _readable(f"server.{key}", path)
+    try:
+        # Without a function it would ask at the terminal for the password of an encrypted key.
+        context.load_cert_chain(server.tls_cert, server.tls_key, _no_password)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(
+            f"server.tls-cert {server.tls_cert} with server.tls-key: {_reason(error)}"
+        ) from error
+    if server.tls_client_ca:
+        _readable("server.tls-client-ca", server.tls_client_ca)
+        try:
+            context.load_verify_locations(server.tls_client_ca)
+        except ssl.SSLError as error:
+            raise ConfigError(f"server.tls-client-ca {server.tls_client_ca}: {_reason(error)}") from error
+
+
+def _readable(key: str, path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{key}: open {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted, which is not supported")
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "reason", None) or str(error)).lower().replace("_", " ")
