@@ -16,8 +16,10 @@ from rig.wait import LIMIT, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rig import RawWorker, Router, Stage
+    from rig.certificates import Pair
     from rig.raw_worker import Peer
 
     StartRouter = Callable[..., Router]
@@ -148,6 +150,52 @@ def test_only_clients_with_a_certificate(
     for pair in (None, stranger.issue("client")):
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{router.url}/health", verify=authority.client(pair), trust_env=False, timeout=LIMIT)
+
+
+def test_a_new_certificate_of_the_listeners(
+    start_router: StartRouter, raw_worker: MakeWorker, stage: Stage, authority: Authority, stranger: Authority
+) -> None:
+    """The listener for control shows it, without a connection less; that for clients needs another process."""
+    control = free_port()
+    cert, key = stage.folder / "cert.pem", stage.folder / "key.pem"
+
+    def put(pair: Pair, *files: Path) -> None:
+        for path in files:
+            fresh = path.with_suffix(".fresh")
+            fresh.write_bytes((pair.cert if path == cert else pair.key).read_bytes())
+            fresh.replace(path)
+
+    put(authority.issue("first"), cert, key)
+    router = start_router(
+        f"server: {{tls-cert: {cert}, tls-key: {key}, admin-port: {control}}}",
+        control=control,
+        tls=authority.client(),
+    )
+    second = stranger.issue("second")
+    put(second, cert)
+    router.wait_log(r"tls: the listeners keep their certificate: server\.tls-cert .*key values mismatch$")
+    assert router.get("/registered_number").status_code == 200
+    put(second, key)
+    router.wait_log(
+        r"tls: the listeners' certificate was replaced: server\.admin-port has it now, server\.port after"
+    )
+
+    def shown(url: str, whose: Authority) -> bool:
+        try:
+            return (
+                httpx.get(f"{url}/health", verify=whose.client(), trust_env=False, timeout=LIMIT).status_code
+                == 200
+            )
+        except httpx.ConnectError as error:
+            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+                raise
+            return False
+
+    # The one before listens on for a moment.
+    wait_for(lambda: all(shown(router.url, stranger) for _ in range(20)))
+    assert shown(router.data_url, authority)
+    router.check_idle = False  # the rig asks as who knows the first only
+    assert router.stop() == 0
 
 
 @pytest.mark.parametrize(

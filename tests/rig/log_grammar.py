@@ -125,6 +125,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own pressure": ("WARN", rf"\[fd-router\] pressure: {ERR}"),
     "own register": ("INFO", rf"\[fd-router\] register: {ERR}"),
     "own record": ("WARN", r"\[fd-router\] record: \d+ lines of the recording are lost: .+"),
+    "own tls": ("WARN", r"\[fd-router\] tls: .*"),
     "own state": ("WARN ERROR", rf"\[fd-router\] state: {ERR}"),
     "own retry": ("WARN", rf"\[fd-router\] retry: {ERR}"),
 }

@@ -63,6 +63,8 @@ SAMPLES: dict[str, object] = {
     "taken": 96,
     "wanted": 16_384,
     "closed": 33,
+    "for_control": True,
+    "problem": "server.tls-cert: open /cert.pem: no such file or directory",
 }
 FUNCTIONS = [
     value

@@ -29,6 +29,7 @@ OWN_FILES = "/proc/self/fd"
 SLICE = 128
 """Sockets between two pauses, in which the event loop gets the GIL."""
 PAUSE_SECS = 0.0001
+SEARCH_SECS = 1.0
 _TCP_INFO = struct.Struct("=24xI16xI4xI64xQQ")
 """Of `struct tcp_info` in linux/tcp.h: `tcpi_unacked`, which a listener has for those that wait to be accepted,
 `tcpi_last_data_sent` and `tcpi_last_data_recv` in milliseconds, `tcpi_bytes_acked` and `tcpi_bytes_received`."""
@@ -40,6 +41,7 @@ class ClientSockets:
     def __init__(self, port: int) -> None:
         self._port = port
         self._listener: int | None = None
+        self._search_from = 0.0
 
     def connections(self) -> list[Connection]:
         """All connections. For another thread than the loop's."""
@@ -55,14 +57,22 @@ class ClientSockets:
 
     def waiting(self) -> int:
         """How many connections the kernel holds that the server has not accepted. Takes microseconds."""
-        if self._listener is None:
-            self._listener = next((fd for fd, sock in self._own() if _listens(sock)), None)
-        if self._listener is not None:
-            with suppress(OSError), _borrowed(self._listener) as sock:
+        fd = self._listener if self._listener is not None else self._search()
+        if fd is not None:
+            with suppress(OSError), _borrowed(fd) as sock:
                 if self._is_own(sock) and _listens(sock):
                     waiting: int = _info(sock)[0]
                     return waiting
+        self._listener = None
         return 0
+
+    def _search(self) -> int | None:
+        """The listener, looked for once in a while: there is none before the start, nor at the end."""
+        now = time.monotonic()
+        if now >= self._search_from:
+            self._search_from = now + SEARCH_SECS
+            self._listener = next((fd for fd, sock in self._own() if _listens(sock)), None)
+        return self._listener
 
     def _own(self) -> Iterator[tuple[int, socket.socket]]:
         try:

@@ -60,6 +60,10 @@ class AdminListener:
         self._serving = asyncio.get_running_loop().create_task(self._server.serve())
         self._serving.add_done_callback(self._ended)
 
+    def renew(self) -> None:
+        """Read the files of certificates anew: who connects from now on is shown them, and others are answered."""
+        self._server.reload()
+
     def _ended(self, serving: asyncio.Task[None]) -> None:
         if not self._stopping:
             error = None if serving.cancelled() else serving.exception()

@@ -15,6 +15,8 @@ from fd_router.process import signals, tls
 from fd_router.process.admin import AdminListener
 from fd_router.process.ending import Ending
 from fd_router.process.service import Service
+from fd_router.runtime.periodic import Periodic
+from fd_router.upstream.trust import WATCH_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from fd_router.config import Config, Notice
     from fd_router.downstream.client import Receive, Send
     from fd_router.edge.app import App
+    from fd_router.observe.logs import Log
     from fd_router.state.store import Store
 
 START_FAILED = 78
@@ -67,13 +70,20 @@ class Entry:
         self._app = service.app
         if admin is not None:
             admin.start()
+        watch = self._watch(service.log, admin)
+        watch.start()
         Ending(service, self._config.server, self._stop.set).listen()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await watch.stop()
         if admin is not None:
             await admin.stop()
         await service.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _watch(self, log: Log, admin: AdminListener | None) -> Periodic:
+        certificates = tls.Certificates(self._config, log, admin.renew if admin is not None else None)
+        return Periodic(WATCH_INTERVAL, certificates.round, lambda error: log.error(messages.panic(error)))
 
     def _admin(self, service: Service) -> AdminListener | None:
         server = self._config.server

@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 
 def problems(config: Config) -> Iterator[ConfigError]:
     """What the start would be refused for."""
-    looks: tuple[Callable[[], None], ...] = (
-        partial(_listeners, config.server),
-        Trust(config.upstream.ca_file).check,
-    )
-    for look in looks:
-        try:
-            look()
-        except ConfigError as error:
-            yield error
+    found = (listeners_problem(config.server), _problem(Trust(config.upstream.ca_file).check))
+    return (problem for problem in found if problem is not None)
+
+
+def listeners_problem(server: ServerConfig) -> ConfigError | None:
+    """Why the listeners could not use their files."""
+    return _problem(partial(_listeners, server))
+
+
+def _problem(look: Callable[[], None]) -> ConfigError | None:
+    try:
+        look()
+    except ConfigError as error:
+        return error
+    return None
 
 
 def _listeners(server: ServerConfig) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fd_router._core import root_certificates
 from fd_router.errors import ConfigError
+from fd_router.runtime.stamp import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ class Trust:
         self._ca_file = ca_file or None
         self._context: ssl.SSLContext | None = None
         self._file = ca_file or os.environ.get("SSL_CERT_FILE", "")
-        self._seen = _stamp(self._file)
+        self._seen = stamp(self._file)
         self._on_change: list[Callable[[], None]] = []
 
     def check(self) -> None:
@@ -47,11 +48,11 @@ class Trust:
 
     async def round(self, _late: float = 0.0) -> None:
         """Look whether the file became another; connections from now on are verified by the new one."""
-        stamp = await asyncio.to_thread(_stamp, self._file)
+        found = await asyncio.to_thread(stamp, self._file)
         # Between two versions there may be none for a moment.
-        if stamp is None or stamp == self._seen:
+        if found is None or found == self._seen:
             return
-        self._seen = stamp
+        self._seen = found
         self._context = None
         for call in self._on_change:
             call()
@@ -70,12 +71,3 @@ class Trust:
             with suppress(ssl.SSLError):
                 context.load_verify_locations(cadata=certificate)
         return context
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    """What tells a file from the one that was there before; None for no file."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -31,6 +31,7 @@ TOPICS = {
     "record": "WARN: lines of the recording of decisions are lost",
     "register": "INFO: a worker was added, changed its role, or was taken out on request",
     "retry": "WARN: a request goes to another worker",
+    "tls": "WARN: files of the listeners' certificates were replaced, or cannot be used",
     "state": "WARN: a worker that was registered before a restart is not well; ERROR: what is kept cannot be used",
 }
 """What may follow `[fd-router] `, with its levels and meaning."""
@@ -373,6 +374,17 @@ def handshakes(files: int) -> str:
         f"[fd-router] process: {files} descriptors (ulimit -n) are taken, by unfinished TLS handshakes: "
         "the worker process ends, and another one starts"
     )
+
+
+def certificates_replaced(*, for_control: bool) -> str:
+    """WARN."""
+    now = "server.admin-port has it now, " if for_control else ""
+    return f"[fd-router] tls: the listeners' certificate was replaced: {now}server.port after a restart"
+
+
+def certificates_refused(problem: object) -> str:
+    """WARN, once for each state of the files."""
+    return f"[fd-router] tls: the listeners keep their certificate: {problem}"
 
 
 def limit_reached(what: str) -> str:
