@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -25,6 +26,9 @@ class Fleet:
 
     def loads(self) -> list[tuple[str, str, int, int]]:
         return [(url, "mixed", 3, 1000) for url in self.urls]
+
+    def up(self) -> list[tuple[str, str, bool]]:
+        return [(url, "mixed", True) for url in self.urls]
 
     def count(self, role: str) -> int:
         return len(self.urls)
@@ -76,10 +80,15 @@ def busy(workers: int) -> Metrics:
     fleet = Fleet(workers)
     metrics = Metrics()
     gate = SimpleNamespace(in_flight=0, waiting=0, body_bytes=0)
-    metrics.bind(fleet, access(), fleet, SimpleNamespace(lost_lines=0), gate)  # type: ignore[arg-type]
+    log = SimpleNamespace(lost_lines=0)
+    sources: Any = {"scheduler": fleet, "access": access(), "relay": fleet, "log": log, "overload": gate}
+    metrics.bind(fleet=fleet, **sources)  # type: ignore[arg-type]
     for url in fleet.urls:
         metrics.inference(mixed=url, status=200)
         metrics.inference(mixed=url, status=500)
+        metrics.ttft(url, 200, 0.25)
+        metrics.upstream_error(url, "refused")
+        metrics.probe(url, True)
     return metrics
 
 
@@ -110,7 +119,7 @@ def test_wake_up_of_another_thread(benchmark: BenchmarkFixture, scraping: bool) 
 
 EVENTS: dict[str, Callable[[Metrics], None]] = {
     "inference": lambda metrics: metrics.inference(mixed="http://10.0.0.1:8000", status=200),
-    "ttft": lambda metrics: metrics.ttft(0.25),
+    "ttft": lambda metrics: metrics.ttft("http://10.0.0.1:8000", 200, 0.25),
 }
 
 

@@ -278,15 +278,16 @@ class Scheduler:
         """Take a worker out of selection and forget its prefixes. Returns its (running, tokens); None if unknown."""
 
     def count(self, role: Role) -> int:
-        """Workers of a role, whatever their standing."""
+        """Workers of a role that may be chosen, be it in the last place: all but those that are out."""
 
     def left(self, role: Role, exclude: Sequence[str] = ()) -> tuple[int, int]:
         """How many workers of a role are open, and how many passed over, that are not in `exclude`."""
 
-    def stand(self, url: str, standing: Literal["open", "passed_over", "ejected"]) -> None:
+    def stand(self, url: str, standing: Literal["open", "passed_over", "ejected", "out"]) -> None:
         """Change a worker's standing; a new worker is open, an unknown url is ignored.
 
-        Who is passed over is chosen only where nobody is open, who is ejected only where there is nobody else.
+        Who is passed over is chosen only where nobody is open, who is ejected only where there is nobody else, and who
+        is out never.
         """
 
     def forget_prefixes(self, url: str) -> None:
@@ -330,6 +331,9 @@ class Scheduler:
         """(url, tokens that its cache holds) of the workers of which that is known."""
 
     def truth(self) -> TruthStats: ...
+    def truths(self) -> list[tuple[str, TruthStats]]:
+        """The same by worker, of those that are candidates or out; by url. One that left and comes back begins anew."""
+
     def tree(self) -> TreeStats: ...
     def decisions(self) -> DecisionStats: ...
     def sessions(self) -> tuple[int, int]:

@@ -113,6 +113,22 @@ class UndecodableError(RegistrationError):
     """An instance is refused because it cannot be read at all."""
 
 
+class UnknownWorkerError(RouterError):
+    """An order is about a worker that is not registered."""
+
+    status = 404
+    code = "unknown_worker"
+    side = "client"
+
+
+class OrderConflictError(RouterError):
+    """An order does not fit to the one that is in force."""
+
+    status = 409
+    code = "order_conflict"
+    side = "client"
+
+
 class NoWorkerError(RouterError):
     """Mixed mode has no worker."""
 

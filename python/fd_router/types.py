@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["mixed", "prefill", "decode"]
+Source: TypeAlias = Literal["register", "file"]
+"""How a worker became known: it registered, or the register file names it."""
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 """HTTP headers as ASGI has them: lower-case names in order, a name may stand more than once."""
 ROLES: tuple[Role, ...] = ("mixed", "prefill", "decode")
@@ -33,6 +35,8 @@ class Instance:
     tp_size: int = 0
     cache_tokens: int | None = None
     """Tokens that the engine's prefix cache holds; None where none was sent."""
+    version: str = ""
+    """What the engine calls its version; `""` where none was sent."""
 
     @property
     def url(self) -> str:

@@ -8,7 +8,7 @@ from pages import PAGES, fill
 
 from fd_router import config, errors
 from fd_router.cli.flags import MEANINGS, Options
-from fd_router.fleet import ejection, outcome
+from fd_router.fleet import ejection, orders, outcome, states
 from fd_router.observe import metrics
 from fd_router.observe.logs.messages import TOPICS
 
@@ -31,6 +31,8 @@ def tables() -> dict[str, str]:
         "metrics": metrics.markdown_table(),
         "outcomes": documented_table(outcome),
         "conduct": documented_table(ejection),
+        "states": documented_table(states),
+        "orders": documented_table(orders),
         **{f"config {section}": config.markdown_table(section) for section in config.SECTIONS},
     }
 

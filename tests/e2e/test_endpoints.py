@@ -100,7 +100,10 @@ def test_ready_and_unregister(start_router: StartRouter, start_engine: StartEngi
     )
     assert router.register(engine.port).status_code == 200
     assert router.get("/ready").json() == {"ready": True}
-    assert router.unregister(engine.port).json() == {"code": 200, "msg": "Unregister success"}
+    gone = router.unregister(engine.port).json()
+    assert (gone["code"], gone["msg"]) == (200, "Unregister success")
+    assert "comes back" in gone["note"]
+    assert "/workers/drain" in gone["note"]
     again = router.unregister(engine.port)
     assert (again.status_code, again.json()) == (
         404,

@@ -55,6 +55,12 @@ def guarded(start_router: StartRouter) -> Iterator[Router]:
         ("POST", "/register", {TOKEN, ADMIN}),
         ("POST", "/unregister", {ADMIN}),
         ("POST", "/v1/abort_requests", {ADMIN}),
+        ("POST", "/workers/drain", {ADMIN}),
+        ("POST", "/workers/undrain", {ADMIN}),
+        ("POST", "/workers/eject", {ADMIN}),
+        ("POST", "/workers/readmit", {ADMIN}),
+        ("GET", "/workers", {ADMIN}),
+        ("GET", "/status", {ADMIN}),
         ("GET", "/registered", {ADMIN}),
         ("GET", "/registered_number", {ADMIN}),
         ("GET", "/health_generate", {ADMIN}),
@@ -149,10 +155,17 @@ def test_each_port_has_its_own_endpoints(start_router: StartRouter, raw_worker: 
     assert router.register(worker.port).status_code == 200
     data = httpx.Client(base_url=router.data_url, trust_env=False, timeout=LIMIT)
     with data:
-        for path in ("/registered", "/registered_number", "/metrics", "/health_generate"):
+        for path in (
+            "/registered",
+            "/registered_number",
+            "/metrics",
+            "/health_generate",
+            "/workers",
+            "/status",
+        ):
             assert control.get(path).status_code == 200, path
             assert data.get(path).status_code == 404, path
-        for path in ("/register", "/unregister", "/v1/abort_requests"):
+        for path in ("/register", "/unregister", "/v1/abort_requests", "/workers/drain", "/workers/readmit"):
             assert data.post(path, json={}).status_code == 404, path
             assert control.post(path, json={}).status_code == 400, path
         assert control.post("/v1/chat/completions", json=chat_body("hi")).status_code == 404

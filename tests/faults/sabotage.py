@@ -40,7 +40,7 @@ def break_delivery() -> None:
     deliver = delivery.Delivery.deliver
 
     async def sabotaged(
-        self: Any, client: Any, exchange: Any, head: Any, start: float, on_first: Any = None
+        self: Any, client: Any, exchange: Any, head: Any, *, on_first: Any = None, **more: Any
     ) -> UpstreamError | None:
         asked = dict(head.headers).get(b"x-sabotage")
         if asked == b"before":
@@ -51,7 +51,8 @@ def break_delivery() -> None:
         def first() -> None:
             raise RuntimeError("sabotage")
 
-        broken = await deliver(self, client, exchange, head, start, first if asked == b"first" else on_first)
+        told = first if asked == b"first" else on_first
+        broken = await deliver(self, client, exchange, head, on_first=told, **more)
         if asked == b"after":
             raise RuntimeError("sabotage")
         return broken

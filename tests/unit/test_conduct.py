@@ -35,7 +35,6 @@ class Scene:
         self.conduct = Conduct(
             THRESHOLD,
             registry=self.registry,
-            scheduler=everything,
             log=everything,
             metrics=everything,
             clock=lambda: self.now,
@@ -80,10 +79,10 @@ class Scene:
     def forget_prefixes(self, url: str) -> None:
         self.cold.append(url)
 
-    def ejected(self) -> None:
+    def ejected(self, _worker: str) -> None:
         self.counts.append("ejected")
 
-    def passed_over(self) -> None:
+    def passed_over(self, _worker: str) -> None:
         self.counts.append("passed over")
 
     def info(self, *_: object) -> None: ...

@@ -65,6 +65,10 @@ SAMPLES: dict[str, object] = {
     "closed": 33,
     "for_control": True,
     "problem": "server.tls-cert: open /cert.pem: no such file or directory",
+    "order": "drain",
+    "running": 2,
+    "before": A,
+    "now": B,
 }
 FUNCTIONS = [
     value

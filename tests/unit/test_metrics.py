@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -76,6 +77,13 @@ class Relay:
         )
 
 
+class Fleet:
+    """As much of the fleet as a scrape reads."""
+
+    def up(self) -> list[tuple[str, str, bool]]:
+        return [(A, "mixed", True), (B, "mixed", False)]
+
+
 @pytest.fixture
 def scheduler() -> Scheduler:
     return Scheduler()
@@ -85,19 +93,26 @@ def scheduler() -> Scheduler:
 def metrics(scheduler: Scheduler) -> Metrics:
     metrics = Metrics()
     gate = SimpleNamespace(in_flight=4, waiting=2, body_bytes=99)
-    metrics.bind(scheduler, Access(), Relay(), SimpleNamespace(lost_lines=31), gate)  # type: ignore[arg-type]
+    log = SimpleNamespace(lost_lines=31)
+    sources: Any = {"access": Access(), "relay": Relay(), "log": log, "overload": gate, "fleet": Fleet()}
+    metrics.bind(scheduler=scheduler, **sources)  # type: ignore[arg-type]
     return metrics
 
 
 def feed(metrics: Metrics) -> None:
     """Call everything once."""
     metrics.inference(mixed=A, status=200)
-    metrics.ttft(0.2)
+    metrics.ttft(A, 200, 0.2)
+    metrics.ttft(B, 503, 0.001)
+    metrics.prefill(A, 0.1)
     metrics.duration(2.0)
-    metrics.upstream_error("refused")
-    metrics.retry()
+    metrics.upstream_error(A, "refused")
+    metrics.retry(A)
+    metrics.ejected(A)
+    metrics.passed_over(B)
     metrics.pair("completed")
-    metrics.probe(True)
+    metrics.probe(A, True)
+    metrics.probe("", False)
     metrics.flip("down")
     metrics.client_gone("answer")
     metrics.rejected("no_worker")
@@ -165,8 +180,8 @@ def test_a_fresh_router_shows_zeros() -> None:
     lines = Metrics().render().decode().splitlines()
     assert "router_cache_hit_total 0" in lines
     assert "router_cache_request_total 0" in lines
-    assert "fd_router_retries_total 0" in lines
-    assert 'fd_router_upstream_errors_total{kind="refused"} 0' in lines
+    assert 'fd_router_upstream_errors_total{kind="refused",worker=""} 0' in lines
+    assert 'fd_router_probes_total{result="failed",worker=""} 0' in lines
 
 
 def test_sources_are_read_at_each_scrape(metrics: Metrics, scheduler: Scheduler) -> None:
@@ -191,11 +206,13 @@ def test_sources_are_read_at_each_scrape(metrics: Metrics, scheduler: Scheduler)
     assert found.value("fd_router_chunk_gap_seconds_count") == 3
     assert found.value("fd_router_chunk_gap_seconds_sum") == 60.5
     assert found.value("fd_router_log_lines_lost_total") == 31
+    assert [found.value("fd_router_worker_up", worker=each) for each in (A, B)] == [1, 0]
     assert found.value("fd_router_build_info", version=fd_router.__version__) == 1
     scheduler.workers = [(A, "prefill", 7, 0)]
     found = scrape(metrics)
     assert found.value("fd_router_worker_running", worker=A, role="prefill") == 7
-    assert not [sample for sample in found if sample.labels.get("worker") == B]
+    shown = {sample.name for sample in found if sample.labels.get("worker") == B}
+    assert shown == {"fd_router_worker_up"}
 
 
 def test_every_call_is_counted(metrics: Metrics) -> None:
@@ -214,16 +231,32 @@ def test_every_call_is_counted(metrics: Metrics) -> None:
     assert found.value("fd_router_decisions_total", policy="cache_aware", outcome="chosen") == 3
     assert found.value("fd_router_hit_ratio_bucket", le="0.4") == 0
     assert found.value("fd_router_hit_ratio_bucket", le="0.5") == 3
-    assert found.value("fd_router_ttft_seconds_count") == 3
+    assert found.value("fd_router_ttft_seconds_count", worker=A, status_class="2xx") == 3
+    assert found.value("fd_router_ttft_seconds_count", worker=B, status_class="5xx") == 3
+    assert found.value("fd_router_ttft_seconds_bucket", worker=A, le="0.25") == 3
+    assert found.value("fd_router_ttft_seconds_bucket", worker=A, le="0.1") == 0
+    assert found.value("fd_router_prefill_seconds_count", worker=A) == 3
     assert found.value("fd_router_request_duration_seconds_sum") == 6
-    assert found.value("fd_router_upstream_errors_total", kind="refused") == 3
-    assert found.value("fd_router_retries_total") == 3
+    assert found.value("fd_router_upstream_errors_total", kind="refused", worker=A) == 3
+    assert found.value("fd_router_retries_total", worker=A) == 3
+    assert found.value("fd_router_ejections_total", worker=A) == 3
+    assert found.value("fd_router_passed_over_total", worker=B) == 3
     assert found.value("fd_router_pairs_total", outcome="completed") == 3
-    assert found.value("fd_router_probes_total", result="ok") == 3
-    assert found.value("fd_router_probes_total", result="failed") == 0
+    assert found.value("fd_router_probes_total", result="ok", worker=A) == 3
+    assert found.value("fd_router_probes_total", result="failed", worker="") == 3
     assert found.value("fd_router_health_flips_total", direction="down") == 3
     assert found.value("fd_router_client_disconnects_total", phase="answer") == 3
     assert found.value("fd_router_rejected_requests_total", code="no_worker") == 3
+
+
+def test_what_went_wrong_with_whom(metrics: Metrics) -> None:
+    assert metrics.errors() == {}
+    metrics.upstream_error(A, "refused")
+    metrics.upstream_error(A, "refused")
+    metrics.inference(mixed=A, status=500)
+    metrics.inference(mixed=A, status=200)
+    metrics.inference(prefill=A, decode=B, status=429)
+    assert metrics.errors() == {A: {"refused": 2, "500": 1}, B: {"429": 1}}
 
 
 def test_labels_are_escaped(metrics: Metrics) -> None:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router.observe.metrics import Family, instruments
+from fd_router.observe.metrics import Family, instruments, latest
 from fd_router.observe.metrics.instruments import Buckets, Tally, histogram
+from fd_router.observe.metrics.latest import KEPT, Latest
 from fd_router.observe.metrics.text import number
-from fd_router.observe.metrics.worker_tally import RETENTION_SECS, WorkerTally
+from fd_router.observe.metrics.worker_tally import RETENTION_SECS, WorkerBuckets, WorkerTally
 
 COUNTER = Family("c_total", "counter", ("worker", "code"), "", "help")
 HISTOGRAM = Family("h", "histogram", (), "", "help", bounds=(0.0, 0.5, 1.0))
@@ -31,7 +32,7 @@ def test_histogram_counts_as_a_naive_one(values: list[float]) -> None:
     for text, bound in (("0", 0.0), ("0.5", 0.5), ("1", 1.0), ("+Inf", math.inf)):
         assert samples["h_bucket", text] == sum(value <= bound for value in values)
     assert samples["h_count", None] == len(values)
-    assert samples["h_sum", None] == pytest.approx(sum(values))
+    assert samples["h_sum", None] == pytest.approx(sum(values), abs=1e-9 * (len(values) + 1)), "kept in 1e-9"
 
 
 def test_histogram_refuses_counts_that_do_not_fit() -> None:
@@ -109,3 +110,55 @@ def test_a_pair_is_forgotten_with_either_of_its_workers() -> None:
 )
 def test_numbers_as_go_prints_them(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_histogram_by_worker_forgets_those_that_left() -> None:
+    clock = Clock()
+    family = Family("h", "histogram", ("worker", "status_class"), "", "help", bounds=(1.0,))
+    buckets = WorkerBuckets(family, monotonic=clock)
+    for worker in ("live", "gone"):
+        buckets.observe((worker, "2xx"), 0.5)
+        buckets.observe((worker, "5xx"), 2.0)
+
+    def shown() -> dict[tuple[str, str], float]:
+        samples = buckets.collect().samples
+        return {
+            (sample.labels["worker"], sample.labels["status_class"]): sample.value
+            for sample in samples
+            if sample.labels.get("le") == "1"
+        }
+
+    buckets.prune({"live"})
+    assert shown() == {("live", "2xx"): 1, ("live", "5xx"): 0, ("gone", "2xx"): 1, ("gone", "5xx"): 0}
+    clock.now += RETENTION_SECS
+    buckets.prune({"live"})
+    assert shown() == {("live", "2xx"): 1, ("live", "5xx"): 0}
+
+
+def test_series_of_a_histogram_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instruments, "MAX_SERIES", 2)
+    buckets = WorkerBuckets(Family("h", "histogram", ("worker",), "", "help", bounds=(1.0,)))
+    for worker in "abcd":
+        buckets.observe((worker,), 0.5)
+    counted = {s.labels["worker"]: s.value for s in buckets.collect().samples if s.name == "h_count"}
+    assert counted == {"a": 1, "b": 1, "other": 2}
+
+
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=300))
+def test_the_latest_times_are_those_that_count(values: list[float]) -> None:
+    kept = Latest()
+    for value in values:
+        kept.add("w", value)
+    last = sorted(values[-KEPT:])
+    assert kept.quantiles("w", (0.0, 0.5, 1.0)) == [last[0], last[len(last) // 2], last[-1]]
+    assert kept.quantiles("x", (0.5,)) is None
+    kept.forget("w")
+    assert kept.quantiles("w", (0.5,)) is None
+
+
+def test_the_latest_times_are_of_so_many_workers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latest, "MAX_WORKERS", 2)
+    kept = Latest()
+    for worker in "abc":
+        kept.add(worker, 1.0)
+    assert [kept.quantiles(worker, (0.5,)) for worker in "abc"] == [None, [1.0], [1.0]]

@@ -75,13 +75,15 @@ def start(stream: bool) -> tuple[PrefillLeg, Exchange, Lease]:
         served=lambda *_: None,
         given_up=lambda *_: None,
         info=lambda *_: None,
+        prefill=lambda *_: None,
     )
     leg = PrefillLeg(
         exchange,  # type: ignore[arg-type]
         lease,  # type: ignore[arg-type]
         quiet,
-        quiet,
-        "",
+        log=quiet,
+        metrics=quiet,
+        tags="",
         stream=stream,
         on_failure=lambda: None,
     )

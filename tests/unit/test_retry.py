@@ -29,7 +29,7 @@ class Fleet:
     def suspects(self) -> list[str]:
         return self.suspected
 
-    def retry(self) -> None:
+    def retry(self, _worker: str) -> None:
         self.retried += 1
 
     def retry_denied(self, reason: str) -> None:

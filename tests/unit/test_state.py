@@ -26,10 +26,25 @@ INSTANCES = [
     Instance("prefill", "10.0.0.1", 8000),
     Instance("decode", "[2001:db8::1]", 8001, "https", metrics_port="9"),
     Instance(
-        "prefill", "10.0.0.2", 8000, "https", "1", "2", ("ipc", "rdma"), ("3", "4"), ("0", "1"), "5", 2, 9
+        "prefill",
+        "10.0.0.2",
+        8000,
+        "https",
+        "1",
+        "2",
+        ("ipc", "rdma"),
+        ("3", "4"),
+        ("0", "1"),
+        "5",
+        2,
+        9,
+        "2.5",
     ),
     Instance("decode", "10.0.0.3", 8000, transfer_protocol=(), rdma_ports=(), device_ids=()),
 ]
+
+
+ORDERS = {"http://10.0.0.1:8000": {"order": "drain", "given": 1.5, "remove": False}}
 
 
 @pytest.fixture
@@ -40,7 +55,7 @@ def memory() -> Iterator[MemoryStore]:
 
 
 def test_instances_come_back_as_they_were() -> None:
-    back = [instance_from_mapping(body, splitwise=True) for body in decode(encode(INSTANCES))]
+    back = [instance_from_mapping(body, splitwise=True) for body in decode(encode(INSTANCES, {}))[0]]
     # A worker without a metrics port has its own from then on, as registering does.
     assert back == [
         replace(instance, metrics_port=instance.metrics_port or str(instance.port)) for instance in INSTANCES
@@ -49,8 +64,13 @@ def test_instances_come_back_as_they_were() -> None:
 
 def test_every_field_of_a_registration_is_kept() -> None:
     """The third instance sends them all."""
-    (body,) = decode(encode(INSTANCES[2:3]))
+    ((body,), _) = decode(encode(INSTANCES[2:3], {}))
     assert tuple(sorted(body)) == tuple(sorted(FIELDS))
+
+
+def test_orders_are_kept_and_older_files_have_none() -> None:
+    assert decode(encode([], ORDERS)) == ([], ORDERS)
+    assert decode(b'{"version":1,"workers":[1]}') == ([1], {})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +151,7 @@ def run(scene: Any, store: Broken) -> str:
     log.error = lambda message, tags="": lines.append(message)
 
     async def all_of_it() -> None:
-        await scene(Registrations(store, lambda: INSTANCES[:1], log))
+        await scene(Registrations(store, lambda: INSTANCES[:1], lambda: ORDERS, log))
 
     asyncio.run(all_of_it())
     log.close()
@@ -158,7 +178,7 @@ def test_what_cannot_be_kept_is_told_once() -> None:
     store = Broken(2)
 
     async def scene(kept: Registrations) -> None:
-        assert kept.load() == []
+        assert kept.load() == ([], {})
         kept.begin()
         for _ in range(3):
             kept.changed()

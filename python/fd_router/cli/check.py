@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fd_router.config import load_register_file
 from fd_router.errors import ConfigError, RegistrationError
-from fd_router.fleet.registration import instance_from_mapping
+from fd_router.fleet.registration import instance_from_mapping, with_host
 from fd_router.process import files
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def _register_file(path: str, *, splitwise: bool) -> Iterator[str]:
         return
     for index, entry in enumerate(entries):
         try:
-            instance_from_mapping(entry, splitwise=splitwise)
+            # Where a name leads to is known when it is wanted.
+            instance_from_mapping(with_host(entry, "127.0.0.1"), splitwise=splitwise)
         except RegistrationError as error:
             yield f"index {index}: {error}"

@@ -2,7 +2,7 @@
 
 from fd_router.config.load import Notice, load_config
 from fd_router.config.register_file import load_register_file
-from fd_router.config.render import effective_yaml, example_yaml, markdown_table
+from fd_router.config.render import effective_yaml, example_yaml, fingerprint, markdown_table
 from fd_router.config.schema import (
     POLICIES,
     SECTIONS,
@@ -28,6 +28,7 @@ __all__ = [
     "UpstreamConfig",
     "effective_yaml",
     "example_yaml",
+    "fingerprint",
     "load_config",
     "load_register_file",
     "markdown_table",

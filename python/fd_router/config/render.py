@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from hashlib import sha256
 from typing import Any
 
 import yaml
@@ -18,6 +19,11 @@ def effective_yaml(config: Config) -> str:
         section = getattr(config, name)
         document[name] = {key_of(entry): _plain(getattr(section, entry.name)) for entry in fields(section)}
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1_000)
+
+
+def fingerprint(config: Config) -> str:
+    """16 hexadecimal digits that tell two effective configurations apart, but for keys that stand in the file."""
+    return sha256(effective_yaml(config).encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:

@@ -122,7 +122,7 @@ class ServerConfig:
 class ManagerConfig:
     """`manager`: which workers there are and whether they are well."""
 
-    register_path: str = setting(Text(), "", "YAML file of workers to register at start; empty: none")
+    register_path: str = setting(Text(), "", "YAML file of workers, looked at for changes; empty: none")
     health_failure_threshold: int = setting(
         _THRESHOLD, 1, "probes tried back to back before a worker is taken for unhealthy"
     )

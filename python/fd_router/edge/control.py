@@ -36,8 +36,8 @@ class Control:
 
     async def unregister(self, client: Client) -> None:
         """`POST /unregister`."""
-        self._admission.unregister(await self._body(client))
-        await client.answer_json(200, {"code": 200, "msg": "Unregister success"})
+        note = self._admission.unregister(await self._body(client))
+        await client.answer_json(200, {"code": 200, "msg": "Unregister success", "note": note})
 
     async def health_generate(self, client: Client) -> None:
         """`GET /health_generate`."""

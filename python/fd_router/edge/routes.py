@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fd_router.edge.control import Control
     from fd_router.edge.inference import Inference
     from fd_router.edge.status import Status
+    from fd_router.edge.workers import Workers
 
 Handler: TypeAlias = "Callable[[Client], Awaitable[None]]"
 
@@ -26,6 +27,7 @@ class Endpoints:
     inference: Inference
     control: Control
     status: Status
+    workers: Workers
 
 
 class Route(NamedTuple):
@@ -48,6 +50,12 @@ ROUTES = (
     Route("POST", "/v1/abort_requests", "operator", lambda to: to.control.abort),
     Route("POST", "/register", "engine", lambda to: to.control.register, coded=True),
     Route("POST", "/unregister", "operator", lambda to: to.control.unregister, coded=True),
+    Route("GET", "/workers", "operator", lambda to: to.workers.workers),
+    Route("POST", "/workers/drain", "operator", lambda to: to.workers.drain, coded=True),
+    Route("POST", "/workers/undrain", "operator", lambda to: to.workers.undrain, coded=True),
+    Route("POST", "/workers/eject", "operator", lambda to: to.workers.eject, coded=True),
+    Route("POST", "/workers/readmit", "operator", lambda to: to.workers.readmit, coded=True),
+    Route("GET", "/status", "operator", lambda to: to.workers.status),
     Route("GET", "/registered", "operator", lambda to: to.status.registered, coded=True),
     Route("GET", "/registered_number", "operator", lambda to: to.status.registered_number),
     Route("GET", "/health_generate", "operator", lambda to: to.control.health_generate, coded=True),

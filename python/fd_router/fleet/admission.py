@@ -1,13 +1,11 @@
-"""Admission: engines that register, static ones of the file, and those that say goodbye."""
+"""Admission: engines that register, those of the register file, and those that say goodbye."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fd_router.config import load_register_file
-from fd_router.errors import ConfigError, RegistrationError, UndecodableError
+from fd_router.errors import RegistrationError, UndecodableError
 from fd_router.fleet.registration import instance_from_mapping, parse_instance, unregister_url
 from fd_router.observe.logs import messages
 from fd_router.runtime.patience import within
@@ -17,15 +15,27 @@ if TYPE_CHECKING:
 
     from fd_router.fleet.membership import Membership
     from fd_router.fleet.networks import Networks
+    from fd_router.fleet.orders import Orders
     from fd_router.fleet.prober import Prober
     from fd_router.fleet.remote_load import RemoteLoad
     from fd_router.observe.logs import Log
-    from fd_router.types import Instance
+    from fd_router.types import Instance, Source
 
 GATE_TIMEOUT = 4.5
 """Seconds for all probes of one registration: engines wait 5 s for the answer, then take it for lost."""
 FIRST_LOAD_TIMEOUT = 1.0
 """Seconds for which a new worker's own metrics are waited for, so that its first request finds them."""
+COMES_BACK: dict[Source, str] = {
+    "register": (
+        "an engine that registers by itself comes back with its next registration; POST /workers/drain keeps it out,"
+        ' and with "remove": true unregisters it once it is empty'
+    ),
+    "file": (
+        "manager.register-path still names it, and brings it back at the next start or change;"
+        " POST /workers/drain keeps it out"
+    ),
+}
+"""What who unregisters a worker is to know, by how it became known."""
 
 
 class Admission:
@@ -34,6 +44,7 @@ class Admission:
     def __init__(
         self,
         members: Membership,
+        orders: Orders,
         prober: Prober,
         remote_load: RemoteLoad | None,
         log: Log,
@@ -43,6 +54,7 @@ class Admission:
         splitwise: bool,
     ) -> None:
         self._members = members
+        self._orders = orders
         self._prober = prober
         self._remote_load = remote_load
         self._networks = networks
@@ -65,36 +77,33 @@ class Admission:
             )
             raise
 
-    def unregister(self, raw: bytes) -> None:
-        """The body of `POST /unregister`. Raises `RegistrationError` (400, or 404 for an unknown worker)."""
+    def unregister(self, raw: bytes) -> str:
+        """The body of `POST /unregister`. Returns what may bring the worker back, to be told to who asked.
+
+        Raises `RegistrationError` (400, or 404 for an unknown worker).
+        """
         url = unregister_url(raw)
+        source = self._members.source(url)
         if not self._members.leave(url):
             raise RegistrationError(404, f"{url} is not registered")
+        self._orders.left(url)
+        return COMES_BACK[source]
 
-    async def register_static(self, path: str) -> None:
-        """The instances of a YAML file, once, through the same gate; what fails is logged and passed over."""
+    async def admit_of_file(self, instance: Instance, name: str | None) -> None:
+        """An instance of the register file, whose host it names where that is no address; through the same gate.
+
+        One that is not well is waited for. Raises `RegistrationError` for it all the same.
+        """
         try:
-            text = await asyncio.to_thread(Path(path).read_text, "utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            self._log.error(messages.yaml_unread(path, error))
-            return
-        try:
-            entries = load_register_file(text)
-        except ConfigError as error:
-            self._log.error(messages.yaml_invalid(path, error))
-            return
-        if not entries:
-            self._log.info(messages.no_static_instances(path))
-        outcomes = await asyncio.gather(
-            *(self._admit_entry(entry) for entry in entries), return_exceptions=True
-        )
-        for index, outcome in enumerate(outcomes):
-            if isinstance(outcome, RegistrationError):
-                self._log.error(messages.static_failed(index, outcome))
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                self._log.info(messages.static_registered(index))
+            await self._admit(instance)
+        except RegistrationError as error:
+            if error.status != 503:
+                raise
+            self._members.await_first(instance, self._clock())
+            raise
+        finally:
+            if self._members.knows(instance.url):
+                self._members.of_file(instance.url, name)
 
     async def restore(self, bodies: Iterable[object]) -> None:
         """Workers that a process before this one knew, by what they sent, through the same gate, all at once.
@@ -118,11 +127,10 @@ class Admission:
             self._members.check_room(instance.url)
             self._members.expect(instance, self._clock())
 
-    async def _admit_entry(self, entry: object) -> None:
-        await self._admit(instance_from_mapping(entry, splitwise=self._splitwise))
-
     async def _admit(self, instance: Instance) -> None:
         self._networks.require(instance)
+        if self._orders.refuses(instance.url):
+            return
         self._members.check_room(instance.url)  # nobody is probed for nothing
         trouble = await self._probe(instance.url)
         if trouble is not None:

@@ -16,7 +16,8 @@ from fd_router.observe.logs import messages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fd_router._core import Head, Scheduler
+    from fd_router._core import Head
+    from fd_router.fleet.ejection import Standing
     from fd_router.fleet.registry import Registry
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
@@ -30,7 +31,6 @@ class Conduct:
         threshold: int,
         *,
         registry: Registry,
-        scheduler: Scheduler,
         log: Log,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -40,13 +40,14 @@ class Conduct:
         """`threshold` faults in a row eject a worker. `later` is `loop.call_later`, `chance` gives 0 to 1."""
         self._threshold = threshold
         self._registry = registry
-        self._scheduler = scheduler
         self._log = log
         self._metrics = metrics
         self._clock = clock
         self._later = later
         self._chance = chance
         self._workers: dict[str, WorkerConduct] = {}
+        self.on_change: Callable[[str], object] = lambda _: None
+        """Called with the url of a worker whose standing may be another."""
 
     def chosen(self, url: str) -> None:
         """A request goes to a worker. To be called in the same step as the choice."""
@@ -100,6 +101,20 @@ class Conduct:
         if worker is not None and worker.given_up():
             self._apply(url, worker)
 
+    def of(self, url: str) -> WorkerConduct | None:
+        """What its requests say of a worker; None where there is nothing to say."""
+        return self._workers.get(url)
+
+    def is_out(self, url: str) -> bool:
+        """Whether a worker is ejected, or has not come back from it for good."""
+        worker = self._workers.get(url)
+        return worker is not None and worker.out
+
+    def pardon(self, url: str) -> None:
+        """What its requests said of a worker is forgotten: it is open."""
+        if self._workers.pop(url, None) is not None:
+            self._stand(url, "open")
+
     def suspects(self) -> list[str]:
         """Workers that fail and are still chosen, because the fleet cannot spare them."""
         return [url for url, worker in self._workers.items() if worker.suspect]
@@ -130,7 +145,8 @@ class Conduct:
         now = self._clock()
         worker = self._workers.setdefault(url, WorkerConduct(self._threshold))
         if worker.fault(now, spare=self._can_spare(url), chance=self._chance()):
-            self._metrics.ejected()
+            self._metrics.ejected(url)
+            worker.why = f"{worker.faults} requests in a row failed, the last by {why}"
             secs = self._hold(url, worker, now)
             self._log.warn(messages.ejected(url, secs, worker.faults, why))
 
@@ -138,7 +154,8 @@ class Conduct:
         now = self._clock()
         worker = self._workers.setdefault(url, WorkerConduct(self._threshold))
         if worker.pressure(now, asked):
-            self._metrics.passed_over()
+            self._metrics.passed_over(url)
+            worker.why = f"a request was answered {status}"
             secs = self._hold(url, worker, now)
             self._log.warn(messages.passed_over(url, secs, status))
 
@@ -163,17 +180,17 @@ class Conduct:
             self._apply(url, worker)
 
     def _apply(self, url: str, worker: WorkerConduct) -> None:
-        self._scheduler.stand(url, worker.standing)
+        self._stand(url, worker.standing)
+
+    def _stand(self, url: str, standing: Standing) -> None:
+        self._registry.stand(url, standing)
+        self.on_change(url)
 
     def _can_spare(self, url: str) -> bool:
-        """Whether, with this one, at most half of its role's workers are ejected."""
+        """Whether, with this one, at most half of its role's workers that take work are ejected."""
         instance = self._registry.get(url)
         if instance is None:
             return False
-        peers = self._registry.of_role(instance.role)
-        out = [peer for peer in peers if peer.url == url or self._is_out(peer.url)]
+        peers = self._registry.takes_work(instance.role)
+        out = [peer for peer in peers if peer.url == url or self.is_out(peer.url)]
         return 2 * len(out) <= len(peers)
-
-    def _is_out(self, url: str) -> bool:
-        worker = self._workers.get(url)
-        return worker is not None and worker.out

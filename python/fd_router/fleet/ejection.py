@@ -65,7 +65,17 @@ class Hold:
 class WorkerConduct:
     """What the requests of one worker say of it."""
 
-    __slots__ = ("_ejections", "_passes", "_threshold", "_trying", "faults", "holds", "standing", "until")
+    __slots__ = (
+        "_ejections",
+        "_passes",
+        "_threshold",
+        "_trying",
+        "faults",
+        "holds",
+        "standing",
+        "until",
+        "why",
+    )
 
     def __init__(self, threshold: int) -> None:
         """`threshold` faults in a row are one too many; 0: however many, none is."""
@@ -76,6 +86,8 @@ class WorkerConduct:
         """In a row."""
         self.holds = 0
         """How often it was ejected or passed over."""
+        self.why = ""
+        """What the request said that did it last."""
         self._threshold = threshold
         self._trying = False
         self._ejections = Hold(EJECTED_SECS)

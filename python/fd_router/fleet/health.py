@@ -83,7 +83,15 @@ class Trial:
 class WorkerHealth:
     """The standing of one worker, from its admission until it is forgotten."""
 
-    __slots__ = ("_doublings", "_hold_until", "_last_well", "_rules", "_served_since", "_serving")
+    __slots__ = (
+        "_doublings",
+        "_hold_until",
+        "_last_well",
+        "_rules",
+        "_served_since",
+        "_serving",
+        "ever_served",
+    )
 
     def __init__(self, rules: HealthRules, now: float) -> None:
         self._rules = rules
@@ -92,6 +100,8 @@ class WorkerHealth:
         self._last_well = now
         self._hold_until = now
         self._doublings = 0
+        self.ever_served = True
+        """Whether it has been in service, or is known to have been."""
 
     @property
     def serving(self) -> bool:
@@ -126,6 +136,17 @@ class WorkerHealth:
         self.readmit(now)
         return "back"
 
+    def await_first(self, now: float) -> None:
+        """It has not been in service yet, and comes into it by a trial."""
+        self._serving = False
+        self._last_well = self._hold_until = now
+        self.ever_served = False
+
+    def pardon(self, now: float) -> None:
+        """Its losses are forgotten: on probation, it may be back by the next trial."""
+        self._doublings = 0
+        self._hold_until = now
+
     def skip(self, secs: float) -> None:
         """The process was stopped for so long, in which nobody could be probed: the time does not count."""
         self._last_well += secs
@@ -148,4 +169,5 @@ class WorkerHealth:
         """
         if not self._serving:
             self._serving = True
+            self.ever_served = True
             self._served_since = now

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fd_router._core import UpstreamError
+from fd_router.fleet.last_probes import Probe
 from fd_router.fleet.outcome import CANCELLED
 from fd_router.observe.logs import messages
 from fd_router.runtime.patience import Patience
 
 if TYPE_CHECKING:
     from fd_router.fleet.health import Trial
+    from fd_router.fleet.last_probes import LastProbes
     from fd_router.observe.logs import Log
-    from fd_router.observe.metrics import Metrics
     from fd_router.upstream.relay import Upstream
 
 CONCURRENCY = 512
@@ -24,40 +24,28 @@ SILENT = frozenset({"cancelled", "connect_timeout", "first_byte_timeout"})
 """Kinds of failure that a busy engine has as well as a dead one; our own limit cancels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """The outcome of one probe, which took `seconds`."""
-
-    seconds: float
-    well: bool
-    kind: str = ""
-    """`UpstreamError.kind` where there was no answer."""
-    why: str = ""
-    """What went wrong then."""
-
-
 class Prober:
     """Asks `GET <url><endpoint>`; well means status 200 within the timeout. A redirection is not followed.
 
-    The whole body is read, up to what the relay collects of an answer. Every probe is counted, and one without an
+    The whole body is read, up to what the relay collects of an answer. Every probe is noted, and one without an
     answer is logged. Who must not wait for others has a prober of its own.
     """
 
     def __init__(
-        self, endpoint: str, timeout_secs: float, upstream: Upstream, log: Log, metrics: Metrics
+        self, endpoint: str, timeout_secs: float, upstream: Upstream, log: Log, last: LastProbes
     ) -> None:
         self._endpoint = endpoint
         self._timeout = timeout_secs
         self._upstream = upstream
         self._log = log
-        self._metrics = metrics
+        self._last = last
         self._slots = asyncio.Semaphore(CONCURRENCY)
 
     async def probe(self, url: str, *, quiet: bool = False) -> Probe:
         """Probe once; `quiet` keeps a failure out of the log."""
         async with self._slots:
             probe = await self._ask(url + self._endpoint)
-        self._metrics.probe(probe.well)
+        self._last.note(url, probe)
         if probe.kind and not quiet:
             self._log.error(messages.probe_failed(url + self._endpoint, probe.why))
         return probe
@@ -78,8 +66,8 @@ class Prober:
             head = await exchange.head()
         except UpstreamError as error:
             why = str(error) if error.kind != CANCELLED else f"no answer within {self._timeout:g} s"
-            return Probe(time.monotonic() - start, False, error.kind, f'Get "{target}": {why}')
+            return Probe(time.monotonic() - start, False, kind=error.kind, why=f'Get "{target}": {why}')
         finally:
             limit.cancel()
             exchange.cancel()
-        return Probe(time.monotonic() - start, head.status == 200)
+        return Probe(time.monotonic() - start, head.status == 200, head.status)

@@ -9,6 +9,7 @@ from fd_router.types import ROLES, Instance, Role
 
 if TYPE_CHECKING:
     from fd_router._core import Scheduler
+    from fd_router.fleet.ejection import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,15 @@ class Removal:
 
 
 class Registry:
-    """The workers that may be chosen. Every change reaches the scheduler in the same step."""
+    """The workers in service. Every change reaches the scheduler in the same step.
+
+    Who is held gets no work, be it in service, away or unknown.
+    """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._instances: dict[str, Instance] = {}
+        self._held: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._instances)
@@ -52,11 +57,36 @@ class Registry:
             counts[instance.role] += 1
         return counts
 
+    def held(self, url: str) -> bool:
+        """Whether a worker gets no work, as an operator ordered it."""
+        return url in self._held
+
+    def takes_work(self, role: Role) -> list[Instance]:
+        """Those of a role that are not held, by url."""
+        return [instance for instance in self.of_role(role) if instance.url not in self._held]
+
+    def hold(self, url: str) -> None:
+        """Give a worker no work from now on, whatever comes of it otherwise. Requests under way are left alone."""
+        self._held.add(url)
+        self._scheduler.stand(url, "out")
+
+    def let_go(self, url: str) -> None:
+        """It may be chosen again."""
+        self._held.discard(url)
+        self._scheduler.stand(url, "open")
+
+    def stand(self, url: str, standing: Standing) -> None:
+        """Take what a worker's requests say of it."""
+        if url not in self._held:
+            self._scheduler.stand(url, standing)
+
     def put(self, instance: Instance) -> Instance | None:
         """Add an instance, or replace what is known of it. Returns what was known before."""
         before = self._instances.get(instance.url)
         self._instances[instance.url] = instance
         self._scheduler.add(instance.url, instance.role)
+        if instance.url in self._held:
+            self._scheduler.stand(instance.url, "out")
         if instance.cache_tokens is not None:
             self._scheduler.tell_capacity(instance.url, instance.cache_tokens)
         return before

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, TypeAlias
 
 from fd_router._core import AccessLog
+from fd_router.config import fingerprint
 from fd_router.downstream.connections import ClientConnections
 from fd_router.downstream.room import LOOK_SECS, Room
 from fd_router.downstream.sockets import ClientSockets
@@ -18,18 +19,27 @@ from fd_router.edge.inference import Inference
 from fd_router.edge.overload import Overload
 from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, ENDPOINTS, METHODS, Endpoints
 from fd_router.edge.status import Status
+from fd_router.edge.workers import Workers
+from fd_router.fleet import orders, register_file
 from fd_router.fleet.admission import Admission
 from fd_router.fleet.conduct import Conduct
 from fd_router.fleet.fanout import Aborts, Models
+from fd_router.fleet.last_probes import LastProbes
 from fd_router.fleet.membership import Membership
 from fd_router.fleet.monitor import Monitor
 from fd_router.fleet.networks import Networks
+from fd_router.fleet.orders import Orders
 from fd_router.fleet.prober import Prober
+from fd_router.fleet.register_file import RegisterFile
 from fd_router.fleet.registry import Registry
 from fd_router.fleet.remote_load import CACHE_POLICIES, RemoteLoad
 from fd_router.fleet.remote_load import POLICIES as REMOTE_POLICIES
+from fd_router.fleet.rows import Rows
+from fd_router.fleet.states import States
+from fd_router.observe import pulse
 from fd_router.observe.logs import Log, messages
 from fd_router.observe.metrics import Metrics
+from fd_router.observe.pulse import Pulse
 from fd_router.observe.stats_line import Stats
 from fd_router.process import descriptors
 from fd_router.process.handshakes import INTERVAL, Handshakes
@@ -86,7 +96,6 @@ class Service:
         access_log = AccessLog(log.journal, METHODS, ENDPOINTS)
         self.shares = descriptors.shares(config.server, descriptors.limit())
         self._overload = Overload(config.server, log, connections=self.shares.clients)
-        metrics.bind(scheduler, access_log, upstream.relay, log, self._overload)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
         self._trust = trust = Trust(config.upstream.ca_file)
@@ -114,19 +123,32 @@ class Service:
         self._conduct = conduct = Conduct(
             manager.eject_after_failures,
             registry=registry,
-            scheduler=scheduler,
             log=log,
             metrics=metrics,
             clock=clock,
             later=asyncio.get_running_loop().call_later,
         )
-        members = Membership(config, registry, conduct, log, metrics)
-        self._registrations = Registrations(store, members.watched, log)
-        members.on_change = self._registrations.changed
+        self._members = members = Membership(config, registry, conduct, log, metrics)
+        self._orders = ordered = Orders(
+            members, conduct, scheduler, log, clock=clock, wall=time.time, limit=manager.max_workers
+        )
+        self._registrations = Registrations(store, members.registered, ordered.kept, log)
+        self._probes = probes = LastProbes(members.knows, metrics, time.time)
+        states = States(members, conduct, ordered, probes, clock=clock, wall=time.time)
+        self._connect(states)
+        metrics.bind(
+            scheduler=scheduler,
+            access=access_log,
+            relay=upstream.relay,
+            log=log,
+            overload=self._overload,
+            fleet=members,
+        )
         self._monitor = Monitor(members, prober=self._prober(), upstream=upstream, log=log, clock=clock)
         # A prober of its own: registrations that hang must not keep the monitor from finding dead workers.
         self._admission = Admission(
             members,
+            ordered,
             self._prober(),
             self._remote_load,
             log,
@@ -137,6 +159,14 @@ class Service:
         selector = Selector(scheduler, policies, self._tokenizer, conduct, log)
         self._retries = Retries(
             scheduler, conduct, RetryBudget(clock), metrics, frozenset(config.upstream.retry_statuses)
+        )
+        self._pulse = Pulse(metrics.totals, clock)
+        self._register_file = (
+            RegisterFile(
+                manager.register_path, self._admission, members, log, splitwise=config.server.splitwise
+            )
+            if manager.register_path
+            else None
         )
         self._status = Status(
             members=members, models=Models(registry, self._api, log, clock), metrics=metrics
@@ -159,6 +189,22 @@ class Service:
                 log=log,
             ),
             status=self._status,
+            workers=Workers(
+                config.server,
+                rows=Rows(
+                    members=members,
+                    orders=ordered,
+                    states=states,
+                    probes=probes,
+                    scheduler=scheduler,
+                    metrics=metrics,
+                ),
+                orders=ordered,
+                pulse=self._pulse,
+                metrics=metrics,
+                overload=self._overload,
+                fingerprint=fingerprint(config),
+            ),
         )
         access = Access(config)
         split = bool(config.server.admin_port)
@@ -167,6 +213,18 @@ class Service:
         self.admin_app = App(endpoints, log, metrics, access_log, access=access, guards=ADMIN_GUARDS)
         self._rounds = self._background()
 
+    def _connect(self, states: States) -> None:
+        """Have those told of a change whom it concerns."""
+
+        def ordered(url: str) -> None:
+            states.note(url)
+            self._registrations.changed()
+
+        self._members.on_change = self._registrations.changed
+        self._members.on_state = self._conduct.on_change = states.note
+        self._orders.on_change = ordered
+        states.on_gone = self._metrics.latest.forget
+
     def _prober(self) -> Prober:
         manager = self._config.manager
         return Prober(
@@ -174,7 +232,7 @@ class Service:
             manager.health_check_timeout_secs,
             self._upstream,
             self.log,
-            self._metrics,
+            self._probes,
         )
 
     def _mixed(self, selector: Selector) -> MixedDispatch:
@@ -218,7 +276,11 @@ class Service:
             (clients.interval, clients.round),
             *self._room(sockets),
             (WATCH_INTERVAL, self._trust.round),
+            (orders.ROUND_SECS, self._orders.round),
+            (pulse.ROUND_SECS, self._pulse.round),
         ]
+        if self._register_file is not None:
+            rounds.append((register_file.ROUND_SECS, self._register_file.round))
         if self._remote_load is not None:
             period = self._remote_load.period(manager.metrics_interval_secs)
             rounds.append((period, self._remote_load.round))
@@ -259,8 +321,9 @@ class Service:
         """Register the instances that were kept, and the static ones, then begin the background rounds."""
         self._restoring = asyncio.get_running_loop().create_task(self._restore())
         await asyncio.wait([self._restoring], timeout=RESTORE_SECS)
-        if self._config.manager.register_path:
-            await self._admission.register_static(self._config.manager.register_path)
+        if self._register_file is not None:
+            await self._register_file.round()
+        self._restoring.add_done_callback(lambda _: self._orders.settle())
         for periodic in self._rounds:
             periodic.start()
         self._tell_limit()
@@ -273,7 +336,9 @@ class Service:
         tell(messages.descriptors(descriptors.limit(), taken, wanted))
 
     async def _restore(self) -> None:
-        await self._admission.restore(self._registrations.load())
+        bodies, kept = self._registrations.load()
+        self._orders.restore(kept)
+        await self._admission.restore(bodies)
         self._registrations.begin()
 
     def drain(self) -> None:

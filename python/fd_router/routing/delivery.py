@@ -33,13 +33,15 @@ class Delivery:
         client: Client,
         exchange: Exchange,
         head: Head,
+        *,
+        url: str,
         start: float,
         on_first: Callable[[], object] | None = None,
     ) -> UpstreamError | None:
         """Send the head, the client's `extra` headers and the body on, unchanged. Returns what broke it off, or None.
 
-        The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is called with the first
-        byte of an answer that was not collected.
+        `url` is the worker's. The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is
+        called with the first byte of an answer that was not collected.
 
         When the worker fails in the middle, an answer that `takes_events` is ended with an error event; any other is
         left without an end, for which the server cuts the connection as the request's coroutine returns. Raises
@@ -47,12 +49,12 @@ class Delivery:
         """
         client.status = head.status
         if head.body is not None:
-            self._metrics.ttft(time.perf_counter() - start)
+            self._metrics.ttft(url, head.status, time.perf_counter() - start)
             pending = exchange.answer(client.send, head, client.extra)
             if pending is not None:
                 await pending
         else:
-            first = FirstByte(start, self._metrics, on_first)
+            first = FirstByte(url, head.status, start, self._metrics, on_first)
             try:
                 await exchange.forward(client.send, first, head, client.extra)
             except UpstreamError as error:
@@ -60,13 +62,15 @@ class Delivery:
                     raise ClientGoneError("answer" if exchange.started else "waiting") from error
                 if not exchange.started:
                     raise
-                await self._broken_off(client, exchange, head, error)
+                await self._broken_off(client, exchange, head, url, error)
                 return error
         client.settle()
         return None
 
-    async def _broken_off(self, client: Client, exchange: Exchange, head: Head, error: UpstreamError) -> None:
-        self._metrics.upstream_error(error.kind)
+    async def _broken_off(
+        self, client: Client, exchange: Exchange, head: Head, url: str, error: UpstreamError
+    ) -> None:
+        self._metrics.upstream_error(url, error.kind)
         self._log.error(messages.scanner_error(error), client.tags)
         if takes_events(head):
             await client.finish(frame_boundary(exchange.tail) + error_event(error))
@@ -75,16 +79,25 @@ class Delivery:
 class FirstByte:
     """Notes the time to the first byte; an `on_first` callback."""
 
-    __slots__ = ("_action", "_metrics", "_start")
+    __slots__ = ("_action", "_metrics", "_start", "_status", "_url")
 
-    def __init__(self, start: float, metrics: Metrics, action: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        status: int,
+        start: float,
+        metrics: Metrics,
+        action: Callable[[], object] | None = None,
+    ) -> None:
+        self._url = url
+        self._status = status
         self._start = start
         self._metrics = metrics
         self._action = action
 
     def __call__(self) -> None:
         """The first bytes are on their way to the client."""
-        self._metrics.ttft(time.perf_counter() - self._start)
+        self._metrics.ttft(self._url, self._status, time.perf_counter() - self._start)
         if self._action is not None:
             self._action()
 

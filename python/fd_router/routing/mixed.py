@@ -86,7 +86,9 @@ class MixedDispatch:
             if tries.refused(head):
                 tries.pass_on(LegError("mixed", url, Failure.of_head(head)))
             first_byte = lease.first_byte if request.stream or head.event_stream else None
-            broken = await self._delivery.deliver(client, exchange, head, start, first_byte)
+            broken = await self._delivery.deliver(
+                client, exchange, head, url=url, start=start, on_first=first_byte
+            )
             usage = exchange.usage
             if usage is not None:
                 lease.learn(*usage)
@@ -120,6 +122,6 @@ class MixedDispatch:
             self._conduct.given_up(url)
             return ClientGoneError("waiting")
         self._conduct.failed(url, error.kind)
-        self._metrics.upstream_error(error.kind)
+        self._metrics.upstream_error(url, error.kind)
         self._log.error(messages.attempt_failed(tries.number, self._attempts, error), client.tags)
         return LegError("mixed", url, Failure.of_error(error), begun=error.received)

@@ -175,8 +175,9 @@ class PairDispatch:
             exchange,
             pair.prefill,
             self._conduct,
-            self._log,
-            client.tags,
+            log=self._log,
+            metrics=self._metrics,
+            tags=client.tags,
             stream=request.stream,
             on_failure=failed,
         )
@@ -199,7 +200,7 @@ class PairDispatch:
             pair.decode.answered()
         if head.status >= 500 or tries.refused(head):
             tries.pass_on(LegError("decode", url, Failure.of_head(head)))
-        broken = await self._delivery.deliver(client, exchange, head, start)
+        broken = await self._delivery.deliver(client, exchange, head, url=url, start=start)
         if broken is not None:
             self._conduct.cut(url, head.status, broken.kind)
             return "decode_cut"
@@ -218,12 +219,12 @@ class PairDispatch:
         if leg.failure is not None:
             self._conduct.given_up(decode)
             if leg.failure.error is not None:
-                self._metrics.upstream_error(leg.failure.error.kind)
+                self._metrics.upstream_error(prefill, leg.failure.error.kind)
                 self._log.error(messages.prefill_failed(prefill, leg.failure.error), client.tags)
             silent = leg.failure.error is not None and leg.failure.error.kind == FIRST_BYTE_TIMEOUT
             # Decode may have sent a head while it waited: nobody works on the request any more.
             return LegError("prefill", prefill, leg.failure, also=decode if silent else None, waits=decode)
-        self._metrics.upstream_error(error.kind)
+        self._metrics.upstream_error(decode, error.kind)
         self._log.error(messages.decode_failed(decode, error), client.tags)
         silent = error.kind == FIRST_BYTE_TIMEOUT and not leg.answered
         if silent:

@@ -17,6 +17,7 @@ nothing up.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fd_router._core import UpstreamError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fd_router._core import Exchange, Head, Lease
     from fd_router.fleet.conduct import Conduct
     from fd_router.observe.logs import Log
+    from fd_router.observe.metrics import Metrics
 
     Usage: TypeAlias = tuple[int, int | None]
 
@@ -48,9 +50,10 @@ class PrefillLeg:
         exchange: Exchange,
         lease: Lease,
         conduct: Conduct,
-        log: Log,
-        tags: str,
         *,
+        log: Log,
+        metrics: Metrics,
+        tags: str,
         stream: bool,
         on_failure: Callable[[], None],
     ) -> None:
@@ -62,10 +65,13 @@ class PrefillLeg:
         self._url = lease.url
         self._conduct = conduct
         self._log = log
+        self._metrics = metrics
+        self._start = time.perf_counter()
         self._tags = tags
         self._stream = stream
         self._on_failure = on_failure
         self._status = 0
+        self._timed = False
         self._over = False
         """Prefill has told all, or nobody listens any more."""
         self._released = False
@@ -121,6 +127,8 @@ class PrefillLeg:
 
     def _first_chunk(self) -> None:
         if not self._over:
+            self._timed = True
+            self._metrics.prefill(self._url, time.perf_counter() - self._start)
             self._lease.completed()
             self._release(messages.prefill_first_chunk(self._url))
 
@@ -137,6 +145,8 @@ class PrefillLeg:
             self._done()
 
     def _done(self) -> None:
+        if not self._timed:
+            self._metrics.prefill(self._url, time.perf_counter() - self._start)
         self._lease.completed()
         self._conduct.served(self._url, self._status)
         self._learn(self._exchange.usage)

@@ -124,7 +124,7 @@ class Tries:
             return False
         self.failed.extend(lost.avoided)
         self.failed.extend(url for url in self._retries.conduct.suspects() if url not in self.failed)
-        self._retries.metrics.retry()
+        self._retries.metrics.retry(lost.url)
         self._on_retry(lost)
         return True
 

@@ -1,7 +1,8 @@
-"""Registrations that outlive the process that took them.
+"""Registrations that outlive the process that took them, and what operators ordered of workers.
 
 What is kept are the workers that are in service or on probation, in the words in which they registered: they come back
-through the same checks and the same gate, so a file that somebody wrote by hand is no other door.
+through the same checks and the same gate, so a file that somebody wrote by hand is no other door. Those of the register
+file are named there.
 """
 
 from __future__ import annotations
@@ -26,41 +27,54 @@ PAUSE_SECS = 0.1
 """Between two writings: a storm of registrations is not written one by one."""
 
 
-def encode(instances: list[Instance]) -> bytes:
-    """Instances as bodies of `POST /register`."""
-    return orjson.dumps({"version": 1, "workers": [to_body(instance) for instance in instances]})
+def encode(instances: list[Instance], orders: dict[str, Any]) -> bytes:
+    """Instances as bodies of `POST /register`, and orders by url."""
+    workers = [to_body(instance) for instance in instances]
+    return orjson.dumps({"version": 1, "workers": workers, "orders": orders})
 
 
-def decode(data: bytes) -> list[Any]:
-    """The bodies. Raises `ValueError` for what `encode` does not write."""
+def decode(data: bytes) -> tuple[list[Any], dict[str, Any]]:
+    """The bodies, and the orders; none where a version before this one wrote it.
+
+    Raises `ValueError` for what `encode` does not write.
+    """
     document = orjson.loads(data)
     match document:
+        case {"version": 1, "workers": [*workers], "orders": dict() as orders}:
+            return workers, orders
         case {"version": 1, "workers": [*workers]}:
-            return workers
+            return workers, {}
         case _:
             raise ValueError("not a list of workers of version 1")
 
 
 class Registrations:
-    """Writes what `watched` says after each `changed`, beside the loop. Nothing is written before `begin`."""
+    """Writes what is to be kept after each `changed`, beside the loop. Nothing is written before `begin`."""
 
-    def __init__(self, store: Store, watched: Callable[[], list[Instance]], log: Log) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registered: Callable[[], list[Instance]],
+        orders: Callable[[], dict[str, Any]],
+        log: Log,
+    ) -> None:
         self._store = store
-        self._watched = watched
+        self._registered = registered
+        self._orders = orders
         self._log = log
         self._begun = False
         self._changed = False
         self._failing = False
         self._task: asyncio.Task[None] | None = None
 
-    def load(self) -> list[Any]:
-        """What a process before this one kept; trouble is logged."""
+    def load(self) -> tuple[list[Any], dict[str, Any]]:
+        """What a process before this one kept, as `decode` has it; trouble is logged."""
         try:
             data = self._store.read()
-            return decode(data) if data is not None else []
+            return decode(data) if data is not None else ([], {})
         except (OSError, ValueError) as error:
             self._log.error(messages.state_unread(error))
-            return []
+            return [], {}
 
     def begin(self) -> None:
         """Everybody who was kept is known again: from now on what is known now is what is kept."""
@@ -69,7 +83,7 @@ class Registrations:
             self.changed()
 
     def changed(self) -> None:
-        """A worker came, went, or says something else of itself."""
+        """A worker came, went, or says something else of itself, or something else is ordered."""
         self._changed = True
         if self._begun and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._keep())
@@ -78,8 +92,11 @@ class Registrations:
         loop = asyncio.get_running_loop()
         while self._changed:
             self._changed = False
-            await loop.run_in_executor(None, self._write, encode(self._watched()))
+            await loop.run_in_executor(None, self._write, self._encoded())
             await asyncio.sleep(PAUSE_SECS)
+
+    def _encoded(self) -> bytes:
+        return encode(self._registered(), self._orders())
 
     def _write(self, data: bytes) -> None:
         try:
@@ -97,4 +114,4 @@ class Registrations:
             # It may be at its pause; what it has begun to write is not to be mixed with what follows.
             await self._task
         if self._begun and self._changed:
-            self._write(encode(self._watched()))
+            self._write(self._encoded())

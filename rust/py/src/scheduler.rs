@@ -256,6 +256,11 @@ impl Scheduler {
         self.core.truth().into()
     }
 
+    fn truths(&self) -> Vec<(String, TruthStats)> {
+        let truths = self.core.truths().into_iter();
+        truths.map(|(url, stats)| (url, stats.into())).collect()
+    }
+
     fn tree(&self) -> TreeStats {
         self.core.tree().into()
     }

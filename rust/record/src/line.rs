@@ -171,7 +171,7 @@ pub enum What {
     Stands {
         /// The worker.
         worker: String,
-        /// `open`, `passed_over` or `ejected`.
+        /// `open`, `passed_over`, `ejected` or `out`.
         standing: String,
     },
     /// A worker lost its credit for prefixes: its engine ended.

@@ -17,16 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "host_name",
     "instance_from_mapping",
     "parse_instance",
     "to_body",
     "to_item",
     "unregister_url",
+    "with_host",
 ]
 
 MAX_BODY_BYTES = 65_536
 """An instance is kept as long as it is registered and travels in each PD request: it must be small."""
 
+_NAME = re.compile(
+    r"(?=.{1,253}$)(?:[a-z0-9_][a-z0-9_-]{0,62}\.)*(?![0-9]+\.?$)[a-z0-9][a-z0-9-]{0,62}\.?", re.IGNORECASE
+)
 _URL = re.compile(r"(?:(https?)://)?(.+):([0-9]+)/?")
 
 
@@ -68,6 +73,8 @@ def to_item(instance: Instance) -> dict[str, object]:
     }
     if instance.cache_tokens is not None:
         item["cache_tokens"] = instance.cache_tokens
+    if instance.version:
+        item["version"] = instance.version
     return item
 
 
@@ -78,6 +85,33 @@ def to_body(instance: Instance) -> dict[str, object]:
     return {"host_ip": prefix + instance.host} | {
         name: value for name, value in sent.items() if value is not None
     }
+
+
+def host_name(obj: object) -> str | None:
+    """The name that an entry of the register file has for its host; None where it has an address, or anything else.
+
+    What ends in a number is no name, but an address with a mistake in it.
+    """
+    sent = _host_of(obj)
+    name = sent[1].removeprefix("https://").removeprefix("http://") if sent is not None else ""
+    return name if _NAME.fullmatch(name) and host_of(name) is None else None
+
+
+def with_host(obj: object, address: str) -> object:
+    """An entry of the register file that has a name, with an address in its place."""
+    sent, name = _host_of(obj), host_name(obj)
+    if sent is None or name is None or not isinstance(obj, Mapping):
+        return obj
+    key, text = sent
+    return {**obj, key: text.removesuffix(name) + address}
+
+
+def _host_of(obj: object) -> tuple[str, str] | None:
+    """The key and the text that count, as `read_fields` has it."""
+    if not isinstance(obj, Mapping):
+        return None
+    found = [(key, value) for key, value in obj.items() if str(key).lower() == "host_ip"]
+    return found[-1] if found and isinstance(found[-1][1], str) else None
 
 
 def unregister_url(raw: bytes) -> str:

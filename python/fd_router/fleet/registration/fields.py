@@ -2,8 +2,8 @@
 
 The coercions are those of the Go router's decoder, quirks included: engines depend on them. Ports may be numbers or
 text, and null is the port 0; roles may be names or numbers, and null is mixed; in lists 1.0 counts as 1, elsewhere
-not. Keys are taken in any case, unknown ones are ignored, the last of equal ones wins. `cache_tokens` is a field of our
-own.
+not. Keys are taken in any case, unknown ones are ignored, the last of equal ones wins. `cache_tokens` and `version` are
+fields of our own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from fd_router.types import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+VERSION_LENGTH = 64
+"""Characters of a version that are kept."""
 
 
 class FieldError(ValueError):
@@ -36,6 +40,7 @@ class Fields:
     metrics_port: str = ""
     tp_size: int = 0
     cache_tokens: int | None = None
+    version: str = ""
 
 
 def read_fields(values: Mapping[Any, object]) -> Fields:
@@ -118,6 +123,11 @@ def _optional_count(name: str, value: object) -> int | None:
     return None if value is None else _count(name, value)
 
 
+def _version(_name: str, value: object) -> str:
+    """Of any kind: a field that other routers do not read is no reason to refuse an engine."""
+    return str(value)[:VERSION_LENGTH] if isinstance(value, str | int | float) else ""
+
+
 def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -134,6 +144,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "metrics_port": _port,
     "tp_size": _count,
     "cache_tokens": _optional_count,
+    "version": _version,
 }
 
 FIELDS = tuple(_READERS)

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Literal
 
-from fd_router.errors import RegistrationError
+from fd_router.errors import RegistrationError, printable
 from fd_router.types import ROLES, Instance, Role
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def check(fields: Fields, *, splitwise: bool) -> Instance:
         metrics_port=str(metrics_port),
         tp_size=fields.tp_size,
         cache_tokens=fields.cache_tokens,
+        version=printable(fields.version),
     )
 
 

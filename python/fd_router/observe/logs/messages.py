@@ -21,6 +21,7 @@ TOPICS = {
     "access": "WARN: a listener that others reach asks for no key",
     "client": "INFO: a client left before it was answered in full",
     "config": "WARN, or ERROR for an unknown policy: a setting that is accepted and does not do what it says",
+    "drain": "INFO: an operator takes a worker out of choosing or lets it back in, or it has nothing to do any more",
     "eject": "WARN: a worker's requests fail, and it is taken out for a while; INFO: it serves again",
     "health": "INFO: a worker that was removed answers its probes again, or must wait; WARN: it is forgotten for good",
     "loop": "ERROR: a request came back to the router that sent it",
@@ -29,7 +30,7 @@ TOPICS = {
     "process": "ERROR: the process that serves died, another starts; WARN: requests outlast the end; INFO: a signal",
     "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
     "record": "WARN: lines of the recording of decisions are lost",
-    "register": "INFO: a worker was added, changed its role, or was taken out on request",
+    "register": "INFO: a worker was added, changed its role or its address, or was taken out; WARN: one is waited for",
     "retry": "WARN: a request goes to another worker",
     "tls": "WARN: files of the listeners' certificates were replaced, or cannot be used",
     "state": "WARN: a worker that was registered before a restart is not well; ERROR: what is kept cannot be used",
@@ -347,6 +348,38 @@ def added(role: Role, url: str) -> str:
 def role_changed(url: str, old: Role, new: Role) -> str:
     """INFO."""
     return f"[fd-router] register: {url} changed its role from {old} to {new}"
+
+
+def awaited(role: Role, url: str) -> str:
+    """WARN."""
+    return (
+        f"[fd-router] register: {role} {url} of the register file is not well yet, and is probed until it is"
+    )
+
+
+def dropped(role: Role, url: str) -> str:
+    """INFO."""
+    return f"[fd-router] register: {role} {url} taken out, the register file does not name it any more"
+
+
+def moved(name: str, before: str, now: str) -> str:
+    """INFO."""
+    return f"[fd-router] register: {name} is at {now} now, not at {before}"
+
+
+def ordered(url: str, order: str, running: int) -> str:
+    """INFO; `order` is drain or eject."""
+    return f"[fd-router] drain: {url} gets no new work, {order} was ordered; {running} requests under way"
+
+
+def drained(role: Role, url: str) -> str:
+    """INFO."""
+    return f"[fd-router] drain: {role} {url} is drained, nothing is under way"
+
+
+def order_ended(url: str, order: str) -> str:
+    """INFO; `order` is drain or eject."""
+    return f"[fd-router] drain: {url} may have work again, {order} is over"
 
 
 def unregistered(role: Role, url: str) -> str:

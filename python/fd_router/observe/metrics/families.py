@@ -16,7 +16,8 @@ Kind = Literal["counter", "gauge", "histogram", "summary"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric family. `values` are the known values of its only label: each is 0 from the start."""
+    """One metric family. `values` are the known values of its last label: each is 0 from the start, where a `worker` is
+    another label for the worker `""`, which stands for nobody in particular."""
 
     name: str
     kind: Kind
@@ -85,6 +86,13 @@ HTTP_DURATION = Family(
 )
 
 WORKERS = Family("fd_router_workers", "gauge", ("role",), "workers", "Workers that may be chosen")
+WORKER_UP = Family(
+    "fd_router_worker_up",
+    "gauge",
+    ("worker", "role"),
+    "",
+    "Whether a known worker answers its probes and is not ejected for its failures: 1 or 0, whatever was ordered of it",
+)
 WORKER_RUNNING = Family(
     "fd_router_worker_running",
     "gauge",
@@ -168,9 +176,18 @@ TREE_EXPIRED = Family(
 TTFT = Family(
     "fd_router_ttft_seconds",
     "histogram",
-    (),
+    ("worker", "status_class"),
     "seconds",
-    "Time from an inference request's arrival to the first byte of its answer's body",
+    "Time from an inference request's arrival to the first byte of its answer's body, by who answered (decode in PD "
+    "mode) and how: 2xx, 3xx, 4xx or 5xx",
+    bounds=FIRST_BYTE_BOUNDS,
+)
+PREFILL = Family(
+    "fd_router_prefill_seconds",
+    "histogram",
+    ("worker",),
+    "seconds",
+    "PD mode: time from sending a request to a prefill worker to its first chunk, or to the end of a whole answer",
     bounds=FIRST_BYTE_BOUNDS,
 )
 CHUNK_GAP = Family(
@@ -191,7 +208,7 @@ DURATION = Family(
 UPSTREAM_ERRORS = Family(
     "fd_router_upstream_errors_total",
     "counter",
-    ("kind",),
+    ("worker", "kind"),
     "errors",
     "Exchanges with workers that failed",
     values=UPSTREAM_KINDS,
@@ -207,23 +224,23 @@ RETRIES_DENIED = Family(
 EJECTIONS = Family(
     "fd_router_ejections_total",
     "counter",
-    (),
+    ("worker",),
     "workers",
     "Times that a worker was taken out of choosing because its requests failed",
 )
 PASSED_OVER = Family(
     "fd_router_passed_over_total",
     "counter",
-    (),
+    ("worker",),
     "workers",
     "Times that a worker was passed over for a while because it refused a request for load",
 )
 RETRIES = Family(
     "fd_router_retries_total",
     "counter",
-    (),
+    ("worker",),
     "requests",
-    "Times that a request was sent again, to another worker or pair",
+    "Times that a request was sent again, to another worker or pair, by the worker that had failed it",
 )
 PAIRS = Family(
     "fd_router_pairs_total",
@@ -245,9 +262,9 @@ PAIRS = Family(
 PROBES = Family(
     "fd_router_probes_total",
     "counter",
-    ("result",),
+    ("worker", "result"),
     "probes",
-    "Health probes",
+    "Health probes; those of workers that are not known yet have no worker",
     values=("ok", "failed"),
 )
 FLIPS = Family(
@@ -391,6 +408,7 @@ FAMILIES: tuple[Family, ...] = (
     HTTP_REQUESTS,
     HTTP_DURATION,
     WORKERS,
+    WORKER_UP,
     WORKER_RUNNING,
     WORKER_TOKENS,
     DECISIONS,
@@ -406,6 +424,7 @@ FAMILIES: tuple[Family, ...] = (
     TREE_EVICTED,
     TREE_EXPIRED,
     TTFT,
+    PREFILL,
     CHUNK_GAP,
     DURATION,
     UPSTREAM_ERRORS,

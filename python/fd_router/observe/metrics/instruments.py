@@ -44,7 +44,8 @@ class Tally:
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._counts: dict[tuple[object, ...], int] = {(value,): 0 for value in family.values}
+        nobody = ("",) * (len(family.labels) - 1)
+        self._counts: dict[tuple[object, ...], int] = {(*nobody, value): 0 for value in family.values}
         if not family.labels:
             self._counts[()] = 0
 
@@ -60,9 +61,13 @@ class Tally:
             values = (OTHER,) * len(values)
         self._counts[values] = self._counts.get(values, 0) + 1
 
+    def counts(self) -> list[tuple[tuple[object, ...], int]]:
+        """(label values, count) of each series. Safe from any thread."""
+        return list(self._counts.items())
+
     def collect(self) -> Metric:
         """The family's present samples."""
-        return simple(self._family, list(self._counts.items()))
+        return simple(self._family, self.counts())
 
 
 class Gauge:
@@ -101,10 +106,18 @@ class Buckets:
 def histogram(family: Family, bounds: Sequence[float], counts: Sequence[int], total: float) -> Metric:
     """A histogram from counts that are not cumulated: one for each bound and one for what is above all."""
     found = metric(family)
+    add_histogram(found, bounds, {}, counts, total)
+    return found
+
+
+def add_histogram(
+    found: Metric, bounds: Sequence[float], labels: dict[str, str], counts: Sequence[int], total: float
+) -> None:
+    """Add one series of a histogram to its family."""
     seen = 0
     for bound, count in zip((*bounds, math.inf), counts, strict=True):
         seen += count
-        found.add_sample(f"{family.name}_bucket", {"le": "+Inf" if bound == math.inf else f"{bound:g}"}, seen)
-    found.add_sample(f"{family.name}_sum", {}, total)
-    found.add_sample(f"{family.name}_count", {}, seen)
-    return found
+        le = "+Inf" if bound == math.inf else f"{bound:g}"
+        found.add_sample(f"{found.name}_bucket", {**labels, "le": le}, seen)
+    found.add_sample(f"{found.name}_sum", labels, total)
+    found.add_sample(f"{found.name}_count", labels, seen)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
 
 from fd_router.observe.metrics import families
 from fd_router.observe.metrics.instruments import Buckets, Gauge, Tally
+from fd_router.observe.metrics.latest import Latest
 from fd_router.observe.metrics.sources import (
     AccessCollector,
+    FleetCollector,
     RelayCollector,
     RouterCollector,
     SchedulerCollector,
 )
 from fd_router.observe.metrics.text import encode
-from fd_router.observe.metrics.worker_tally import WorkerTally
+from fd_router.observe.metrics.worker_tally import WorkerBuckets, WorkerTally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +28,17 @@ if TYPE_CHECKING:
 
     from fd_router.observe.metrics.sources import (
         AccessSource,
+        FleetSource,
         LogSource,
         OverloadSource,
         RelaySource,
         SchedulerSource,
     )
+
+    Instrument: TypeAlias = Tally | Gauge | Buckets | WorkerBuckets
+
+CLASSES = tuple(f"{number}xx" for number in range(10))
+"""Statuses by their first digit; HTTP has no more digits than three."""
 
 
 class Metrics:
@@ -42,41 +50,54 @@ class Metrics:
 
     def __init__(self) -> None:
         self._inference = WorkerTally(families.INFERENCE_REQUESTS, workers=3)
-        self._ttft = Buckets(families.TTFT)
-        self.ttft = self._ttft.observe
-        """Count a time to first byte, in seconds."""
+        self._ttft = WorkerBuckets(families.TTFT)
+        self._prefill = WorkerBuckets(families.PREFILL)
+        self.latest = Latest()
+        """First-byte times of answers below 400, and of prefill workers."""
         self._duration = Buckets(families.DURATION)
         self.duration = self._duration.observe
         """Count an inference request's whole time, in seconds."""
-        self._upstream_errors = Tally(families.UPSTREAM_ERRORS)
-        self._retries = Tally(families.RETRIES)
+        self._upstream_errors = WorkerTally(families.UPSTREAM_ERRORS)
+        self._retries = WorkerTally(families.RETRIES)
         self._retries_denied = Tally(families.RETRIES_DENIED)
-        self._ejections = Tally(families.EJECTIONS)
-        self._passed_over = Tally(families.PASSED_OVER)
+        self._ejections = WorkerTally(families.EJECTIONS)
+        self._passed_over = WorkerTally(families.PASSED_OVER)
         self._written_off = Tally(families.WRITTEN_OFF)
         self._made_room = Tally(families.MADE_ROOM)
         self._client_connections = Gauge(families.CLIENT_CONNECTIONS)
         self.client_connections = self._client_connections.set
         """Take how many connections of clients are open."""
         self._pairs = Tally(families.PAIRS)
-        self._probes = Tally(families.PROBES)
+        self._probes = WorkerTally(families.PROBES)
         self._flips = Tally(families.FLIPS)
         self._clients_gone = Tally(families.CLIENTS_GONE)
         self._rejected = Tally(families.REJECTED)
+        by_worker = (
+            self._inference,
+            self._ttft,
+            self._prefill,
+            self._upstream_errors,
+            self._retries,
+            self._ejections,
+            self._passed_over,
+            self._probes,
+        )
+        self._fleet = FleetCollector(by_worker)
         self._scheduler = SchedulerCollector(self._inference)
         self._access = AccessCollector()
         self._relay = RelayCollector()
         self._router = RouterCollector()
         self._registry = CollectorRegistry()
         events = _Events(self._instruments())
-        for collector in (self._scheduler, self._access, events, self._relay, self._router):
+        for collector in (self._fleet, self._scheduler, self._access, events, self._relay, self._router):
             self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         self._rendering = threading.Lock()
 
-    def _instruments(self) -> tuple[Tally | Gauge | Buckets, ...]:
+    def _instruments(self) -> tuple[Instrument, ...]:
         return (
             self._ttft,
+            self._prefill,
             self._duration,
             self._upstream_errors,
             self._retries,
@@ -95,11 +116,13 @@ class Metrics:
 
     def bind(
         self,
+        *,
         scheduler: SchedulerSource,
         access: AccessSource,
         relay: RelaySource,
         log: LogSource,
         overload: OverloadSource,
+        fleet: FleetSource,
     ) -> None:
         """Name the parts that are read when somebody asks; until then their families are absent or 0."""
         self._scheduler.source = scheduler
@@ -107,6 +130,7 @@ class Metrics:
         self._relay.source = relay
         self._router.log = log
         self._router.overload = overload
+        self._fleet.source = fleet
 
     def render(self) -> bytes:
         """The text for `/metrics`, of `CONTENT_TYPE`. Safe from any thread; one at a time does the work."""
@@ -117,25 +141,58 @@ class Metrics:
         """Count a worker's answer (decode's in PD mode), with the workers' urls and the true status."""
         self._inference.add(mixed, prefill, decode, status)
 
-    def upstream_error(self, kind: str) -> None:
-        """Count a failed exchange, by `UpstreamError.kind`."""
-        self._upstream_errors.add(kind)
+    def ttft(self, worker: str, status: int, secs: float) -> None:
+        """Count a time to first byte, of an answer with this status."""
+        self._ttft.observe((worker, CLASSES[status // 100]), secs)
+        if status < 400:
+            self.latest.add(worker, secs)
 
-    def retry(self) -> None:
-        """Count a request that is sent again."""
-        self._retries.add()
+    def prefill(self, worker: str, secs: float) -> None:
+        """Count the time that a prefill worker took."""
+        self._prefill.observe((worker,), secs)
+        self.latest.add(worker, secs)
+
+    def upstream_error(self, worker: str, kind: str) -> None:
+        """Count a failed exchange, by `UpstreamError.kind`."""
+        self._upstream_errors.add(worker, kind)
+
+    def errors(self) -> dict[str, dict[str, int]]:
+        """What went wrong with each worker, by `UpstreamError.kind` or by the status of its answers from 400 on."""
+        found: dict[str, dict[str, int]] = {}
+        for (worker, kind), count in self._upstream_errors.counts():
+            if worker and count:
+                found.setdefault(str(worker), {})[str(kind)] = count
+        for (mixed, _, decode, status), count in self._inference.counts():
+            if isinstance(status, int) and status >= 400:
+                kinds = found.setdefault(str(mixed or decode), {})
+                kinds[str(status)] = kinds.get(str(status), 0) + count
+        return found
+
+    def totals(self) -> tuple[int, int]:
+        """(answers of workers, those of them with a status from 500 on) of all inference requests so far."""
+        counts = self._inference.counts()
+        failed = sum(count for key, count in counts if isinstance(key[-1], int) and key[-1] >= 500)
+        return sum(count for _, count in counts), failed
+
+    def rejects(self) -> dict[str, int]:
+        """Errors that the router itself answered, by `RouterError.code`."""
+        return {str(code): count for (code,), count in self._rejected.counts()}
+
+    def retry(self, worker: str) -> None:
+        """Count a request that is sent again, as this worker has failed it."""
+        self._retries.add(worker)
 
     def retry_denied(self, reason: str) -> None:
         """Count a request that is not sent again, by what was lacking: `budget` or `no_candidate`."""
         self._retries_denied.add(reason)
 
-    def ejected(self) -> None:
+    def ejected(self, worker: str) -> None:
         """Count a worker that was taken out for its failures."""
-        self._ejections.add()
+        self._ejections.add(worker)
 
-    def passed_over(self) -> None:
+    def passed_over(self, worker: str) -> None:
         """Count a worker that is passed over for its refusals."""
-        self._passed_over.add()
+        self._passed_over.add(worker)
 
     def written_off(self) -> None:
         """Count a client that took nothing any more."""
@@ -150,9 +207,9 @@ class Metrics:
         """Count a prefill/decode pair by how it ended."""
         self._pairs.add(outcome)
 
-    def probe(self, ok: bool) -> None:
-        """Count a health probe."""
-        self._probes.add("ok" if ok else "failed")
+    def probe(self, worker: str, ok: bool) -> None:
+        """Count a health probe; no worker is named that is not known."""
+        self._probes.add(worker, "ok" if ok else "failed")
 
     def flip(self, direction: str) -> None:
         """Count a change of a worker's health verdict, `up` or `down`."""
@@ -170,7 +227,7 @@ class Metrics:
 class _Events(Collector):
     """The instruments that are fed by calls."""
 
-    def __init__(self, instruments: tuple[Tally | Gauge | Buckets, ...]) -> None:
+    def __init__(self, instruments: tuple[Instrument, ...]) -> None:
         self._instruments = instruments
 
     def collect(self) -> Iterator[Metric]:

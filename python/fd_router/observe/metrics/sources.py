@@ -12,7 +12,7 @@ from fd_router.observe.metrics.instruments import histogram, metric, simple
 from fd_router.types import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -48,6 +48,20 @@ class SchedulerSource(Protocol):
 
     def recorded(self) -> tuple[int, int]:
         """The recording: (lines written, lines lost)."""
+
+
+class FleetSource(Protocol):
+    """What is read of the fleet, from a thread beside the loop."""
+
+    def up(self) -> list[tuple[str, Role, bool]]:
+        """(url, role, whether it answers its probes and is not ejected for its failures) of every known worker."""
+
+
+class Forgetful(Protocol):
+    """What keeps figures of workers."""
+
+    def prune(self, live: set[str]) -> None:
+        """Forget who has been out of `live` for long."""
 
 
 class AccessSource(Protocol):
@@ -93,8 +107,26 @@ def one(family: Family, value: float) -> Metric:
     return simple(family, [((), value)])
 
 
+class FleetCollector(Collector):
+    """Who is up; and what must hear which workers are left, before anything of them is shown."""
+
+    def __init__(self, by_worker: Sequence[Forgetful]) -> None:
+        self._by_worker = by_worker
+        self.source: FleetSource | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One look at the fleet."""
+        if self.source is None:
+            return
+        rows = self.source.up()
+        live = {url for url, _, _ in rows}
+        for each in self._by_worker:
+            each.prune(live)
+        yield simple(families.WORKER_UP, [((url, role), int(up)) for url, role, up in rows])
+
+
 class SchedulerCollector(Collector):
-    """Workers, decisions, prefix tree and stickiness; and the counter that must hear which workers are left."""
+    """Answers by worker, and workers, decisions, prefix tree and stickiness."""
 
     def __init__(self, inference: WorkerTally) -> None:
         self._inference = inference
@@ -107,7 +139,6 @@ class SchedulerCollector(Collector):
             yield from sessions(0, 0)
             return
         loads = self.source.loads()
-        self._inference.prune({url for url, _, _, _ in loads})
         yield self._inference.collect()
         yield from sessions(*self.source.sessions())
         yield simple(families.WORKERS, [((role,), self.source.count(role)) for role in ROLES])

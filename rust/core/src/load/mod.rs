@@ -2,10 +2,13 @@
 
 mod lease;
 mod observed;
+mod truth;
 mod worker;
 
 pub(crate) use self::lease::Booked;
 pub use self::lease::{Burden, Lease};
+pub(crate) use self::truth::Truth;
+pub use self::truth::{TruthStats, Usage};
 pub use self::worker::Worker;
 
 #[cfg(test)]

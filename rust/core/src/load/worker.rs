@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::lease::Burden;
 use super::observed::Observed;
+use super::truth::Truth;
 use crate::hash;
 
 /// Of what is known of a worker's speed, the share that one more request leaves: some thirty requests count.
@@ -29,6 +30,7 @@ pub struct Worker {
     pace: Mutex<Pace>,
     /// Bits of a number of tokens; 0 is not known.
     capacity: AtomicU64,
+    truth: Truth,
 }
 
 /// What the policies want to know of the past.
@@ -56,6 +58,7 @@ impl Worker {
             observed: Observed::default(),
             pace: Mutex::default(),
             capacity: AtomicU64::new(0),
+            truth: Truth::default(),
         }
     }
 
@@ -97,6 +100,11 @@ impl Worker {
     /// Whether nothing is in hand.
     pub fn is_idle(&self) -> bool {
         self.running() == 0 && self.tokens() == 0 && self.weight() == 0
+    }
+
+    /// What its answers say of its cache.
+    pub(crate) const fn truth(&self) -> &Truth {
+        &self.truth
     }
 
     /// Takes the engine's own counts, as of `now`.

@@ -27,7 +27,9 @@ impl Scheduler {
         let scale = usage.prompt as f64 / estimate;
         let predicted = recorded.prefix.tokens_of(recorded.matched as usize) * scale;
         self.truth.note(usage.prompt, predicted, cached);
-        let url = decision.lease.worker().url();
+        let worker = decision.lease.worker();
+        worker.truth().note(usage.prompt, predicted, cached);
+        let url = worker.url();
         let roster = self.roster.read();
         if roster.slot(url) != Some(recorded.slot) {
             return; // it ended in the meantime

@@ -22,7 +22,6 @@ mod roster;
 mod rules;
 mod scales;
 mod sessions;
-mod truth;
 mod unary;
 
 #[cfg(test)]
@@ -34,7 +33,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::hash::{self, Chain, Prefix};
 use crate::ids::Role;
-use crate::load::{Burden, Lease};
+use crate::load::{Burden, Lease, Truth};
 use crate::policy::{Candidate, Explanation, Policy, Scene};
 use crate::scan::{Body, Rendered};
 use crate::tree::{Expired, Tree, TreeStats};
@@ -48,11 +47,10 @@ pub use self::config::SchedulerConfig;
 pub use self::decision::{Ask, Decision, NotServed, Options};
 pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
 pub use self::roster::{Load, Reaped, Standing};
-pub use self::truth::{TruthStats, Usage};
+pub use crate::load::{TruthStats, Usage};
 
 use self::decision::Recorded;
 use self::scales::Scales;
-use self::truth::Truth;
 use self::unary::Unary;
 
 /// Workers, their counters, the prefix tree and the policies. Times are milliseconds on one clock.
@@ -120,7 +118,7 @@ impl Scheduler {
         self.policies[role.index()]
     }
 
-    /// Workers of a role, whatever their standing.
+    /// Workers of a role that may be chosen, be it in the last place.
     pub fn count(&self, role: Role) -> usize {
         self.roster.read().count(role)
     }
@@ -304,6 +302,11 @@ impl Scheduler {
     /// What engines said that they had cached, since the start.
     pub fn truth(&self) -> TruthStats {
         self.truth.snapshot()
+    }
+
+    /// The same by worker, of those that are present; by url.
+    pub fn truths(&self) -> Vec<(String, TruthStats)> {
+        self.roster.read().truths()
     }
 
     /// Session stickiness since the start: (hits, scored requests with a session).

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{Role, Slot};
-use crate::load::Worker;
+use crate::load::{TruthStats, Worker};
 use crate::policy::Candidate;
 use crate::tree::Tree;
 
@@ -19,6 +19,8 @@ pub enum Standing {
     PassedOver,
     /// Only where there is nobody else at all: it fails.
     Ejected,
+    /// Never, not even as the last one: an operator said so.
+    Out,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +93,7 @@ impl Roster {
         }
     }
 
-    /// Workers of a role, whatever their standing.
+    /// Workers of a role that may be chosen, be it in the last place.
     pub(super) fn count(&self, role: Role) -> usize {
         let tiers = &self.by_role[role.index()];
         tiers.open.len() + tiers.passed_over.len() + tiers.ejected.len()
@@ -212,6 +214,14 @@ impl Roster {
         let workers = self.present.values().map(|entry| &entry.candidate.worker);
         let known = |worker: &Arc<Worker>| Some((worker.url().to_owned(), worker.capacity()?));
         workers.filter_map(known).collect()
+    }
+
+    /// What answers say of the caches of those that are present, by url.
+    pub(super) fn truths(&self) -> Vec<(String, TruthStats)> {
+        let workers = self.present.values().map(|entry| &entry.candidate.worker);
+        workers
+            .map(|worker| (worker.url().to_owned(), worker.truth().snapshot()))
+            .collect()
     }
 
     pub(super) fn remove(&mut self, url: &str) -> Option<Candidate> {

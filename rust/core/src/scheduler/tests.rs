@@ -104,6 +104,15 @@ fn standings_are_tiers() {
     scheduler.remove("b");
     scheduler.remove("c");
     assert_eq!(chosen(&[]), "a", "the last one serves, whatever it did");
+    scheduler.stand("a", Standing::Out);
+    assert_eq!(scheduler.count(Role::Mixed), 0);
+    let none = scheduler.select(Role::Mixed, &prompt(""), &Options::default(), 0);
+    assert!(
+        none.expect("served").is_none(),
+        "who is out is never chosen"
+    );
+    scheduler.stand("a", Standing::Open);
+    assert_eq!(chosen(&[]), "a");
     scheduler.stand("nobody", Standing::Ejected);
     assert_eq!("passed_over".parse(), Ok(Standing::PassedOver));
 }

@@ -25,7 +25,7 @@ pub struct TruthStats {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Truth {
+pub(crate) struct Truth {
     prompt: AtomicU64,
     predicted: AtomicU64,
     cached: AtomicU64,
@@ -33,7 +33,7 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    pub(super) fn note(&self, prompt: u64, predicted: f64, cached: u64) {
+    pub(crate) fn note(&self, prompt: u64, predicted: f64, cached: u64) {
         let predicted = predicted.round() as u64;
         self.prompt.fetch_add(prompt, Relaxed);
         self.predicted.fetch_add(predicted, Relaxed);
@@ -42,7 +42,7 @@ impl Truth {
             .fetch_add(predicted.saturating_sub(cached), Relaxed);
     }
 
-    pub(super) fn snapshot(&self) -> TruthStats {
+    pub(crate) fn snapshot(&self) -> TruthStats {
         TruthStats {
             prompt: self.prompt.load(Relaxed),
             predicted: self.predicted.load(Relaxed),

@@ -1,0 +1,194 @@
+"""The register file: its engines are permanent, and it is looked at for changes.
+
+An engine of the file that is not well is probed on until it is, however long that takes. One that the file does not
+name any more leaves, one that it names anew joins. A file that cannot be read or used changes nothing: whoever replaces
+it may be at it.
+
+Here a host may have a name, which stands for an address: the first IPv4 one that it resolves to, else the first. A
+worker is at an address, as everywhere; while it is not in service its name is resolved again, and where the address is
+another one the worker moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fd_router.config import load_register_file
+from fd_router.errors import ConfigError, RegistrationError
+from fd_router.fleet.registration import host_name, instance_from_mapping, with_host
+from fd_router.observe.logs import messages
+from fd_router.runtime.patience import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from fd_router.fleet.admission import Admission
+    from fd_router.fleet.membership import Membership
+    from fd_router.observe.logs import Log
+    from fd_router.types import Instance
+
+MAX_FILE_BYTES = 8 << 20
+"""Room for 4,096 engines with every field."""
+ROUND_SECS = 2.0
+"""Between two looks at the file, and two tries to resolve a name."""
+RESOLVE_SECS = 5.0
+"""How long the resolver may take for one name."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One engine of the file."""
+
+    index: int
+    body: object
+    name: str | None
+    """Its host's name, where the file has a name."""
+    instance: Instance | None = None
+    """None while it cannot be made out what or where it is."""
+    trouble: str = ""
+    """What was said of it last, so that it is said once."""
+
+
+async def resolve(name: str) -> list[str]:
+    """The addresses of a name, IPv4 first. Raises `OSError`."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    found.sort(key=lambda each: each[0] != socket.AF_INET)
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+class RegisterFile:
+    """Keeps the fleet in step with a file."""
+
+    def __init__(
+        self,
+        path: str,
+        admission: Admission,
+        members: Membership,
+        log: Log,
+        *,
+        splitwise: bool,
+        resolver: Callable[[str], Coroutine[Any, Any, list[str]]] = resolve,
+    ) -> None:
+        self._path = path
+        self._admission = admission
+        self._members = members
+        self._log = log
+        self._splitwise = splitwise
+        self._resolver = resolver
+        self._seen: tuple[int, ...] = ()
+        self._text = b""
+        self._trouble = ""
+        self._entries: list[Entry] = []
+
+    async def round(self, _late: float = 0.0) -> None:
+        """Take up what the file says now, and look for those that moved. To be awaited once before the rounds."""
+        entries = await self._changed()
+        if entries is not None:
+            await self._replace(entries)
+        await asyncio.gather(*(self._settle(each) for each in self._entries if self._unsettled(each)))
+
+    def _unsettled(self, entry: Entry) -> bool:
+        if entry.instance is None:
+            return True
+        return entry.name is not None and entry.instance.url not in self._members.registry
+
+    async def _changed(self) -> list[Entry] | None:
+        """The entries of the file; None where they are those of before, or cannot be had."""
+        try:
+            seen = await asyncio.to_thread(_signature, self._path)
+            if seen == self._seen:
+                return None
+            text = await asyncio.to_thread(_read, self._path)
+            bodies = load_register_file(text)
+        except OSError as error:
+            self._unusable(messages.yaml_unread(self._path, error))
+            return None
+        except ConfigError as error:
+            self._seen = seen
+            self._unusable(messages.yaml_invalid(self._path, error))
+            return None
+        first, self._seen, self._trouble = not self._seen, seen, ""
+        if text == self._text and not first:
+            return None
+        self._text = text
+        if not bodies:
+            self._log.info(messages.no_static_instances(self._path))
+        return [Entry(index, body, host_name(body)) for index, body in enumerate(bodies)]
+
+    def _unusable(self, message: str) -> None:
+        if message != self._trouble:
+            self._log.error(message)
+        self._trouble = message
+
+    async def _replace(self, entries: list[Entry]) -> None:
+        before = {str(each.body): each for each in self._entries}
+        kept = {text: each for each in entries if (text := str(each.body)) in before}
+        for text, entry in kept.items():
+            old = before[text]
+            entry.instance, entry.trouble = old.instance, old.trouble
+        gone = [each for text, each in before.items() if text not in kept]
+        self._entries = entries
+        fresh = [each for each in entries if each.instance is None]
+        await asyncio.gather(*map(self._settle, fresh))
+        # Last, so that an engine whose entry says something else now is not taken out in between.
+        named = {each.instance.url for each in entries if each.instance is not None}
+        for entry in gone:
+            if entry.instance is not None and entry.instance.url not in named:
+                self._members.drop(entry.instance.url)
+
+    async def _settle(self, entry: Entry) -> None:
+        """Find out where an engine is, and let it in or wait for it."""
+        try:
+            instance = await self._instance(entry)
+            if instance != entry.instance:
+                await self._admit(entry, instance)
+                self._log.info(messages.static_registered(entry.index))
+        except (RegistrationError, OSError, asyncio.TimeoutError) as error:
+            text = str(error) or f"{entry.name} is not resolved in time"
+            if text != entry.trouble:
+                self._log.error(messages.static_failed(entry.index, text))
+            entry.trouble = text
+        else:
+            entry.trouble = ""
+
+    async def _admit(self, entry: Entry, instance: Instance) -> None:
+        before, entry.instance = entry.instance, None
+        if before is not None and before.url != instance.url:
+            self._log.info(messages.moved(str(entry.name), before.url, instance.url))
+            self._members.drop(before.url)
+        try:
+            await self._admission.admit_of_file(instance, entry.name)
+        finally:
+            # One that is not well is known all the same, and waited for.
+            if self._members.knows(instance.url):
+                entry.instance = instance
+
+    async def _instance(self, entry: Entry) -> Instance:
+        body = entry.body
+        if entry.name is not None:
+            addresses = await within(RESOLVE_SECS, self._resolver(entry.name))
+            if not addresses:
+                raise RegistrationError(400, f"{entry.name} has no address")
+            known = entry.instance.host.strip("[]") if entry.instance is not None else None
+            body = with_host(body, known if known in addresses else addresses[0])
+        return instance_from_mapping(body, splitwise=self._splitwise)
+
+
+def _read(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        text = file.read(MAX_FILE_BYTES + 1)
+    if len(text) > MAX_FILE_BYTES:
+        raise ConfigError(f"the file: accepted: up to {MAX_FILE_BYTES} bytes")
+    return text
+
+
+def _signature(path: str) -> tuple[int, ...]:
+    """What is another one when the file is another one; symbolic links are followed, as a ConfigMap swaps one."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
