@@ -90,10 +90,6 @@ class Orders:
         """The workers of which something is ordered."""
         return list(self._orders)
 
-    def running(self, url: str) -> int:
-        """Requests under way at a worker."""
-        return next((running for each, _, running, _ in self._scheduler.loads() if each == url), 0)
-
     # ---- what operators say; each raises `UnknownWorkerError` for a worker that is not known
 
     def drain(self, url: str, *, remove: bool = False) -> None:
@@ -103,7 +99,7 @@ class Orders:
         if order is None or order.kind != "drain":
             order = self._give(url, "drain")
         order.remove = remove
-        self._look(url, order)
+        self._look(url, order, self._running())
 
     def eject(self, url: str) -> None:
         """Give the worker no new work, as it is not to be trusted. Raises `OrderConflictError` for a drained one."""
@@ -155,15 +151,21 @@ class Orders:
 
     async def round(self, _late: float) -> None:
         """Look at who is drained now, and at who may be forgotten."""
+        busy = any(order.kind == "drain" and not order.drained for order in self._orders.values())
+        running = self._running() if busy else {}
         for url, order in list(self._orders.items()):
             if order.removed is not None:
                 if self._clock() - order.heard >= REMOVED_SECS:
                     self._end(url, order)
             elif order.kind == "drain":
-                self._look(url, order)
+                self._look(url, order, running)
 
-    def _look(self, url: str, order: Order) -> None:
-        if (order.drained and not order.remove) or self.running(url):
+    def _running(self) -> dict[str, int]:
+        """Requests under way by worker."""
+        return {url: running for url, _, running, _ in self._scheduler.loads()}
+
+    def _look(self, url: str, order: Order, running: dict[str, int]) -> None:
+        if (order.drained and not order.remove) or running.get(url):
             return
         instance = self._members.get(url)
         if instance is None:
@@ -189,7 +191,7 @@ class Orders:
         order = self._orders[url] = Order(kind, self._wall())
         self._registry.hold(url)
         self._conduct.left(url)
-        self._log.info(messages.ordered(url, kind, self.running(url)))
+        self._log.info(messages.ordered(url, kind, self._running().get(url, 0)))
         self.on_change(url)
         return order
 

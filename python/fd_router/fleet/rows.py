@@ -66,7 +66,7 @@ class Rows:
                     "role": instance.role,
                     "models": None,
                     "state": state,
-                    "why": self._states.why(url, state),
+                    "why": self._states.why(url, state, running),
                     "since": round(since, 3),
                     "running": running,
                     "pending_tokens": tokens,

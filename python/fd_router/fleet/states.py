@@ -66,11 +66,11 @@ class States:
         """(url, state, since when in seconds since the epoch) of everybody, by url."""
         return sorted((url, state, since) for url, (state, since) in self._since.items())
 
-    def why(self, url: str, state: State) -> str:
-        """What an operator wants to know of a state."""
+    def why(self, url: str, state: State, running: int) -> str:
+        """What an operator wants to know of a state; `running` are the requests under way."""
         order = self._orders.of(url)
         if order is not None:
-            return self._ordered(url, order, state)
+            return self._ordered(url, order, state, running)
         if state in {"ejected", "unready"} and (worker := self._conduct.of(url)) is not None:
             left = worker.until - self._clock()
             more = f"for {left:.1f} s more" if left > 0 else "and on trial"
@@ -102,14 +102,13 @@ class States:
             return "ejected"
         return "unready" if worker is not None and worker.standing == "passed_over" else "up"
 
-    def _ordered(self, url: str, order: Order, state: State) -> str:
+    def _ordered(self, url: str, order: Order, state: State, running: int) -> str:
         if order.removed is not None:
             return "by order, and removed; it may register again a minute after its last registration"
         health = self._members.health(url)
         gone = health is not None and not health.serving
         more = f"; its probes fail: {self._trouble(url) or 'it was lost'}" if gone else ""
         if state == "draining":
-            running = self._orders.running(url)
             last = ", then it is removed" if order.remove else ""
             return f"by order, {running} request{'s' * (running != 1)} under way{last}{more}"
         return f"by order{more}"
