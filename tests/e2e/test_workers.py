@@ -17,6 +17,7 @@ from rig.router import chat_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from rig import Engine, RawWorker, Router
 
@@ -138,6 +139,22 @@ def ready(router: Router) -> bool:
         return router.get("/ready").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_an_order_outlives_the_router_where_there_is_a_folder_for_it(
+    start_router: StartRouter, start_engine: StartEngine, tmp_path: Path
+) -> None:
+    config = f"server: {{state-path: {tmp_path / 'state'}}}\n{QUICK}"
+    engine = start_engine()
+    first = start_router(config)
+    assert first.register(engine.port).status_code == 200
+    assert order(first, "eject", engine).status_code == 200
+    assert first.stop() == 0
+    second = start_router(config)
+    second.wait_workers(mixed=1)
+    found = row(second, engine)
+    assert (found["state"], found["why"]) == ("ejected", "by order")
+    assert second.chat("hi").status_code == 502
 
 
 def test_a_drained_worker_is_removed_when_it_is_empty(

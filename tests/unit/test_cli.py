@@ -143,6 +143,13 @@ def test_check_fails_on_what_the_start_refuses(run: Run, file: WriteFile) -> Non
     assert "Failed to load config: failed to parse config: server.port (line 1): found 0" in err
 
 
+def test_check_takes_names_of_hosts_in_the_register_file(run: Run, file: WriteFile) -> None:
+    entries = file("instances: [{role: mixed, host_ip: engine-1.fleet, port: 1}]", "register.yaml")
+    path = file(f"server: {{port: 1}}\nmanager: {{register-path: {entries}}}")
+    code, _, err = run("--check", "--config_path", path)
+    assert (code, err) == (0, "")
+
+
 def test_check_reads_the_static_registrations(run: Run, file: WriteFile) -> None:
     entries = file(
         "instances: [{role: mixed, host_ip: 127.0.0.1, port: 1}, {role: mixed}, 5]", "register.yaml"

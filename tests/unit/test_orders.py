@@ -316,6 +316,19 @@ def test_states_of_a_worker_of_the_register_file() -> None:
     scene.members.drop(instance.url)
 
 
+def test_who_registered_as_well_stays_when_the_file_names_it_no_more() -> None:
+    scene = Scene(0)
+    file = Instance("mixed", "127.0.0.1", 8000)
+    scene.members.admit(file, scene.now, own=False)
+    scene.members.of_file(file.url, None)
+    assert scene.members.registered() == []
+    assert scene.members.source(file.url) == "file"
+    scene.join(0)
+    assert [each.url for each in scene.members.registered()] == [file.url]
+    scene.members.drop(file.url)
+    assert (scene.state(file.url), scene.members.source(file.url)) == ("up", "register")
+
+
 def test_who_refuses_for_load_is_unready() -> None:
     scene = Scene(2)
     first, _ = scene.urls

@@ -95,7 +95,7 @@ class Admission:
         One that is not well is waited for. Raises `RegistrationError` for it all the same.
         """
         try:
-            await self._admit(instance)
+            await self._admit(instance, own=False)
         except RegistrationError as error:
             if error.status != 503:
                 raise
@@ -127,7 +127,7 @@ class Admission:
             self._members.check_room(instance.url)
             self._members.expect(instance, self._clock())
 
-    async def _admit(self, instance: Instance) -> None:
+    async def _admit(self, instance: Instance, *, own: bool = True) -> None:
         self._networks.require(instance)
         if self._orders.refuses(instance.url):
             return
@@ -135,7 +135,7 @@ class Admission:
         trouble = await self._probe(instance.url)
         if trouble is not None:
             raise RegistrationError(503, f"{instance.url} service is not healthy{trouble}")
-        self._members.admit(instance, self._clock())
+        self._members.admit(instance, self._clock(), own=own)
         if self._remote_load is not None:
             with_limit = within(FIRST_LOAD_TIMEOUT, self._remote_load.ask(instance))
             await asyncio.gather(with_limit, return_exceptions=True)

@@ -48,7 +48,9 @@ class Membership:
         self._standings: dict[str, WorkerHealth] = {}
         self._lost: dict[str, Instance] = {}
         self._of_file: dict[str, str | None] = {}
-        """With the name of the host, where the file has one."""
+        """Those of the register file, with the name of the host where the file has one."""
+        self._own: set[str] = set()
+        """Those who registered by themselves."""
         self.on_change: Callable[[], object] = lambda: None
         """Called when `watched` says something else than before."""
         self.on_state: Callable[[str], object] = lambda _: None
@@ -103,8 +105,8 @@ class Membership:
         return self.registry.all() + list(self._lost.values())
 
     def registered(self) -> list[Instance]:
-        """Those of them who registered."""
-        return [instance for instance in self.watched() if instance.url not in self._of_file]
+        """Those of them who registered by themselves."""
+        return [instance for instance in self.watched() if instance.url in self._own]
 
     def check_room(self, url: str) -> None:
         """Raise `RegistrationError` when there is no room for a worker that is not known yet."""
@@ -115,15 +117,18 @@ class Membership:
         """The register file names a known worker, and its host `name` where that is no address."""
         self._of_file[url] = name
 
-    def admit(self, instance: Instance, now: float) -> None:
+    def admit(self, instance: Instance, now: float, *, own: bool = True) -> None:
         """Take a worker into service, or take over what it says of itself anew.
 
-        One that was lost too often waits on probation until its hold is over. With those on probation there are never
-        more than the limit, so that whoever comes back has a place; a new one takes that of the one lost first. Raises
-        as `check_room` does.
+        `own` is whether it registers by itself. One that was lost too often waits on probation until its hold is over.
+        With those on probation there are never more than the limit, so that whoever comes back has a place; a new one
+        takes that of the one lost first. Raises as `check_room` does.
         """
         url = instance.url
         standing = self._place(url, now)
+        changed = own and url not in self._own
+        if own:
+            self._own.add(url)
         held = standing.held(now)
         if held:
             self._lost[url] = instance
@@ -134,7 +139,7 @@ class Membership:
         if not standing.serving:
             self._metrics.flip("up")
         standing.readmit(now)
-        if before != instance:
+        if before != instance or changed:
             self.on_change()
         if before is None:
             self._log.info(messages.added(instance.role, url))
@@ -148,6 +153,7 @@ class Membership:
         if (self.rules.forget_after_secs == 0 and not self._stays(url)) or url in self._standings:
             return
         self._place(url, now).lose(now)
+        self._own.add(url)
         self._lost[url] = instance
         self.on_change()
         self._log.warn(messages.expected(instance.role, url))
@@ -208,8 +214,11 @@ class Membership:
         return instance is not None
 
     def drop(self, url: str) -> None:
-        """The register file does not name a worker any more."""
+        """The register file does not name a worker any more: it leaves, unless it registered by itself as well."""
         if url not in self._of_file:
+            return
+        if url in self._own:
+            del self._of_file[url]
             return
         removal = self.registry.remove(url)
         instance = removal.instance if removal is not None else self._lost.pop(url, None)
@@ -220,6 +229,7 @@ class Membership:
     def _dismiss(self, url: str) -> None:
         self._standings.pop(url, None)
         self._of_file.pop(url, None)
+        self._own.discard(url)
         self._conduct.forget(url)
         self.on_state(url)
 
