@@ -92,7 +92,8 @@ class WorkerBuckets:
         """The family's present samples."""
         found = metric(self._family)
         series: Iterable[tuple[tuple[str, ...], Histogram]] = list(self._series.items())
-        for values, buckets in paced(series):
+        samples = len(self._family.bounds) + 3
+        for values, buckets in paced(series, samples):
             labels = dict(zip(self._family.labels, values, strict=True))
             add_histogram(found, self._family.bounds, labels, *buckets.snapshot())
         return found
