@@ -339,6 +339,11 @@ def test_who_refuses_for_load_is_unready() -> None:
 
 
 def test_probes_of_strangers_are_not_kept() -> None:
-    scene = Scene(1)
-    scene.probes.note("http://stranger", Probe(0.1, well=False))
-    assert scene.probes.of("http://stranger") is None
+    counted: list[tuple[str, bool]] = []
+    metrics: Any = SimpleNamespace(probe=lambda *probe: counted.append(probe))
+    probes = LastProbes(lambda url: url == "http://known", metrics, lambda: 7.0)
+    for url in ("http://stranger", "http://known"):
+        probes.note(url, Probe(0.1, well=True))
+    assert probes.of("http://stranger") is None
+    assert probes.of("http://known") == (7.0, Probe(0.1, well=True))
+    assert counted == [("", True), ("http://known", True)], "whoever asks to register makes no series"
