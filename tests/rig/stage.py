@@ -16,7 +16,7 @@ from rig.router import PROGRAM, Router, config_text, free_port
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 REGISTER_SECS = 0.2
@@ -44,6 +44,7 @@ class Stage:
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         files: int | None = None,
+        within: Sequence[str] = (),
     ) -> Router:
         """Start `fd-router` with this YAML and wait until it answers.
 
@@ -51,12 +52,12 @@ class Stage:
         as it is, then `port` says where the router will be. The working directory is one of its own;
         `control`, `headers` and `tls` are for the rig's own questions: see `Router`.
         `split_errors` keeps standard error out of the log that the tests read; `files` is how many descriptors it may
-        have.
+        have; `within` are words before its command, of a program that becomes it.
         """
         for start in range(STARTS):
             chosen = port or free_port()
             process = self._launch(
-                config if exact else config_text(config, chosen), arguments, split_errors, env, files
+                config if exact else config_text(config, chosen), arguments, split_errors, env, files, within
             )
             self._things.callback(process.stop)
             router = Router(process, chosen, control=control, headers=headers, tls=tls)
@@ -129,13 +130,14 @@ class Stage:
         split_errors: bool,
         env: Mapping[str, str] | None,
         files: int | None,
+        within: Sequence[str],
     ) -> Process:
         folder = self._folder("router")
         path = folder / "config.yaml"
         path.write_text(config)
         limited = ["bash", "-c", f'ulimit -n {files} && exec "$@"', "-"] if files is not None else []
         return Process(
-            [*limited, str(PROGRAM), "--config_path", str(path), *arguments],
+            [*within, *limited, str(PROGRAM), "--config_path", str(path), *arguments],
             folder / "output.log",
             cwd=folder,
             env=env,
