@@ -195,6 +195,9 @@ run_tests() {
 # One at a time: what they measure, such as delays and memory, is not to be disturbed by others.
 run_faults() {
     dev_env
+    say 'Rust: anything at all, sent to the scan and to the relay'
+    PROPTEST_CASES=5000 cargo test --locked --quiet -p fd-router-core -p fd-router-relay fuzz
+    say 'faults'
     # Larger numbers take longer.
     FAULTS_FULL=1 python -m pytest tests/faults --timeout 900 --durations=20 --durations-min=1 "$@"
 }

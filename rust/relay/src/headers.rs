@@ -111,6 +111,8 @@ fn lossy(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn passed(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -162,5 +164,59 @@ mod tests {
             Err(HeaderError::Value("a".into()))
         );
         assert_eq!(headers.push(b"a", b"\xff latin"), Ok(()));
+    }
+
+    const NAMES: &[&str] = &[
+        "connection",
+        "Keep-Alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "expect",
+        "content-length",
+        "proxy-authorization",
+        "x-a",
+        "X-B",
+        "authorization",
+        "bad name",
+        "",
+    ];
+    const VALUES: &[&str] = &["", "1", "close", "x-a", "X-B, te", "a\r\nx: 1", "\u{e9}"];
+
+    proptest! {
+        #[test]
+        fn nothing_of_one_hop_passes_and_all_else_does(
+            pairs in prop::collection::vec(
+                (prop::sample::select(NAMES), prop::sample::select(VALUES)), 0..8
+            ),
+        ) {
+            let mut headers = RequestHeaders::default();
+            let taken: Vec<_> = pairs
+                .iter()
+                .filter(|(name, value)| headers.push(name.as_bytes(), value.as_bytes()).is_ok())
+                .map(|(name, value)| (name.to_lowercase(), *value))
+                .collect();
+            let listed: Vec<_> = taken
+                .iter()
+                .filter(|(name, _)| name == "connection")
+                .flat_map(|(_, value)| value.split(','))
+                .map(|token| token.trim().to_lowercase())
+                .collect();
+            let expected: Vec<_> = taken
+                .iter()
+                .filter(|(name, _)| name.starts_with("x-") || name == "authorization")
+                .filter(|(name, _)| !listed.contains(name))
+                .map(|(name, value)| (name.clone(), value.as_bytes().to_vec()))
+                .collect();
+            let passed: Vec<_> = headers
+                .finish()
+                .into_iter()
+                .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+                .collect();
+            prop_assert!(passed.iter().all(|(_, value)| !value.contains(&b'\n')));
+            prop_assert_eq!(passed, expected);
+        }
     }
 }

@@ -59,8 +59,10 @@ impl Target {
         };
         Ok(Self {
             origin: Arc::new(Origin::new(tls, host, port)),
+            // Before a fragment it may be empty, which no request line may have.
             path: uri
                 .path_and_query()
+                .filter(|path| path.as_str() != "/")
                 .cloned()
                 .map_or_else(Uri::default, Uri::from),
             host: HeaderValue::from_str(authority.as_str()).map_err(|_| error("bad host"))?,
@@ -84,6 +86,8 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parts(url: &str) -> (bool, String, u16, String, String) {
@@ -107,6 +111,10 @@ mod tests {
         assert_eq!(
             parts("https://a:1/p?q"),
             (true, "a".into(), 1, "/p?q".into(), "a:1".into())
+        );
+        assert_eq!(
+            parts("http://a#f"),
+            (false, "a".into(), 80, "/".into(), "a".into())
         );
         assert_eq!(
             parts("https://a?q"),
@@ -152,6 +160,45 @@ mod tests {
             "http://a:70000/",
         ] {
             assert!(Target::parse(url).is_err(), "{url}");
+        }
+    }
+
+    /// Strings that are nearly urls.
+    fn urls() -> impl Strategy<Value = String> {
+        let scheme = prop::sample::select(&["http://", "https://", "HTTP://", "ftp://", ""][..]);
+        let host = prop_oneof![
+            Just("a".to_owned()),
+            Just("[::1]".to_owned()),
+            Just("127.0.0.1".to_owned()),
+            "[a-z.:@\\[\\]%0-9]{0,8}",
+        ];
+        let port = prop_oneof![
+            Just(String::new()),
+            any::<u32>().prop_map(|port| format!(":{port}"))
+        ];
+        (scheme, host, port, "[/?#a-zé %\r\n]{0,12}")
+            .prop_map(|(scheme, host, port, path)| [scheme, &host, &port, &path].concat())
+    }
+
+    /// What stands in a request line and in the `host` header ends neither.
+    fn is_one_word(target: &Target) -> bool {
+        let path = target.path.to_string();
+        let plain = |bytes: &[u8]| bytes.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
+        path.starts_with('/') && plain(path.as_bytes()) && plain(target.host.as_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_a_url_can_be_written_down(url in urls(), query in prop::collection::vec(any::<u8>(), 0..12)) {
+            if let Ok(target) = Target::parse(&url) {
+                prop_assert!(is_one_word(&target), "{target:?}");
+                prop_assert!(!target.origin.host.is_empty());
+                prop_assert!(!target.origin.host.contains(['@', '/', '?']));
+                if let Ok(other) = target.with_query(&query) {
+                    prop_assert!(is_one_word(&other), "{other:?}");
+                    prop_assert!(Arc::ptr_eq(&target.origin, &other.origin));
+                }
+            }
         }
     }
 }

@@ -159,4 +159,6 @@ fn find(bytes: &[u8], prompt: Prompt) -> Result<Fields, BodyError> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
