@@ -144,6 +144,10 @@ class Request:
         """Top-level string `req_id`."""
 
     @property
+    def model(self) -> str | None:
+        """Top-level string `model`."""
+
+    @property
     def text(self) -> str:
         """The prompt's text: trimmed pieces joined by one space. Built on each access."""
 
@@ -277,11 +281,21 @@ class Scheduler:
     def remove(self, url: str) -> tuple[int, int] | None:
         """Take a worker out of selection and forget its prefixes. Returns its (running, tokens); None if unknown."""
 
-    def count(self, role: Role) -> int:
-        """Workers of a role that may be chosen, be it in the last place: all but those that are out."""
+    def count(self, role: Role, model: str | None = None) -> int:
+        """Workers of a role that may be chosen for a model, be it in the last place: all but those that are out.
 
-    def left(self, role: Role, exclude: Sequence[str] = ()) -> tuple[int, int]:
-        """How many workers of a role are open, and how many passed over, that are not in `exclude`."""
+        None is any model.
+        """
+
+    def left(self, role: Role, exclude: Sequence[str] = (), model: str | None = None) -> tuple[int, int]:
+        """How many workers of a role that serve a model are open, and how many passed over, that are not in `exclude`."""
+
+    def tell_models(self, url: str, models: Sequence[str] | None, *, others: bool = False) -> None:
+        """Say which models a worker serves: None is whatever it is asked for, an empty list nothing at all.
+
+        With `others` it takes models that no worker lists as well. Of a worker of which this was not said yet it takes
+        those, and requests that name none. An unknown url is ignored.
+        """
 
     def stand(self, url: str, standing: Literal["open", "passed_over", "ejected", "out"]) -> None:
         """Change a worker's standing; a new worker is open, an unknown url is ignored.
@@ -301,10 +315,12 @@ class Scheduler:
         tags: str = "",
         tokens: Sequence[int] | None = None,
         exclude: Sequence[str] = (),
+        model: str | None = None,
     ) -> Lease | None:
         """Choose a worker by the role's policy and book it: running +1, tokens + the request's estimate.
 
-        None when the role has no worker. `tags` stand before the decision's log lines. `tokens` are ids of the
+        None when no worker of the role serves the model, which is the request's unless `model` is given; the model
+        `default`, where nobody lists it, is any, and so is none. `tags` stand before the decision's log lines. `tokens` are ids of the
         tokenizer service; without them the ids or the code points of the prompt are hashed. `exclude` are urls not to
         choose, to which the request was sent before; when nothing else is left they are candidates again.
         """

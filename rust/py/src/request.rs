@@ -90,6 +90,11 @@ impl Request {
     }
 
     #[getter]
+    fn model(&self) -> Option<&str> {
+        self.scanned.model()
+    }
+
+    #[getter]
     fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         PyString::from_bytes(py, self.scanned.text())
     }

@@ -123,13 +123,37 @@ impl Scheduler {
         left
     }
 
-    fn count(&self, role: &str) -> PyResult<usize> {
-        Ok(self.core.count(role_of(role)?))
+    #[pyo3(signature = (role, model = None))]
+    fn count(&self, role: &str, model: Option<&str>) -> PyResult<usize> {
+        Ok(self.core.count(role_of(role)?, model))
+    }
+
+    #[pyo3(signature = (url, models, *, others = false))]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is extracted from Python is owned"
+    )]
+    fn tell_models(&self, url: &str, models: Option<Vec<String>>, others: bool) {
+        let moment = self.timeline.moment();
+        self.core.tell_models(url, models.as_deref(), others);
+        if let Some(tape) = &self.timeline.tape {
+            let ids =
+                |models: &Vec<String>| models.iter().map(|name| tape.ids().model(name)).collect();
+            moment.told(|| What::Serves {
+                worker: url.to_owned(),
+                models: models.as_ref().map(ids),
+                others,
+            });
+        }
     }
 
     #[pyo3(
-        signature = (role, request, *, tags = "", tokens = None, exclude = Vec::new()),
-        text_signature = "($self, role, request, *, tags='', tokens=None, exclude=())"
+        signature = (role, request, *, tags = "", tokens = None, exclude = Vec::new(), model = None),
+        text_signature = "($self, role, request, *, tags='', tokens=None, exclude=(), model=None)"
+    )]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a choice is told all it goes by, by keyword"
     )]
     fn select(
         &self,
@@ -139,10 +163,15 @@ impl Scheduler {
         tags: &str,
         tokens: Option<Vec<i64>>,
         exclude: Vec<String>,
+        model: Option<String>,
     ) -> PyResult<Option<Lease>> {
         let role = role_of(role)?;
         let request = request.get();
-        let options = Options { tokens, exclude };
+        let options = Options {
+            tokens,
+            exclude,
+            model,
+        };
         let select = || self.choose(role, request, &options);
         let decision = if request.is_long() {
             py.detach(select)
@@ -166,15 +195,20 @@ impl Scheduler {
     }
 
     #[pyo3(
-        signature = (role, exclude = Vec::new()),
-        text_signature = "($self, role, exclude=())"
+        signature = (role, exclude = Vec::new(), model = None),
+        text_signature = "($self, role, exclude=(), model=None)"
     )]
     #[expect(
         clippy::needless_pass_by_value,
         reason = "what is extracted from Python is owned"
     )]
-    fn left(&self, role: &str, exclude: Vec<String>) -> PyResult<(usize, usize)> {
-        Ok(self.core.left(role_of(role)?, &exclude))
+    fn left(
+        &self,
+        role: &str,
+        exclude: Vec<String>,
+        model: Option<&str>,
+    ) -> PyResult<(usize, usize)> {
+        Ok(self.core.left(role_of(role)?, model, &exclude))
     }
 
     fn stand(&self, url: &str, standing: &str) -> PyResult<()> {

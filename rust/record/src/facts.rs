@@ -57,7 +57,7 @@ impl Asked {
             stream: ask.stream,
             exclude: ask.exclude.to_vec(),
             session: ask.session.map(name),
-            model: ask.model.map(name),
+            model: ask.model.map(|name| ids.model(name)),
         }
     }
 }

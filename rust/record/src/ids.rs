@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use fd_router_core::hash::Prefix;
+use fd_router_core::scheduler::ANY_MODEL;
 
 /// Bits of a block's id: JSON readers that know only floating point keep them all.
 const BITS: u32 = 53;
@@ -34,6 +35,15 @@ impl Ids {
         }
     }
 
+    /// The id of a model; what asks for any says nothing of whoever asks.
+    pub fn model(&self, name: &str) -> String {
+        if name == ANY_MODEL {
+            name.to_owned()
+        } else {
+            self.name(name)
+        }
+    }
+
     /// The id of a name, in 16 digits.
     pub fn name(&self, name: &str) -> String {
         format!("{:016x}", self.0.hash_one(name))
@@ -52,6 +62,12 @@ mod tests {
         assert!((0..1_000).all(|hash| ids.block(hash) < 1 << 53));
         assert_eq!(ids.name("s"), ids.name("s"));
         assert_ne!(ids.name("s"), ids.name("t"));
+        assert_eq!(ids.model("s"), ids.name("s"));
+        assert_eq!(
+            ids.model("default"),
+            "default",
+            "a replay takes it for what it is"
+        );
     }
 
     #[test]

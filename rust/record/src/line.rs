@@ -195,6 +195,15 @@ pub enum What {
         /// Tokens.
         tokens: f64,
     },
+    /// It was said which models a worker serves.
+    Serves {
+        /// The worker.
+        worker: String,
+        /// The models' ids; null for everything, none for nothing.
+        models: Option<Vec<String>>,
+        /// Whether it takes models that no worker lists as well.
+        others: bool,
+    },
     /// What an engine said after its decision was over.
     Answered {
         /// Number of the decision.

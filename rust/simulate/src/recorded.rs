@@ -225,6 +225,11 @@ impl Player<'_> {
                 }
             }
             What::Capacity { worker, tokens } => scheduler.tell_capacity(worker, *tokens),
+            What::Serves {
+                worker,
+                models,
+                others,
+            } => scheduler.tell_models(worker, models.as_deref(), *others),
             What::Reaped => {
                 scheduler.reap();
             }

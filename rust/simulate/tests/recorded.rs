@@ -93,7 +93,7 @@ impl Taped {
         let turn = self.tape.turn();
         let now = self.now();
         let scheduler = &self.scheduler;
-        let what = match rng.u8(..14) {
+        let what = match rng.u8(..17) {
             0..5 => {
                 scheduler.add(&worker, role);
                 let role = role.name().to_owned();
@@ -135,6 +135,23 @@ impl Taped {
                 scheduler.reap();
                 What::Reaped
             }
+            13..16 => {
+                let models = [None, Some(vec![]), Some(vec!["m"]), Some(vec!["m", "n"])];
+                let models = models[rng.usize(..4)].as_deref();
+                let others = rng.bool();
+                scheduler.tell_models(&worker, models, others);
+                let ids = |models: &[&str]| {
+                    models
+                        .iter()
+                        .map(|name| self.tape.ids().model(name))
+                        .collect()
+                };
+                What::Serves {
+                    worker,
+                    models: models.map(ids),
+                    others,
+                }
+            }
             _ => {
                 scheduler.expire(now);
                 What::Expired
@@ -165,7 +182,7 @@ impl Taped {
                 .filter(|_| reads)
                 .map(|prefix| self.tape.ids().draw(prefix)),
             exact: rng.bool(),
-            model: [None, Some("m"), Some("n")][rng.usize(..3)],
+            model: [None, Some("m"), Some("n"), Some("default")][rng.usize(..4)],
             session: Some(&session),
             stream: rng.bool(),
             exclude: &exclude,

@@ -23,6 +23,8 @@ pub struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
     pub(crate) role: Role,
+    /// The same for requests that have the same candidates, as far as these are a matter of the model.
+    pub(crate) group: u64,
     /// The request was sent to somebody before.
     pub(crate) again: bool,
     /// At least one, ascending by url as plain strings.

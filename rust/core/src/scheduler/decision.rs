@@ -16,6 +16,8 @@ pub struct Options {
     pub tokens: Option<Vec<i64>>,
     /// Urls not to choose, unless nothing else is left.
     pub exclude: Vec<String>,
+    /// The model that is to be served, in place of the request's own.
+    pub model: Option<String>,
 }
 
 /// What a decision is about.

@@ -17,6 +17,7 @@ mod config;
 mod decision;
 mod learning;
 pub mod lines;
+mod models;
 mod outcomes;
 mod roster;
 mod rules;
@@ -45,11 +46,13 @@ use self::sessions::Stickiness;
 
 pub use self::config::SchedulerConfig;
 pub use self::decision::{Ask, Decision, NotServed, Options};
+pub use self::models::ANY_MODEL;
 pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
 pub use self::roster::{Load, Reaped, Standing};
 pub use crate::load::{TruthStats, Usage};
 
 use self::decision::Recorded;
+use self::models::Serves;
 use self::scales::Scales;
 use self::unary::Unary;
 
@@ -118,14 +121,23 @@ impl Scheduler {
         self.policies[role.index()]
     }
 
-    /// Workers of a role that may be chosen, be it in the last place.
-    pub fn count(&self, role: Role) -> usize {
-        self.roster.read().count(role)
+    /// Workers of a role that may be chosen for a model, be it in the last place.
+    pub fn count(&self, role: Role, model: Option<&str>) -> usize {
+        self.roster.read().count(role, model)
     }
 
-    /// How many of a role are open, and how many passed over, that are not excluded.
-    pub fn left(&self, role: Role, exclude: &[String]) -> (usize, usize) {
-        self.roster.read().left(role, exclude)
+    /// How many of a role that serve a model are open, and how many passed over, that are not excluded.
+    pub fn left(&self, role: Role, model: Option<&str>, exclude: &[String]) -> (usize, usize) {
+        self.roster.read().left(role, model, exclude)
+    }
+
+    /// Says which models a worker serves, by name: None for whatever is asked of it, an empty list for nothing at all;
+    /// with `others` also names that no worker lists. An unknown url is ignored.
+    ///
+    /// Until this is said of a worker it takes models that nobody lists, and requests that name none.
+    pub fn tell_models<T: AsRef<str>>(&self, url: &str, models: Option<&[T]>, others: bool) {
+        let serves = Serves::new(models, others);
+        self.roster.write().tell_models(url, serves);
     }
 
     /// Changes a worker's standing; an unknown url is ignored.
@@ -175,7 +187,7 @@ impl Scheduler {
             weight: body.weight(),
             prefix,
             exact: options.tokens.is_some() || matches!(body.rendered(), Rendered::Ids(_)),
-            model: body.model(),
+            model: options.model.as_deref().or_else(|| body.model()),
             session: body.session_id(),
             stream: body.stream(),
             exclude: &options.exclude,
@@ -191,7 +203,7 @@ impl Scheduler {
     ) -> Result<Option<Decision>, NotServed> {
         let policy = self.policies[role.index()].ok_or(NotServed(role))?;
         let roster = self.roster.read();
-        let candidates = roster.candidates(role, ask.exclude);
+        let (candidates, group) = roster.candidates(role, ask.model, ask.exclude);
         if candidates.is_empty() {
             self.decisions.note(policy, Outcome::NoWorker, None);
             return Ok(None);
@@ -204,6 +216,7 @@ impl Scheduler {
         };
         let scene = Scene {
             role,
+            group,
             again: !ask.exclude.is_empty(),
             candidates: &candidates,
             prefix: ask.prefix.as_ref(),

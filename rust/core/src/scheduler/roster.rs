@@ -8,6 +8,8 @@ use crate::load::{TruthStats, Worker};
 use crate::policy::Candidate;
 use crate::tree::Tree;
 
+use super::models::{Lists, Serves, Tiers, Wanted};
+
 /// Whether a worker is to be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
@@ -28,24 +30,16 @@ pub(super) struct Roster {
     present: BTreeMap<Box<str>, Entry>,
     /// Left while something was in hand.
     departed: BTreeMap<Box<str>, (Role, Arc<Worker>)>,
-    by_role: [Tiers; Role::ALL.len()],
+    by_role: [Lists; Role::ALL.len()],
     /// Roles in which credit lapses by volume.
     by_volume: [bool; Role::ALL.len()],
-}
-
-/// The candidates of a role by standing, each list ascending by url; replaced as a whole so that a decision can keep
-/// what it saw.
-#[derive(Debug, Default)]
-struct Tiers {
-    open: Arc<[Candidate]>,
-    passed_over: Arc<[Candidate]>,
-    ejected: Arc<[Candidate]>,
 }
 
 #[derive(Debug)]
 struct Entry {
     role: Role,
     standing: Standing,
+    serves: Serves,
     candidate: Candidate,
     /// Its capacity as it was told last.
     told: Option<f64>,
@@ -93,27 +87,50 @@ impl Roster {
         }
     }
 
-    /// Workers of a role that may be chosen, be it in the last place.
-    pub(super) fn count(&self, role: Role) -> usize {
-        let tiers = &self.by_role[role.index()];
-        tiers.open.len() + tiers.passed_over.len() + tiers.ejected.len()
+    /// Workers of a role that may be chosen for a model, be it in the last place.
+    pub(super) fn count(&self, role: Role, model: Option<&str>) -> usize {
+        self.tiers(role, model).len()
     }
 
-    /// The candidates of a role but for those excluded: of those that are open, else of those passed over; where all
-    /// of these are excluded all of them again, and those ejected where there is nobody else.
-    pub(super) fn candidates(&self, role: Role, exclude: &[String]) -> Arc<[Candidate]> {
-        let tiers = &self.by_role[role.index()];
+    /// The candidates of a role for a model but for those excluded: of those that are open, else of those passed over;
+    /// where all of these are excluded all of them again, and those ejected where there is nobody else. And the group
+    /// of requests that this is, see [`Tiers::group`].
+    pub(super) fn candidates(
+        &self,
+        role: Role,
+        model: Option<&str>,
+        exclude: &[String],
+    ) -> (Arc<[Candidate]>, u64) {
+        let tiers = self.tiers(role, model);
         let left = [&tiers.open, &tiers.passed_over].map(|tier| without(tier, exclude));
         let all = [&tiers.open, &tiers.passed_over, &tiers.ejected].map(Arc::clone);
         let mut lists = left.into_iter().chain(all);
-        lists.find(|list| !list.is_empty()).unwrap_or_default()
+        let found = lists.find(|list| !list.is_empty()).unwrap_or_default();
+        (found, tiers.group)
     }
 
-    /// How many of a role are open, and how many passed over, that are not excluded.
-    pub(super) fn left(&self, role: Role, exclude: &[String]) -> (usize, usize) {
-        let tiers = &self.by_role[role.index()];
+    /// How many of a role that serve a model are open, and how many passed over, that are not excluded.
+    pub(super) fn left(
+        &self,
+        role: Role,
+        model: Option<&str>,
+        exclude: &[String],
+    ) -> (usize, usize) {
+        let tiers = self.tiers(role, model);
         let count = |tier| without(tier, exclude).len();
         (count(&tiers.open), count(&tiers.passed_over))
+    }
+
+    /// Says what a worker serves; an unknown url is ignored.
+    pub(super) fn tell_models(&mut self, url: &str, serves: Serves) {
+        if let Some(entry) = self.present.get_mut(url) {
+            let role = entry.role;
+            if entry.serves != serves {
+                self.by_role[role.index()].change(&entry.serves, &serves);
+                entry.serves = serves;
+                self.list(role);
+            }
+        }
     }
 
     /// Changes a worker's standing; an unknown url is ignored.
@@ -148,6 +165,9 @@ impl Roster {
         if let Some(entry) = self.present.get_mut(url) {
             let before = std::mem::replace(&mut entry.role, role);
             if before != role {
+                let nothing = Serves::Nothing;
+                self.by_role[before.index()].change(&entry.serves, &nothing);
+                self.by_role[role.index()].change(&nothing, &entry.serves);
                 self.list(before);
                 self.list(role);
             }
@@ -166,6 +186,7 @@ impl Roster {
         let entry = Entry {
             role,
             standing: Standing::default(),
+            serves: Serves::default(),
             candidate,
             told: None,
         };
@@ -226,8 +247,12 @@ impl Roster {
 
     pub(super) fn remove(&mut self, url: &str) -> Option<Candidate> {
         let Entry {
-            role, candidate, ..
+            role,
+            serves,
+            candidate,
+            ..
         } = self.present.remove(url)?;
+        self.by_role[role.index()].change(&serves, &Serves::Nothing);
         if !candidate.worker.is_idle() {
             self.departed
                 .insert(url.into(), (role, Arc::clone(&candidate.worker)));
@@ -267,20 +292,30 @@ impl Roster {
         reaped
     }
 
-    /// Lists the candidates of a role anew.
-    fn list(&mut self, role: Role) {
+    fn tiers(&self, role: Role, model: Option<&str>) -> &Tiers {
+        self.by_role[role.index()].of(model, |wanted| self.who_takes(role, wanted))
+    }
+
+    fn who_takes(&self, role: Role, wanted: Wanted) -> Tiers {
         let tier = |standing: Standing| {
-            let entries = self.present.values();
-            entries
-                .filter(|entry| entry.role == role && entry.standing == standing)
+            let of_role = self.present.values().filter(|entry| entry.role == role);
+            of_role
+                .filter(|entry| entry.standing == standing && entry.serves.takes(wanted))
                 .map(|entry| entry.candidate.clone())
                 .collect()
         };
-        self.by_role[role.index()] = Tiers {
+        Tiers {
             open: tier(Standing::Open),
             passed_over: tier(Standing::PassedOver),
             ejected: tier(Standing::Ejected),
-        };
+            group: 0,
+        }
+    }
+
+    /// Lists the candidates of a role anew.
+    fn list(&mut self, role: Role) {
+        let all = self.who_takes(role, Wanted::Any);
+        self.by_role[role.index()].renew(all);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::hash;
+use super::models;
 
 /// Models remembered; beyond it all are learned anew.
 const MODELS: usize = 256;
@@ -36,7 +36,7 @@ impl Scales {
 
 /// A model's name as a number; requests that name none are of one model.
 pub(super) fn key(model: Option<&str>) -> u64 {
-    model.map_or(0, |name| hash::of_name(name, 1))
+    model.map_or(0, models::key)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Workers that come and go, errors, threads. What each policy does is in [`policies`].
 
 mod least_work;
+mod models;
 mod policies;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ fn select(scheduler: &Scheduler, text: &str) -> Decision {
 fn decide(scheduler: &Scheduler, role: Role, body: &Body<String>, exclude: &[&str]) -> Decision {
     let options = Options {
         tokens: None,
+        model: None,
         exclude: exclude.iter().map(|&url| url.to_owned()).collect(),
     };
     let decision = scheduler.select(role, body, &options, 0);
@@ -96,9 +98,9 @@ fn standings_are_tiers() {
         "c",
         "who had it, sooner than who is ejected"
     );
-    assert_eq!(scheduler.left(Role::Mixed, &[]), (1, 1));
-    assert_eq!(scheduler.left(Role::Mixed, &["c".to_owned()]), (0, 1));
-    assert_eq!(scheduler.count(Role::Mixed), 3);
+    assert_eq!(scheduler.left(Role::Mixed, None, &[]), (1, 1));
+    assert_eq!(scheduler.left(Role::Mixed, None, &["c".to_owned()]), (0, 1));
+    assert_eq!(scheduler.count(Role::Mixed, None), 3);
     scheduler.stand("c", Standing::PassedOver);
     assert_eq!(chosen(&[]), "b", "when all refuse nobody is passed over");
     scheduler.remove("b");
@@ -182,8 +184,8 @@ fn a_new_role_keeps_the_counters() {
     scheduler.add("a", Role::Decode);
     assert_eq!(
         (
-            scheduler.count(Role::Prefill),
-            scheduler.count(Role::Decode)
+            scheduler.count(Role::Prefill, None),
+            scheduler.count(Role::Decode, None)
         ),
         (0, 1)
     );

@@ -246,6 +246,7 @@ fn tokens_are_hashed_where_they_are_given() {
     let options = Options {
         tokens: Some((0..10).collect()),
         exclude: Vec::new(),
+        ..Options::default()
     };
     let chosen = scheduler.select(Role::Mixed, &prompt("x"), &options, 0);
     assert!(chosen.unwrap().is_some());
