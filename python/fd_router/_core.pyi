@@ -288,7 +288,7 @@ class Scheduler:
         """
 
     def left(self, role: Role, exclude: Sequence[str] = (), model: str | None = None) -> tuple[int, int]:
-        """How many workers of a role that serve a model are open, and how many passed over, that are not in `exclude`."""
+        """How many workers of a role that serve a model are open, and how many passed over, not counting `exclude`."""
 
     def tell_models(self, url: str, models: Sequence[str] | None, *, others: bool = False) -> None:
         """Say which models a worker serves: None is whatever it is asked for, an empty list nothing at all.
@@ -320,7 +320,9 @@ class Scheduler:
         """Choose a worker by the role's policy and book it: running +1, tokens + the request's estimate.
 
         None when no worker of the role serves the model, which is the request's unless `model` is given; the model
-        `default`, where nobody lists it, is any, and so is none. `tags` stand before the decision's log lines. `tokens` are ids of the
+        `default`, where nobody lists it, is any, and so is none.
+
+        `tags` stand before the decision's log lines. `tokens` are ids of the
         tokenizer service; without them the ids or the code points of the prompt are hashed. `exclude` are urls not to
         choose, to which the request was sent before; when nothing else is left they are candidates again.
         """

@@ -32,6 +32,10 @@ class RouterError(Exception):
     """What else the answer's head says."""
 
 
+SHOWN_MODEL = 256
+"""Characters of a model's name that an answer or a log line shows."""
+
+
 class ConfigError(RouterError):
     """A configuration that cannot be used: the key path, what is wrong and what is accepted."""
 
@@ -127,6 +131,22 @@ class OrderConflictError(RouterError):
     status = 409
     code = "order_conflict"
     side = "client"
+
+
+class ModelNotFoundError(RouterError):
+    """Nobody serves the model that the request asks for. Its answer has OpenAI's shape, whatever others have."""
+
+    status = 404
+    code = "model_not_found"
+    side = "client"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model `{printable(model[:SHOWN_MODEL])}` does not exist: no worker serves it")
+
+    def payload(self) -> dict[str, object]:
+        """The answer."""
+        error = {"message": str(self), "type": "invalid_request_error", "param": "model", "code": self.code}
+        return {"error": error}
 
 
 class NoWorkerError(RouterError):

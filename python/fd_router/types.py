@@ -38,6 +38,9 @@ class Instance:
     version: str = ""
     """What the engine calls its version; `""` where none was sent."""
 
+    models: tuple[str, ...] | None = None
+    """Names of the models that it serves; None where none were sent."""
+
     @property
     def url(self) -> str:
         """The worker's identity: `scheme://host:port`."""

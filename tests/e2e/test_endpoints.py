@@ -42,7 +42,9 @@ def models(*names: str) -> dict[str, Any]:
 
 def test_models_are_the_union_of_the_workers(start_router: StartRouter, raw_worker: MakeWorker) -> None:
     router = start_router(SILENT)
-    workers = [raw_worker(json_worker(answers)) for answers in (models("b", "a"), models("b", "c"), {})]
+    workers = [
+        raw_worker(json_worker(answers), models=True) for answers in (models("b", "a"), models("b", "c"), {})
+    ]
     for worker in workers:
         assert router.register(worker.port).status_code == 200
     answer = router.get("/v1/models").json()

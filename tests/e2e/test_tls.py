@@ -41,7 +41,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 LOAD = b"fastdeploy:num_requests_running 0\nfastdeploy:num_requests_waiting 0\n"
 ANSWERS = {
     "/metrics": LOAD,
-    "/v1/models": json.dumps({"object": "list", "data": [{"id": "m"}]}).encode(),
+    "/v1/models": json.dumps({"object": "list", "data": [{"id": "mock"}]}).encode(),
     "/tokenize": b'{"input_ids": [1, 2, 3]}',
 }
 
@@ -63,7 +63,7 @@ def paths(worker: RawWorker) -> set[str]:
 def test_one_authority_for_all_ways_to_an_engine(
     start_router: StartRouter, raw_worker: MakeWorker, authority: Authority, by: str
 ) -> None:
-    worker = raw_worker(engine, tls=authority.issue("worker").server())
+    worker = raw_worker(engine, models=True, tls=authority.issue("worker").server())
     ca = f"upstream: {{ca-file: {authority.root}}}" if by == "upstream.ca-file" else ""
     router = start_router(
         f"""
@@ -77,7 +77,7 @@ manager: {{metrics-interval-secs: 0.1}}
     assert answer.status_code == 200, answer.text
     assert worker.probes >= 1
     assert router.chat("hello").status_code == 200
-    assert [model["id"] for model in router.get("/v1/models").json()["data"]] == ["m"]
+    assert [model["id"] for model in router.get("/v1/models").json()["data"]] == ["mock"]
     wait_for(lambda: paths(worker) >= {"/metrics", "/v1/models", "/tokenize", "/v1/chat/completions"})
     assert "tokenizer failed" not in router.log_text()
     assert "GetRemoteMetrics failed" not in router.log_text()
@@ -86,7 +86,7 @@ manager: {{metrics-interval-secs: 0.1}}
 def test_a_refused_certificate_is_told(
     start_router: StartRouter, raw_worker: MakeWorker, authority: Authority, stranger: Authority
 ) -> None:
-    worker = raw_worker(engine, tls=authority.issue("worker").server())
+    worker = raw_worker(engine, models=True, tls=authority.issue("worker").server())
     router = start_router(f"upstream: {{ca-file: {stranger.root}}}")
     answer = register(router, worker)
     assert answer.status_code == 503
@@ -102,7 +102,7 @@ def test_another_authority_is_taken_up_while_running(
 ) -> None:
     ca = stage.folder / "ca.pem"
     ca.write_bytes(stranger.root.read_bytes())
-    worker = raw_worker(engine, tls=authority.issue("worker").server())
+    worker = raw_worker(engine, models=True, tls=authority.issue("worker").server())
     router = start_router(f"upstream: {{ca-file: {ca}}}")
     assert register(router, worker).status_code == 503
     assert router.get("/v1/models").json()["data"] == []
@@ -111,7 +111,7 @@ def test_another_authority_is_taken_up_while_running(
     fresh.replace(ca)
     wait_for(lambda: register(router, worker).status_code == 200)
     assert router.chat("hello").status_code == 200
-    assert [model["id"] for model in router.get("/v1/models").json()["data"]] == ["m"]
+    assert [model["id"] for model in router.get("/v1/models").json()["data"]] == ["mock"]
 
 
 def listener(authority: Authority, more: str = "") -> str:

@@ -30,7 +30,9 @@ ROUNDS = 20 if FULL else 4
 ENDLESS_ROUNDS = 60 if FULL else 12
 CONFIG = """
 scheduler: {{policy: {policy}}}
-manager: {{health-check-interval-secs: {probes}, health-check-timeout-secs: {limit}, metrics-interval-secs: 0.1}}
+manager:
+  {{health-check-interval-secs: {probes}, health-check-timeout-secs: {limit}, metrics-interval-secs: 0.1,
+    models-interval-secs: 0}}
 """
 METRICS = b"fastdeploy:num_requests_running 0\nfastdeploy:num_requests_waiting 0\n"
 ANSWER = b'{"served":true}'
@@ -60,7 +62,7 @@ def config(policy: str = "request_num", probes: float = 3600, limit: float = LIM
 def start(
     router: Router, raw_worker: StartWorker, *answers: Callable[[Peer], bytes | None]
 ) -> list[RawWorker]:
-    workers = [raw_worker(answer) for answer in answers]
+    workers = [raw_worker(answer, models=True) for answer in answers]
     for worker in workers:
         assert router.register(worker.port).status_code == 200
     return workers
@@ -153,6 +155,21 @@ def test_models(start_router: StartRouter, raw_worker: StartWorker, kind: str) -
     memory.assert_bounded()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_that_are_learned(start_router: StartRouter, raw_worker: StartWorker, kind: str) -> None:
+    router = start_router(config().replace("models-interval-secs: 0", "models-interval-secs: 0.2"))
+    bad = Bad(kind, "/v1/models", well=well("mock"))
+    (worker,) = start(router, raw_worker, bad)
+    memory = Memory(router)
+    wait_for(lambda: len(bad.sent) >= rounds(kind))
+    assert router.chat("its list is unknown", model="anything").content == ANSWER
+    assert bad.open <= 1, "it is asked while it is asked"
+    bad.heal()
+    router.wait_log(rf"register: {worker.url} serves mock")
+    assert_bounded(bad)
+    memory.assert_bounded()
+
+
 def test_models_that_hang_hold_no_other_client_up(start_router: StartRouter, raw_worker: StartWorker) -> None:
     router = start_router(config(limit=30))
     bad = Bad("hangs", "/v1/models", well=well("bad"))
@@ -189,7 +206,8 @@ def test_aborts(start_router: StartRouter, raw_worker: StartWorker, kind: str) -
 def test_health(start_router: StartRouter, raw_worker: StartWorker, kind: str) -> None:
     router = start_router(
         config(probes=0.2).replace(
-            "manager: {", "manager: {health-check-endpoint: /well, forget-after-secs: 60, "
+            "  {health-check-interval",
+            "  {health-check-endpoint: /well, forget-after-secs: 60, health-check-interval",
         )
     )
     bad = Bad(kind, well=well("bad"))

@@ -89,7 +89,7 @@ Answer = "Callable[[Peer], bytes | None]"
 
 
 class RawWorker:
-    """Listens on loopback and hands each request but `/health` to `answer`, in a thread for each connection.
+    """Listens on loopback and hands each request but probes to `answer`, in a thread for each connection.
 
     `answer` returns the bytes to send, or sends them itself and returns None. Its exceptions, other than those of a
     connection that the router closed, fail the test at its end.
@@ -102,17 +102,22 @@ class RawWorker:
         health: int = 200,
         host: str = "127.0.0.1",
         accept: bool = True,
+        models: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Without `accept` connections are made, by the kernel, and nobody is there to read them."""
+        """Without `accept` connections are made, by the kernel, and nobody is there to read them.
+
+        `/v1/models` is 404, as of an engine that has no such list, unless `models` hands it to `answer` too.
+        """
         self.answer = answer
+        self._models = models
         self._tls = tls
         self.health = health
         """Status of `/health`."""
         self.next_health: list[int] = []
         """Statuses of the next probes, before `health` counts again."""
         self.hits: list[Peer] = []
-        """Requests but `/health`, in order of arrival."""
+        """Requests that were handed to `answer`, in order of arrival."""
         self.probes = 0
         self.connections = 0
         """Accepted so far."""
@@ -195,6 +200,9 @@ class RawWorker:
             if peer.path == "/health":
                 self.probes += 1
                 peer.send(reply(b"", self.next_health.pop(0) if self.next_health else self.health))
+                continue
+            if peer.path == "/v1/models" and not self._models:
+                peer.send(reply(b"{}", 404))
                 continue
             self.hits.append(peer)
             data = self.answer(peer)

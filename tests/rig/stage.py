@@ -109,10 +109,11 @@ class Stage:
         health: int = 200,
         host: str = "127.0.0.1",
         accept: bool = True,
+        models: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> RawWorker:
-        """Start a worker that answers raw bytes; register it with `router.register(worker.port)`."""
-        worker = RawWorker(answer, health=health, host=host, accept=accept, tls=tls)
+        """Start a worker that answers raw bytes; register it with `router.register(worker.port)`. See `RawWorker`."""
+        worker = RawWorker(answer, health=health, host=host, accept=accept, models=models, tls=tls)
         self._things.callback(worker.stop)
         return worker
 

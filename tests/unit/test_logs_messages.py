@@ -58,6 +58,7 @@ SAMPLES: dict[str, object] = {
     "cause": "was ended by SIGKILL",
     "pause": 0.5,
     "name": "SIGUSR1",
+    "names": ["ernie", "/models/other", *"abcdefg"],
     "requests": 3,
     "files": 256,
     "taken": 96,

@@ -23,7 +23,7 @@ class Fleet:
     retried: int = 0
     denied: list[str] = field(default_factory=list)
 
-    def left(self, _role: str, exclude: list[str]) -> tuple[int, int]:
+    def left(self, _role: str, exclude: list[str], _model: str) -> tuple[int, int]:
         return len(set(self.fresh) - set(exclude)), len(set(self.passed_over) - set(exclude))
 
     def suspects(self) -> list[str]:
@@ -64,7 +64,7 @@ def tries(
     retries = Retries(
         parts, parts, budget or RetryBudget(Clock()), parts, statuses=frozenset({429, 503, 304})
     )
-    return Tries(retries, attempts, stream=stream, on_retry=lambda _: None)
+    return Tries(retries, attempts, model="m", stream=stream, on_retry=lambda _: None)
 
 
 @pytest.mark.parametrize(

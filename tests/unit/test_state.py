@@ -39,6 +39,7 @@ INSTANCES = [
         2,
         9,
         "2.5",
+        ("m", "n"),
     ),
     Instance("decode", "10.0.0.3", 8000, transfer_protocol=(), rdma_ports=(), device_ids=()),
 ]

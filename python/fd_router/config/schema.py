@@ -135,6 +135,15 @@ class ManagerConfig:
     metrics_interval_secs: float = setting(
         _PERIOD, 1.0, "period of polling the engines' metrics, where a policy needs them", "s"
     )
+    models_interval_secs: float = setting(
+        _LIMIT,
+        30.0,
+        "period of asking engines which models they serve; 0: they are not asked, and take any",
+        "s",
+    )
+    engine_api_key: Secret = setting(
+        Key(), _NO_KEY, "sent as `Authorization: Bearer KEY` with that question; empty: nothing is"
+    )
     forget_after_secs: float = setting(
         _LIMIT, 300.0, "how long a lost worker is probed for its return; 0: it must register again", "s"
     )

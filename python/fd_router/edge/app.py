@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fd_router.downstream import headers as http_headers
 from fd_router.downstream.client import WATCH_AFTER, Client
-from fd_router.edge.routes import ROUTES
-from fd_router.errors import ClientGoneError, RegistrationError, RouterError
+from fd_router.edge.routes import ROUTES, pattern_of
+from fd_router.errors import ClientGoneError, ModelNotFoundError, RegistrationError, RouterError
 from fd_router.observe.logs import messages
 from fd_router.runtime.overdue import OverdueWatch
 from fd_router.runtime.panic import ENDINGS
@@ -65,7 +65,7 @@ class App:
         try:
             client.peer = self._access.origin(client.peer, client.headers)
             http_headers.check(client.headers, scope["http_version"])
-            asked = (client.method, client.path)
+            asked = (client.method, pattern_of(client.path))
             self._access.check(self._guards.get(asked, "anyone"), client)
             await self._handlers.get(asked, self._elsewhere)(client)
         except ClientGoneError as error:
@@ -105,8 +105,11 @@ class App:
     async def _refuse(self, client: Client, error: RouterError) -> None:
         """Answer an error on purpose in the shape of the endpoint it came from."""
         self._metrics.rejected(error.code)
-        if isinstance(error, RegistrationError) or client.path in self._coded:
-            payload: dict[str, Any] = {"code": error.status, "msg": str(error)}
+        payload: dict[str, Any]
+        if isinstance(error, ModelNotFoundError):
+            payload = error.payload()
+        elif isinstance(error, RegistrationError) or client.path in self._coded:
+            payload = {"code": error.status, "msg": str(error)}
         else:
             payload = {"error": str(error)}
             if client.request_id is not None:

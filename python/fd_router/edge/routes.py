@@ -43,10 +43,13 @@ class Route(NamedTuple):
     coded: bool = False
 
 
+MODELS = "/v1/models"
+
 ROUTES = (
     Route("POST", CHAT, "client", lambda to: to.inference.complete),
     Route("POST", COMPLETIONS, "client", lambda to: to.inference.complete),
-    Route("GET", "/v1/models", "client", lambda to: to.status.models),
+    Route("GET", MODELS, "client", lambda to: to.status.models),
+    Route("GET", f"{MODELS}/{{id}}", "client", lambda to: to.status.model),
     Route("POST", "/v1/abort_requests", "operator", lambda to: to.control.abort),
     Route("POST", "/register", "engine", lambda to: to.control.register, coded=True),
     Route("POST", "/unregister", "operator", lambda to: to.control.unregister, coded=True),
@@ -63,6 +66,13 @@ ROUTES = (
     Route("GET", "/ready", "anyone", lambda to: to.status.ready),
     Route("GET", "/metrics", "operator", lambda to: to.status.metrics),
 )
+
+
+def pattern_of(path: str) -> str:
+    """The path of the route that a request's path belongs to: an id of a model is anything, slashes included."""
+    within = path.startswith(f"{MODELS}/") and len(path) > len(MODELS) + 1
+    return f"{MODELS}/{{id}}" if within else path
+
 
 DATA_GUARDS: frozenset[Guard] = frozenset({"client", "anyone"})
 """Whose endpoints `server.port` has where there is a `server.admin-port`."""

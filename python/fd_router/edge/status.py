@@ -52,6 +52,10 @@ class Status:
         """`GET /v1/models`."""
         await client.answer_json(200, await self._models.union())
 
+    async def model(self, client: Client) -> None:
+        """`GET /v1/models/{id}`."""
+        await client.answer_json(200, await self._models.entry(client.path.removeprefix("/v1/models/")))
+
     async def metrics(self, client: Client) -> None:
         """`GET /metrics`."""
         # Rendering takes its time with many workers; beside the loop nobody waits for it.

@@ -13,6 +13,7 @@ from fd_router.runtime.patience import within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from fd_router.fleet.learning import Learner
     from fd_router.fleet.membership import Membership
     from fd_router.fleet.networks import Networks
     from fd_router.fleet.orders import Orders
@@ -47,6 +48,7 @@ class Admission:
         orders: Orders,
         prober: Prober,
         remote_load: RemoteLoad | None,
+        learner: Learner,
         log: Log,
         *,
         networks: Networks,
@@ -57,6 +59,7 @@ class Admission:
         self._orders = orders
         self._prober = prober
         self._remote_load = remote_load
+        self._learner = learner
         self._networks = networks
         self._log = log
         self._clock = clock
@@ -132,10 +135,14 @@ class Admission:
         if self._orders.refuses(instance.url):
             return
         self._members.check_room(instance.url)  # nobody is probed for nothing
-        trouble = await self._probe(instance.url)
-        if trouble is not None:
-            raise RegistrationError(503, f"{instance.url} service is not healthy{trouble}")
-        self._members.admit(instance, self._clock(), own=own)
+        self._learner.ahead(instance)
+        try:
+            trouble = await self._probe(instance.url)
+            if trouble is not None:
+                raise RegistrationError(503, f"{instance.url} service is not healthy{trouble}")
+            self._members.admit(instance, self._clock(), own=own)
+        finally:
+            self._learner.settled(instance.url)
         if self._remote_load is not None:
             with_limit = within(FIRST_LOAD_TIMEOUT, self._remote_load.ask(instance))
             await asyncio.gather(with_limit, return_exceptions=True)

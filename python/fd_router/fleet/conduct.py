@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
 
+NOT_FOUND = 404
+"""What an engine answers that does not serve the model."""
+
 
 class Conduct:
     """Takes workers out of choosing that fail, passes those over that ask for it, and lets them back."""
@@ -65,6 +68,8 @@ class Conduct:
             case "pressure":
                 self._pressure(url, head.status, outcome.retry_after(head.headers, time.time()))
             case _:
+                if head.status == NOT_FOUND:
+                    self._registry.models.doubted(url)
                 worker = self._workers.get(url)
                 if worker is not None and worker.answered():
                     self._apply(url, worker)
@@ -84,6 +89,7 @@ class Conduct:
         if kind == outcome.REFUSED:
             self._registry.refused(url)
         if outcome.of_kind(kind) == "fault":
+            self._registry.models.doubted(url)
             self._fault(url, kind)
         else:
             self.given_up(url)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from fd_router.errors import BadRequestError
+from fd_router.errors import BadRequestError, ModelNotFoundError
 from fd_router.observe.logs import messages
 from fd_router.upstream.engines import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fd_router.fleet.learning import Learner
     from fd_router.fleet.registry import Registry
     from fd_router.observe.logs import Log
     from fd_router.upstream.engines import EngineApi
@@ -37,9 +38,9 @@ class _Union:
 class Models:
     """The union of the workers' model lists."""
 
-    def __init__(self, registry: Registry, api: EngineApi, log: Log, clock: Callable[[], float]) -> None:
+    def __init__(self, registry: Registry, learner: Learner, log: Log, clock: Callable[[], float]) -> None:
         self._registry = registry
-        self._api = api
+        self._learner = learner
         self._log = log
         self._clock = clock
         self._known: _Union | None = None
@@ -60,6 +61,14 @@ class Models:
             return known.answer
         return (await asyncio.shield(self._asking)).answer
 
+    async def entry(self, name: str) -> dict[str, Any]:
+        """The entry of one model. Raises `ModelNotFoundError`."""
+        for entry in (await self.union())["data"]:
+            if entry["id"] == name:
+                found: dict[str, Any] = entry
+                return found
+        raise ModelNotFoundError(name)
+
     def _refreshed(self, asking: asyncio.Task[_Union]) -> None:
         """Whoever waits for the answer has its failure too; often nobody does."""
         if not asking.cancelled() and (error := asking.exception()) is not None:
@@ -74,17 +83,12 @@ class Models:
 
     async def _ask(self, urls: list[str]) -> list[dict[str, Any]] | None:
         """The entries; None where there are workers and none of them answered."""
-        lists = await asyncio.gather(*(self._api.models(url) for url in urls), return_exceptions=True)
+        lists = await asyncio.gather(*map(self._learner.entries, urls))
         entries: dict[str, dict[str, Any]] = {}
-        answered = not urls
         for answer in lists:
-            if isinstance(answer, EngineError):
-                continue
-            if isinstance(answer, BaseException):
-                raise answer
-            answered = True
-            for entry in answer:
+            for entry in answer or ():
                 entries.setdefault(entry["id"], entry)
+        answered = not urls or any(answer is not None for answer in lists)
         return [entries[name] for name in sorted(entries)] if answered else None
 
 

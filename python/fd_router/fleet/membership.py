@@ -155,6 +155,7 @@ class Membership:
         self._place(url, now).lose(now)
         self._own.add(url)
         self._lost[url] = instance
+        self.registry.models.expect(instance)
         self.on_change()
         self._log.warn(messages.expected(instance.role, url))
         self.on_state(url)
@@ -168,6 +169,7 @@ class Membership:
             self.registry.put(instance)
             return
         self._lost[url] = instance
+        self.registry.models.expect(instance)
         if known:
             return
         standing.await_first(now)
@@ -231,6 +233,7 @@ class Membership:
         self._of_file.pop(url, None)
         self._own.discard(url)
         self._conduct.forget(url)
+        self.registry.models.forget(url)
         self.on_state(url)
 
     def judge(self, url: str, healthy: bool, now: float, *, served: bool) -> None:

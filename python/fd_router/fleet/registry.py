@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fd_router.fleet.models import ModelLists
 from fd_router.types import ROLES, Instance, Role
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Registry:
         self._scheduler = scheduler
         self._instances: dict[str, Instance] = {}
         self._held: set[str] = set()
+        self.models = ModelLists(scheduler)
 
     def __len__(self) -> int:
         return len(self._instances)
@@ -89,11 +91,14 @@ class Registry:
             self._scheduler.stand(instance.url, "out")
         if instance.cache_tokens is not None:
             self._scheduler.tell_capacity(instance.url, instance.cache_tokens)
+        self.models.joined(instance, anew=before is None)
         return before
 
     def refused(self, url: str) -> None:
         """Nobody listens at a url: the engine ended, and its cache with it, whoever listens there next."""
         self._scheduler.forget_prefixes(url)
+        if url in self._instances:
+            self.models.ended(url)
 
     def remove(self, url: str) -> Removal | None:
         """Take a worker out of selection; requests under way are left alone. None when it was not there."""

@@ -29,6 +29,7 @@ class Options:
     tp_size: int
     kv_wait_secs: float
     model: str
+    adapters: tuple[str, ...]
     block_size: int
     cache_blocks: int
     block_secs: float
@@ -88,6 +89,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Cache, speed, capacity."""
     group = parser.add_argument_group("modelled engine (a token of a text prompt is one character)")
     group.add_argument("--model", default="mock", help="name in /v1/models (default: %(default)s)")
+    group.add_argument(
+        "--adapters", type=words, default=(), help="more names in /v1/models, comma-separated (default: none)"
+    )
     group.add_argument(
         "--block-size", type=positive, default=64, help="tokens a cache block (default: %(default)s)"
     )

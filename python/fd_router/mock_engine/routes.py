@@ -84,8 +84,10 @@ class Routes:
         await peer.reply(faults.health_status, b"", [])
 
     async def _models(self, _request: Request, peer: Connection) -> None:
-        model = {"id": self._engine.options.model, "object": "model", "created": 0, "owned_by": "mock-engine"}
-        await peer.reply(200, encode({"object": "list", "data": [model]}), JSON_HEADERS)
+        options = self._engine.options
+        entry = {"object": "model", "created": 0, "owned_by": "mock-engine"}
+        models = [{"id": name, **entry} for name in (options.model, *options.adapters)]
+        await peer.reply(200, encode({"object": "list", "data": models}), JSON_HEADERS)
 
     async def _metrics(self, _request: Request, peer: Connection) -> None:
         await peer.reply(200, exposition(self._engine), METRICS_HEADERS)

@@ -25,6 +25,7 @@ from fd_router.fleet.admission import Admission
 from fd_router.fleet.conduct import Conduct
 from fd_router.fleet.fanout import Aborts, Models
 from fd_router.fleet.last_probes import LastProbes
+from fd_router.fleet.learning import Learner
 from fd_router.fleet.membership import Membership
 from fd_router.fleet.monitor import Monitor
 from fd_router.fleet.networks import Networks
@@ -128,6 +129,15 @@ class Service:
             clock=clock,
             later=asyncio.get_running_loop().call_later,
         )
+        self._learner = learner = Learner(
+            registry,
+            upstream,
+            log,
+            clock,
+            timeout_secs=manager.health_check_timeout_secs,
+            enabled=manager.models_interval_secs > 0,
+            key=manager.engine_api_key.value,
+        )
         self._members = members = Membership(config, registry, conduct, log, metrics)
         self._orders = ordered = Orders(
             members, conduct, scheduler, log, clock=clock, wall=time.time, limit=manager.max_workers
@@ -151,12 +161,15 @@ class Service:
             ordered,
             self._prober(),
             self._remote_load,
+            learner,
             log,
             networks=Networks(manager.allowed_networks),
             clock=clock,
             splitwise=config.server.splitwise,
         )
-        selector = Selector(scheduler, policies, self._tokenizer, conduct, log)
+        selector = Selector(
+            scheduler, policies, self._tokenizer, conduct=conduct, models=registry.models, log=log
+        )
         self._retries = Retries(
             scheduler, conduct, RetryBudget(clock), metrics, frozenset(config.upstream.retry_statuses)
         )
@@ -169,7 +182,7 @@ class Service:
             else None
         )
         self._status = Status(
-            members=members, models=Models(registry, self._api, log, clock), metrics=metrics
+            members=members, models=Models(registry, learner, log, clock), metrics=metrics
         )
         inference = Inference(
             config.server,
@@ -284,6 +297,8 @@ class Service:
         if self._remote_load is not None:
             period = self._remote_load.period(manager.metrics_interval_secs)
             rounds.append((period, self._remote_load.round))
+        if manager.models_interval_secs:
+            rounds.append((manager.models_interval_secs, self._learner.round))
         return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
 
     def _room(self, sockets: ClientSockets) -> Iterator[tuple[float, Round]]:
@@ -364,7 +379,7 @@ class Service:
             await periodic.stop()
         self._restoring.cancel()
         await asyncio.gather(self._restoring, self._registrations.close(), return_exceptions=True)
-        for client in (self._api, self._tokenizer, self._remote_load):
+        for client in (self._api, self._tokenizer, self._remote_load, self._learner):
             if client is not None:
                 await client.close()
         self._upstream.close()

@@ -53,6 +53,7 @@ class MixedDispatch:
         tries = Tries(
             self._retries,
             self._attempts,
+            model=request.model,
             stream=request.stream,
             on_retry=lambda lost: self._log.warn(messages.retrying(lost.url, lost), client.tags),
         )

@@ -72,6 +72,7 @@ class PairDispatch:
         tries = Tries(
             self._retries,
             self._attempts,
+            model=request.model,
             stream=request.stream,
             on_retry=lambda lost: self._again(client, lost),
         )
@@ -88,13 +89,17 @@ class PairDispatch:
 
     def _book(self, client: Client, request: Request, tokens: list[int] | None, tries: Tries) -> Pair:
         """Both or none."""
-        if not (self._selector.count("prefill") and self._selector.count("decode")):
+        model = request.model
+        if not (self._selector.count("prefill", model) and self._selector.count("decode", model)):
+            self._selector.require_served(model)
             raise NoPairError("No available prefill/decode workers")
         self._log.stamped(messages.BEFORE_PREFILL, client.tags)
         prefill = self._selector.book("prefill", request, client.tags, tokens=tokens, exclude=tries.failed)
         try:
             self._log.stamped(messages.BEFORE_DECODE, client.tags)
-            decode = self._selector.book("decode", request, client.tags, tokens=tokens, exclude=tries.failed)
+            decode = self._selector.book(
+                "decode", request, client.tags, tokens=tokens, exclude=tries.failed, beside=prefill.url
+            )
         except BaseException:
             self._log.info(messages.decode_selection_failed(prefill.url), client.tags)
             self._give_back(prefill)

@@ -82,12 +82,19 @@ class Tries:
     """The tries of one request."""
 
     def __init__(
-        self, retries: Retries, attempts: int, *, stream: bool, on_retry: Callable[[LegError], None]
+        self,
+        retries: Retries,
+        attempts: int,
+        *,
+        model: str | None,
+        stream: bool,
+        on_retry: Callable[[LegError], None],
     ) -> None:
-        """`stream` is whether the request asks for a stream, so that its first byte comes early; `on_retry` is told
-        what is lost when another attempt follows."""
+        """`model` is what the request asks for, `stream` whether it asks for a stream: its first byte comes early then;
+        `on_retry` is told what is lost when another attempt follows."""
         self._retries = retries
         self._attempts = attempts
+        self._model = model
         self._stream = stream
         self._on_retry = on_retry
         self.number = 1
@@ -150,10 +157,13 @@ class Tries:
     def _somebody(self, role: Role, tried: list[str], *, refused: bool) -> bool:
         """Whether sending again makes sense: see the rule above."""
         suspects = self._retries.conduct.suspects()
-        fresh, passed_over = self._retries.scheduler.left(role, [*tried, *suspects])
+        fresh, passed_over = self._left(role, [*tried, *suspects])
         if fresh or (passed_over and not refused):
             return True
-        if refused or any(self._retries.scheduler.left(role, tried)):
+        if refused or any(self._left(role, tried)):
             return False
         # Everybody has had it: the same worker again, unless it fails all the time.
-        return any(self._retries.scheduler.left(role, suspects))
+        return any(self._left(role, suspects))
+
+    def _left(self, role: Role, exclude: list[str]) -> tuple[int, int]:
+        return self._retries.scheduler.left(role, exclude, self._model)

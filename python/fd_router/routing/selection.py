@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fd_router._core import POLICIES
-from fd_router.errors import NoWorkerError
+from fd_router.errors import ModelNotFoundError, NoWorkerError
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fd_router._core import Lease, Request, Scheduler
     from fd_router.fleet.conduct import Conduct
+    from fd_router.fleet.models import ModelLists
     from fd_router.observe.logs import Log
     from fd_router.types import Role
     from fd_router.upstream.tokenizer import Tokenizer
@@ -29,18 +30,26 @@ class Selector:
         scheduler: Scheduler,
         policies: dict[Role, str],
         tokenizer: Tokenizer | None,
+        *,
         conduct: Conduct,
+        models: ModelLists,
         log: Log,
     ) -> None:
         self._scheduler = scheduler
+        self._models = models
         self._conduct = conduct
         # Without a policy that looks at prefixes nobody would read the tokens.
         self._tokenizer = tokenizer if TOKENIZED_POLICIES & set(policies.values()) else None
         self._log = log
 
-    def count(self, role: Role) -> int:
-        """How many workers of a role may be chosen."""
-        return self._scheduler.count(role)
+    def count(self, role: Role, model: str | None) -> int:
+        """How many workers of a role may be chosen for a model."""
+        return self._scheduler.count(role, model)
+
+    def require_served(self, model: str | None) -> None:
+        """Raise `ModelNotFoundError` where it is known that nobody serves a model."""
+        if model is not None and self._models.unserved(model):
+            raise ModelNotFoundError(model)
 
     async def tokens(self, request: Request, tags: str) -> list[int] | None:
         """The prompt's token ids from the tokenizer service, where a policy of this router wants them.
@@ -63,10 +72,16 @@ class Selector:
         *,
         tokens: Sequence[int] | None = None,
         exclude: Sequence[str] = (),
+        beside: str | None = None,
     ) -> Lease:
-        """Choose and book in one step. Raises `NoWorkerError`."""
-        lease = self._scheduler.select(role, request, tags=tags, tokens=tokens, exclude=exclude)
+        """Choose and book in one step; `beside` is the url of a worker whose partner is chosen, for the same model.
+
+        Raises `NoWorkerError`, `ModelNotFoundError`.
+        """
+        model = self._models.partner_model(beside, request.model) if beside is not None else None
+        lease = self._scheduler.select(role, request, tags=tags, tokens=tokens, exclude=exclude, model=model)
         if lease is None:
+            self.require_served(request.model)
             raise NoWorkerError("no healthy workers available")
         self._conduct.chosen(lease.url)
         return lease

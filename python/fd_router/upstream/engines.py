@@ -113,19 +113,12 @@ class EngineClient:
 
 
 class EngineApi:
-    """The control endpoints of every engine: model lists and aborts."""
+    """The control endpoints of every engine: aborts."""
 
     CONNECTIONS = 64
 
     def __init__(self, timeout_secs: float, trust: Trust) -> None:
         self._client = EngineClient(timeout_secs, connections=self.CONNECTIONS, trust=trust)
-
-    async def models(self, url: str) -> list[dict[str, Any]]:
-        """The entries of an engine's `/v1/models`. Raises `EngineError`."""
-        entries = _object(await self._client.get(f"{url}/v1/models")).get("data")
-        if not isinstance(entries, list):
-            raise EngineError("answer has no list 'data'")
-        return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
 
     async def abort(self, url: str, body: bytes) -> dict[str, Any]:
         """An engine's answer to `/v1/abort_requests`. Raises `EngineError`."""

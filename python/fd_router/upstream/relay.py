@@ -36,9 +36,9 @@ class Upstream:
         """POST to a worker, with the client's `query`; `collect` asks for a short answer in one piece."""
         return self.relay.send(url, headers, body, query=query, collect=collect)
 
-    def ask(self, url: str) -> Exchange:
+    def ask(self, url: str, headers: Headers | None = None) -> Exchange:
         """GET over a connection of its own, for probes: whether one can be made is part of what is asked."""
-        return self.relay.send(url, [], b"", method="GET", fresh=True)
+        return self.relay.send(url, headers or [], b"", method="GET", fresh=True)
 
     def heard(self, url: str) -> float | None:
         """Seconds since a byte of an answer to `send` came from the engine of `url`; None if never."""

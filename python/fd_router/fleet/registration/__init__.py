@@ -75,6 +75,8 @@ def to_item(instance: Instance) -> dict[str, object]:
         item["cache_tokens"] = instance.cache_tokens
     if instance.version:
         item["version"] = instance.version
+    if instance.models is not None:
+        item["models"] = list(instance.models)
     return item
 
 

@@ -2,8 +2,8 @@
 
 The coercions are those of the Go router's decoder, quirks included: engines depend on them. Ports may be numbers or
 text, and null is the port 0; roles may be names or numbers, and null is mixed; in lists 1.0 counts as 1, elsewhere
-not. Keys are taken in any case, unknown ones are ignored, the last of equal ones wins. `cache_tokens` and `version` are
-fields of our own.
+not. Keys are taken in any case, unknown ones are ignored, the last of equal ones wins. `cache_tokens`, `version` and
+`models` are fields of our own.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Fields:
     tp_size: int = 0
     cache_tokens: int | None = None
     version: str = ""
+    models: tuple[str, ...] | None = None
 
 
 def read_fields(values: Mapping[Any, object]) -> Fields:
@@ -89,6 +90,14 @@ def _protocols(name: str, value: object) -> tuple[str, ...] | None:
     if not isinstance(value, list):
         raise _refused(name, value, "list of strings")
     return tuple(_text(f"{name}[{index}]", element) for index, element in enumerate(value))
+
+
+def _names(name: str, value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(element, str) and element for element in value):
+        raise _refused(name, value, "list of names")
+    return tuple(dict.fromkeys(value)) or None
 
 
 def _numbers(name: str, value: object) -> tuple[str, ...]:
@@ -145,6 +154,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "tp_size": _count,
     "cache_tokens": _optional_count,
     "version": _version,
+    "models": _names,
 }
 
 FIELDS = tuple(_READERS)

@@ -62,6 +62,7 @@ def check(fields: Fields, *, splitwise: bool) -> Instance:
         tp_size=fields.tp_size,
         cache_tokens=fields.cache_tokens,
         version=printable(fields.version),
+        models=fields.models,
     )
 
 

@@ -12,10 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fd_router.errors import SHOWN_MODEL, printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fd_router.types import Role
+
+SHOWN_MODELS = 8
+"""Names of models that a line shows."""
 
 TOPICS = {
     "access": "WARN: a listener that others reach asks for no key",
@@ -30,7 +35,7 @@ TOPICS = {
     "process": "ERROR: the process that serves died, another starts; WARN: requests outlast the end; INFO: a signal",
     "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
     "record": "WARN: lines of the recording of decisions are lost",
-    "register": "INFO: a worker was added, changed its role or its address, or was taken out; WARN: one is waited for",
+    "register": "INFO: a worker was added, changed its role, address or models, or was taken out; WARN: one is waited for",
     "retry": "WARN: a request goes to another worker",
     "tls": "WARN: files of the listeners' certificates were replaced, or cannot be used",
     "state": "WARN: a worker that was registered before a restart is not well; ERROR: what is kept cannot be used",
@@ -132,6 +137,18 @@ def tokenizer_failed(error: object) -> str:
 def remote_metrics_failed(url: str, error: object) -> str:
     """WARN."""
     return f"GetRemoteMetrics failed for {url}, falling back to local counter: {error}"
+
+
+def models_listed(url: str, names: Sequence[str]) -> str:
+    """INFO."""
+    shown = ", ".join(printable(name[:SHOWN_MODEL]) for name in names[:SHOWN_MODELS])
+    more = f" and {len(names) - SHOWN_MODELS} more" if len(names) > SHOWN_MODELS else ""
+    return f"[fd-router] register: {url} serves {shown}{more}"
+
+
+def models_unknown(url: str, why: str) -> str:
+    """INFO."""
+    return f"[fd-router] register: {url} does not list its models and takes any: {why}"
 
 
 def selection_failed(role: Role, error: object) -> str:
