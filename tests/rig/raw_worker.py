@@ -119,6 +119,8 @@ class RawWorker:
         self.hits: list[Peer] = []
         """Requests that were handed to `answer`, in order of arrival."""
         self.probes = 0
+        self.questions = 0
+        """For its models, which are answered without `answer`; over connections of their own, as probes are."""
         self.connections = 0
         """Accepted so far."""
         self.errors: list[Exception] = []
@@ -202,6 +204,7 @@ class RawWorker:
                 peer.send(reply(b"", self.next_health.pop(0) if self.next_health else self.health))
                 continue
             if peer.path == "/v1/models" and not self._models:
+                self.questions += 1
                 peer.send(reply(b"{}", 404))
                 continue
             self.hits.append(peer)

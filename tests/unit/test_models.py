@@ -23,11 +23,11 @@ class Scene:
         self.told: dict[str, tuple[list[str] | None, bool]] = {}
         self.cold: list[str] = []
         self.asked: list[str] = []
-        self.anew: list[str] = []
+        self.useless: list[str] = []
         everything: Any = self
         self.lists = ModelLists(everything)
         self.lists.wanted = self.asked.append
-        self.lists.outdated = self.anew.append
+        self.lists.outdated = self.useless.append
 
     def tell_models(self, url: str, models: Any, *, others: bool = False) -> None:
         self.told[url] = (None if models is None else list(models), others)
@@ -66,27 +66,32 @@ def test_a_worker_without_a_list_takes_everything_until_it_has_one(scene: Scene)
     assert scene.lists.of(A.url) == ("m",)
 
 
-def test_a_worker_that_ended_gets_nothing_before_it_has_answered(scene: Scene) -> None:
+def test_a_worker_that_ended_is_to_be_asked_before_it_gets_a_request(scene: Scene) -> None:
     scene.join(A, "m")
+    assert not scene.lists.unsure(A.url)
     scene.lists.ended(A.url)
-    assert scene.told == {A.url: ([], False)}
     assert scene.lists.unsure(A.url)
-    assert scene.anew == [A.url]
+    assert scene.useless == [A.url], "what it was asked before"
     scene.lists.ended(A.url)
-    assert scene.anew == [A.url], "it is being asked already"
+    assert scene.useless == [A.url], "nobody has asked since"
     scene.lists.listed(A.url, ("n",), others=False)
     assert scene.told == {A.url: (["n"], False)}
     assert scene.cold == [A.url], "another engine"
     assert not scene.lists.unsure(A.url)
+    served = [scene.lists.serves(A.url, model) for model in ("n", "m", None, "default")]
+    assert served == [True, False, True, True]
 
 
-def test_so_does_one_that_was_lost_and_is_back(scene: Scene) -> None:
+def test_so_is_one_that_was_lost_and_is_back(scene: Scene) -> None:
     scene.join(A, "m")
     scene.told.clear()
     scene.join(A)
-    assert scene.told == {A.url: ([], False)}
+    assert scene.lists.unsure(A.url)
+    assert scene.told == {A.url: (["m"], False)}
+    assert scene.asked == [A.url, A.url]
     scene.lists.not_listed(A.url)
     assert scene.told == {A.url: (None, False)}, "it answers, and has no list any more"
+    assert scene.lists.serves(A.url, "x")
     scene.lists.joined(A, anew=False)
     assert scene.told == {A.url: (None, False)}, "a heartbeat says nothing"
 

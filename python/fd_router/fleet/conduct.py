@@ -89,7 +89,6 @@ class Conduct:
         if kind == outcome.REFUSED:
             self._registry.refused(url)
         if outcome.of_kind(kind) == "fault":
-            self._registry.models.doubted(url)
             self._fault(url, kind)
         else:
             self.given_up(url)

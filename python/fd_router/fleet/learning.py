@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fd_router._core import UpstreamError
-from fd_router.fleet.outcome import EXHAUSTED, REFUSED
+from fd_router.fleet.outcome import REFUSED, of_kind
 from fd_router.observe.logs import messages
 from fd_router.upstream.engines import EngineError
 from fd_router.upstream.model_list import ModelList, read_model_list
@@ -28,19 +28,16 @@ if TYPE_CHECKING:
 CONCURRENCY = 64
 """Workers asked at once; more wait their turn, which does not count into their time."""
 DOUBT_SECS = 1.0
-"""Between two questions for which failing requests are the reason."""
-FIRST_PAUSE_SECS = 0.1
-LONGEST_PAUSE_SECS = 5.0
-"""Between two questions to a worker that gets nothing before it has answered, from and up to."""
+"""Between two questions for which an answer of 404 is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a question: a list, or why there is none, by `UpstreamError.kind` where there was no answer."""
+    """What came of a question: a list, or why there is none; a `failure` where nobody answered."""
 
     models: ModelList | None
-    kind: str = ""
     why: str = ""
+    failure: UpstreamError | None = None
 
 
 class Learner:
@@ -71,11 +68,9 @@ class Learner:
         """Questions under way, and those that were answered before their worker was admitted."""
         self._asked_at: dict[str, float] = {}
         """When a worker was last asked for a doubt."""
-        self._again: dict[str, asyncio.TimerHandle] = {}
-        self._pauses: dict[str, float] = {}
         if enabled:
             self._lists.wanted = self._want
-            self._lists.outdated = self._ask_anew
+            self._lists.outdated = self._drop
             self._lists.doubted = self._doubt
 
     def ahead(self, instance: Instance) -> None:
@@ -96,11 +91,17 @@ class Learner:
         reply = await asyncio.shield(self._ask(url))
         return reply.models.entries if reply.models is not None else None
 
+    async def confirm(self, url: str, model: str | None) -> bool:
+        """Ask a worker that ended whether it serves a model, before it gets a request. Raises `UpstreamError`."""
+        reply = await asyncio.shield(self._ask(url))
+        if reply.failure is not None:
+            raise reply.failure
+        return self._lists.serves(url, model)
+
     async def round(self, _late: float = 0.0) -> None:
         """Begin to ask everybody who is not being asked, and was not registered with models."""
-        for kept in (self._asked_at, self._pauses):
-            for url in [url for url in kept if url not in self._lists]:
-                del kept[url]
+        for url in [url for url in self._asked_at if url not in self._lists]:
+            del self._asked_at[url]
         for instance in self._registry.all():
             if not self._lists.given(instance.url):
                 self._ask(instance.url)
@@ -118,9 +119,9 @@ class Learner:
             try:
                 models = await read_model_list(self._upstream, url, key=self._key, timeout_secs=self._timeout)
             except UpstreamError as error:
-                return Reply(None, error.kind, str(error))
+                return Reply(None, str(error), error)
             except EngineError as error:
-                return Reply(None, why=str(error))
+                return Reply(None, str(error))
         return Reply(models)
 
     def _want(self, url: str) -> None:
@@ -129,9 +130,8 @@ class Learner:
         if question.done():
             self._take(url, question)
 
-    def _ask_anew(self, url: str) -> None:
+    def _drop(self, url: str) -> None:
         self._asking.pop(url, None)
-        self._ask(url)
 
     def _doubt(self, url: str) -> None:
         now = self._clock()
@@ -155,35 +155,20 @@ class Learner:
         if question.cancelled() or question.exception() is not None or not self._enabled:
             return
         self._apply(url, question.result())
-        if not self._lists.unsure(url):
-            self._pauses.pop(url, None)
-        elif url in self._registry and url not in self._asking:
-            self._ask_later(url)
 
     def _apply(self, url: str, reply: Reply) -> None:
         if reply.models is not None:
             if self._lists.listed(url, reply.models.names, others=reply.models.takes_others):
                 self._log.info(messages.models_listed(url, reply.models.names))
-        elif reply.kind == REFUSED:
+        elif reply.failure is not None and reply.failure.kind == REFUSED:
             self._registry.refused(url)
-        elif reply.kind not in {EXHAUSTED, "closed"} and self._lists.not_listed(url):
+        elif (reply.failure is None or of_kind(reply.failure.kind) == "fault") and self._lists.not_listed(
+            url
+        ):
             self._log.info(messages.models_unknown(url, reply.why))
-
-    def _ask_later(self, url: str) -> None:
-        pause = self._pauses.get(url, FIRST_PAUSE_SECS)
-        self._pauses[url] = min(2 * pause, LONGEST_PAUSE_SECS)
-        if url not in self._again:
-            self._again[url] = asyncio.get_running_loop().call_later(pause, self._retry, url)
-
-    def _retry(self, url: str) -> None:
-        del self._again[url]
-        if self._lists.unsure(url) and url in self._registry:
-            self._ask(url)
 
     async def close(self) -> None:
         """Give up the questions under way."""
-        for timer in self._again.values():
-            timer.cancel()
         questions = list(self._asking.values())
         for question in questions:
             question.cancel()

@@ -6,7 +6,7 @@
 | has no list, or none that can be read | everything |
 | lists models, or was registered with them | these |
 | lists models, and serves any name (FastDeploy without a served name) | these, and those that no worker lists |
-| listed models, and has ended since | nothing, until it was asked again: another model may be in its place |
+| listed models, and has ended since | what it listed, after it was asked again: another model may be in its place |
 
 What a worker was registered with stands, whatever it lists.
 """
@@ -47,9 +47,9 @@ class ModelLists:
         self.wanted: Callable[[str], object] = lambda _: None
         """Called for a worker that is to be asked, if it is not being asked."""
         self.outdated: Callable[[str], object] = lambda _: None
-        """Called for a worker that is to be asked anew, whatever it may answer to what it was asked before."""
+        """Called for a worker whose answer to what it was asked before is of no use."""
         self.doubted: Callable[[str], object] = lambda _: None
-        """To be called for a worker whose requests fail as they would if another had taken its place."""
+        """To be called for a worker that says it does not know what it was asked for."""
 
     def __contains__(self, url: str) -> bool:
         return url in self._workers
@@ -65,7 +65,7 @@ class ModelLists:
         return worker is not None and worker.given
 
     def unsure(self, url: str) -> bool:
-        """Whether a worker is kept from serving until it has answered."""
+        """Whether a worker is to be asked before it gets a request."""
         worker = self._workers.get(url)
         return worker is not None and worker.awaited and worker.names is not None
 
@@ -88,7 +88,7 @@ class ModelLists:
         if anew:
             worker.awaited = True
             if worker.names is not None:
-                self._scheduler.tell_models(url, [])
+                self._tell(url, worker)
         self.wanted(url)
 
     def ended(self, url: str) -> None:
@@ -97,7 +97,6 @@ class ModelLists:
         if worker is None or worker.given or worker.names is None or worker.awaited:
             return
         worker.awaited = True
-        self._scheduler.tell_models(url, [])
         self.outdated(url)
 
     def listed(self, url: str, names: tuple[str, ...], *, others: bool) -> bool:
@@ -127,6 +126,11 @@ class ModelLists:
     def forget(self, url: str) -> None:
         """The worker left for good."""
         self._workers.pop(url, None)
+
+    def serves(self, url: str, model: str | None) -> bool:
+        """Whether a worker is to get requests for a model, as far as it is known by itself."""
+        names = self.of(url)
+        return not names or model is None or model == ANY_MODEL or model in names or self._workers[url].others
 
     def unserved(self, model: str | None) -> bool:
         """Whether it is known that nobody serves a model, nor did before it was lost."""

@@ -168,7 +168,13 @@ class Service:
             splitwise=config.server.splitwise,
         )
         selector = Selector(
-            scheduler, policies, self._tokenizer, conduct=conduct, models=registry.models, log=log
+            scheduler,
+            policies,
+            self._tokenizer,
+            conduct=conduct,
+            models=registry.models,
+            learner=learner,
+            log=log,
         )
         self._retries = Retries(
             scheduler, conduct, RetryBudget(clock), metrics, frozenset(config.upstream.retry_statuses)

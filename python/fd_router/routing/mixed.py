@@ -10,7 +10,7 @@ from fd_router.errors import ClientGoneError, NoWorkerError
 from fd_router.observe.logs import messages
 from fd_router.routing.attempt import Failure, LegError, unanswered
 from fd_router.routing.delivery import Delivery
-from fd_router.routing.retry import Tries
+from fd_router.routing.retry import GrantedError, Tries
 
 if TYPE_CHECKING:
     from fd_router._core import Lease, Request
@@ -72,6 +72,8 @@ class MixedDispatch:
         url = lease.url
         exchange = None
         try:
+            if self._selector.unsure(url) and not await self._selector.confirm(url, request.model):
+                raise GrantedError
             exchange = self._upstream.send(
                 url + client.path,
                 client.headers,

@@ -16,7 +16,7 @@ from fd_router.routing.attempt import Failure, LegError, unanswered
 from fd_router.routing.delivery import Delivery
 from fd_router.routing.disaggregate import encoded_info
 from fd_router.routing.prefill_leg import PrefillLeg
-from fd_router.routing.retry import Tries
+from fd_router.routing.retry import GrantedError, Tries
 
 if TYPE_CHECKING:
     from fd_router._core import Exchange, Lease, Request
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fd_router.observe.metrics import Metrics
     from fd_router.routing.retry import Retries
     from fd_router.routing.selection import Selector
+    from fd_router.types import Role
     from fd_router.upstream.relay import Upstream
 
 
@@ -130,6 +131,8 @@ class PairDispatch:
     ) -> None:
         pair = self._book(client, request, tokens, tries)
         try:
+            await self._confirm(client, "prefill", pair.prefill.url, request.model)
+            await self._confirm(client, "decode", pair.decode.url, request.model)
             body = self._body(client, request, pair)
             self._expose_urls(client, pair)
             decode = self._send(client, request, pair.decode.url, body)
@@ -160,6 +163,21 @@ class PairDispatch:
             if outcome not in ("", "decode_cut"):
                 self._log.info(messages.COMPLETED, client.tags)
             pair.decode.release()
+
+    async def _confirm(self, client: Client, role: Role, url: str, model: str | None) -> None:
+        """Ask a worker that ended for its models. Raises `LegError`; `GrantedError` where another is to be chosen."""
+        if not self._selector.unsure(url):
+            return
+        try:
+            serves = await self._selector.confirm(url, model)
+        except UpstreamError as error:
+            self._conduct.failed(url, error.kind)
+            self._metrics.upstream_error(error.kind)
+            tell = messages.prefill_failed if role == "prefill" else messages.decode_failed
+            self._log.error(tell(url, error), client.tags)
+            raise LegError(role, url, Failure.of_error(error)) from error
+        if not serves:
+            raise GrantedError
 
     def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
         return self._upstream.send(

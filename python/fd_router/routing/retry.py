@@ -63,7 +63,7 @@ class RetryBudget:
 
 
 class GrantedError(Exception):
-    """An attempt is over, and another one is granted."""
+    """An attempt is over, and another one is granted; or none was made, as the worker serves another model by now."""
 
 
 @dataclass(frozen=True, slots=True)

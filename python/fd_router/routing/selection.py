@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fd_router._core import Lease, Request, Scheduler
     from fd_router.fleet.conduct import Conduct
+    from fd_router.fleet.learning import Learner
     from fd_router.fleet.models import ModelLists
     from fd_router.observe.logs import Log
     from fd_router.types import Role
@@ -33,10 +34,12 @@ class Selector:
         *,
         conduct: Conduct,
         models: ModelLists,
+        learner: Learner,
         log: Log,
     ) -> None:
         self._scheduler = scheduler
         self._models = models
+        self._learner = learner
         self._conduct = conduct
         # Without a policy that looks at prefixes nobody would read the tokens.
         self._tokenizer = tokenizer if TOKENIZED_POLICIES & set(policies.values()) else None
@@ -45,6 +48,14 @@ class Selector:
     def count(self, role: Role, model: str | None) -> int:
         """How many workers of a role may be chosen for a model."""
         return self._scheduler.count(role, model)
+
+    def unsure(self, url: str) -> bool:
+        """Whether a worker has ended, so that it is to be asked for its models before it gets a request."""
+        return self._models.unsure(url)
+
+    async def confirm(self, url: str, model: str | None) -> bool:
+        """Ask it whether it serves a model. Raises `UpstreamError`."""
+        return await self._learner.confirm(url, model)
 
     def require_served(self, model: str | None) -> None:
         """Raise `ModelNotFoundError` where it is known that nobody serves a model."""

@@ -37,7 +37,7 @@ class Upstream:
         return self.relay.send(url, headers, body, query=query, collect=collect)
 
     def ask(self, url: str, headers: Headers | None = None) -> Exchange:
-        """GET over a connection of its own, for probes: whether one can be made is part of what is asked."""
+        """GET over a connection of its own, as probes are: whether one can be made is part of what is asked."""
         return self.relay.send(url, headers or [], b"", method="GET", fresh=True)
 
     def heard(self, url: str) -> float | None:
