@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 from fd_router.types import Headers, Role
 
 __all__ = [
+    "ANY_MODEL",
     "BUILT_FROM",
     "CACHE_TOKENS",
     "ENGINES",
@@ -50,6 +51,8 @@ __all__ = [
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 __version__: Final[str]
+ANY_MODEL: Final[str]
+"""What requests name that take whatever there is, unless a worker lists it: FastDeploy's engines have it so."""
 BUILT_FROM: Final[str]
 """`COMMIT DIRTY TIME`: the whole hash, `true` where files were changed since, the commit's time as in RFC 3339; empty
 where the build was not told."""

@@ -16,14 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fd_router._core import ANY_MODEL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fd_router._core import Scheduler
     from fd_router.types import Instance
-
-ANY_MODEL = "default"
-"""What requests name that take whatever there is, unless somebody lists it: FastDeploy's engines have it so."""
 
 
 @dataclass(slots=True)

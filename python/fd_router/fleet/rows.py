@@ -64,7 +64,7 @@ class Rows:
                 {
                     "url": url,
                     "role": instance.role,
-                    "models": None,
+                    "models": self._members.registry.models.of(url),
                     "state": state,
                     "why": self._states.why(url, state, running),
                     "since": round(since, 3),

@@ -161,8 +161,8 @@ class Service:
             ordered,
             self._prober(),
             self._remote_load,
-            learner,
-            log,
+            learner=learner,
+            log=log,
             networks=Networks(manager.allowed_networks),
             clock=clock,
             splitwise=config.server.splitwise,
@@ -187,9 +187,7 @@ class Service:
             if manager.register_path
             else None
         )
-        self._status = Status(
-            members=members, models=Models(registry, learner, log, clock), metrics=metrics
-        )
+        self._status = Status(members=members, models=Models(registry, learner, log, clock), metrics=metrics)
         inference = Inference(
             config.server,
             mixed=self._mixed(selector),

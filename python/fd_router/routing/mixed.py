@@ -72,8 +72,7 @@ class MixedDispatch:
         url = lease.url
         exchange = None
         try:
-            if self._selector.unsure(url) and not await self._selector.confirm(url, request.model):
-                raise GrantedError
+            await self._confirm(url, request.model)
             exchange = self._upstream.send(
                 url + client.path,
                 client.headers,
@@ -118,6 +117,11 @@ class MixedDispatch:
             self._log.error(messages.selection_failed("mixed", error), client.tags)
             self._log.error(messages.worker_not_selected(error), client.tags)
             raise NoWorkerError(f"Failed to select worker: {error}") from error
+
+    async def _confirm(self, url: str, model: str | None) -> None:
+        """Ask a worker that ended for its models. Raises `GrantedError` where another is to be chosen."""
+        if self._selector.unsure(url) and not await self._selector.confirm(url, model):
+            raise GrantedError
 
     def _lost(self, client: Client, url: str, tries: Tries, error: UpstreamError) -> Exception:
         """What to raise for an exchange that failed before the client saw anything."""

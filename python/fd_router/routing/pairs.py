@@ -172,7 +172,7 @@ class PairDispatch:
             serves = await self._selector.confirm(url, model)
         except UpstreamError as error:
             self._conduct.failed(url, error.kind)
-            self._metrics.upstream_error(error.kind)
+            self._metrics.upstream_error(url, error.kind)
             tell = messages.prefill_failed if role == "prefill" else messages.decode_failed
             self._log.error(tell(url, error), client.tags)
             raise LegError(role, url, Failure.of_error(error)) from error

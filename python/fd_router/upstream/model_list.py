@@ -55,7 +55,7 @@ async def read_model_list(upstream: Upstream, url: str, *, key: str, timeout_sec
     exchange = upstream.ask(url + PATH, headers)
     limit = Patience(timeout_secs, exchange.cancel)
     try:
-        head = await exchange.head
+        head = await exchange.head()
         body = head.body if head.body is not None else await _long(exchange)
     except UpstreamError as error:
         if limit.spent:

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fd_router_core::ids::Role;
 use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{
-    Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
+    ANY_MODEL, Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
 };
 use fd_router_record::line::What;
 use fd_router_record::{Asked, Entry};
@@ -370,5 +370,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<TreeStats>()?;
     module.add_class::<DecisionStats>()?;
     module.add_class::<TruthStats>()?;
+    module.add("ANY_MODEL", ANY_MODEL)?;
     module.add("HIT_BOUNDS", PyTuple::new(py, HIT_BOUNDS)?)
 }

@@ -35,7 +35,7 @@ TOPICS = {
     "process": "ERROR: the process that serves died, another starts; WARN: requests outlast the end; INFO: a signal",
     "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
     "record": "WARN: lines of the recording of decisions are lost",
-    "register": "INFO: a worker was added, changed its role, address or models, or was taken out; WARN: one is waited for",
+    "register": "INFO: a worker came, changed its role, address or models, or was taken out; WARN: one is waited for",
     "retry": "WARN: a request goes to another worker",
     "tls": "WARN: files of the listeners' certificates were replaced, or cannot be used",
     "state": "WARN: a worker that was registered before a restart is not well; ERROR: what is kept cannot be used",
