@@ -175,7 +175,11 @@ def test_a_removed_worker_stays_away_while_it_registers() -> None:
         scene.pass_time(5)
         assert scene.orders.refuses(url)
     assert scene.state(url) == "drained"
-    assert scene.orders.kept() == {}, "the next process does not know it"
+    after = Scene(0)
+    after.orders.restore(scene.orders.kept())
+    after.orders.settle()
+    assert after.orders.refuses(url), "the next process knows it, too"
+    assert after.state(url) == "drained"
     scene.pass_time(REMOVED_SECS)
     assert scene.state(url) is None
     assert not scene.orders.refuses(url)
@@ -261,7 +265,8 @@ def test_orders_outlive_a_process() -> None:
     after = Scene(0)
     kept: dict[str, Any] = dict(before.orders.kept())
     kept["http://nonsense"] = {"order": "sing"}
-    kept["http://stranger"] = {"order": "drain", "given": 1, "remove": True}
+    kept["http://stranger"] = {"order": "drain", "given": 1, "remove": True, "removed": None}
+    kept["http://broken"] = {"order": "drain", "given": 1, "remove": True, "removed": {"role": 7}}
     after.orders.restore(kept)
     for number in range(3):
         after.join(number)

@@ -41,7 +41,7 @@ class Membership:
             interval_secs=manager.health_check_interval_secs,
             forget_after_secs=manager.forget_after_secs,
         )
-        self._splitwise = config.server.splitwise
+        self.splitwise = config.server.splitwise
         self._limit = manager.max_workers
         self._log = log
         self._metrics = metrics
@@ -292,7 +292,7 @@ class Membership:
 
     def missing(self) -> str | None:
         """What keeps the fleet from serving a request; None when it can."""
-        needed = [role for role in ROLES if (role != "mixed") == self._splitwise]
+        needed = [role for role in ROLES if (role != "mixed") == self.splitwise]
         lacking = [role for role in needed if not self.registry.takes_work(role)]
         if not lacking:
             return None

@@ -19,7 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from fd_router.errors import OrderConflictError, UnknownWorkerError
+from fd_router.errors import OrderConflictError, RegistrationError, UnknownWorkerError
+from fd_router.fleet.registration import instance_from_mapping, to_body
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
@@ -208,9 +209,13 @@ class Orders:
     def kept(self) -> dict[str, dict[str, Any]]:
         """What is to be known again by the next process, for `restore`."""
         return {
-            url: {"order": order.kind, "given": order.given, "remove": order.remove}
+            url: {
+                "order": order.kind,
+                "given": order.given,
+                "remove": order.remove,
+                "removed": to_body(order.removed) if order.removed is not None else None,
+            }
             for url, order in self._orders.items()
-            if order.removed is None
         }
 
     def restore(self, kept: Mapping[str, Any]) -> None:
@@ -221,11 +226,22 @@ class Orders:
                     "order": "drain" | "eject" as kind,
                     "given": float() | int() as given,
                     "remove": bool() as remove,
+                    "removed": removed,
                 }:
-                    self._orders[url] = Order(kind, float(given), remove)
-                    self._registry.hold(url)
+                    self._restore(url, Order(kind, float(given), remove), removed)
                 case _:
                     continue
+
+    def _restore(self, url: str, order: Order, removed: object) -> None:
+        if removed is not None:
+            try:
+                order.removed = instance_from_mapping(removed, splitwise=self._members.splitwise)
+            except RegistrationError:
+                return
+            order.drained, order.heard = True, self._clock()
+        self._orders[url] = order
+        self._registry.hold(url)
+        self.on_change(url)
 
     def settle(self) -> None:
         """Everybody who was kept is known again: of others nothing is ordered."""
