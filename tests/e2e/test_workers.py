@@ -271,7 +271,8 @@ def test_a_row_says_how_a_worker_does(start_router: StartRouter, start_engine: S
     assert found["hit"]["prompt_tokens"] > 0
     assert 0 < found["hit"]["true"] < 1
     assert found["errors"] == {}
-    assert (found["running"], found["pending_tokens"], found["models"], found["host"]) == (0, 0, None, None)
+    wait_for(lambda: row(router, engine)["models"], why="its models are not known")
+    assert (found["running"], found["pending_tokens"], found["host"]) == (0, 0, None)
     engine.fault(status=500)
     assert router.chat("hi").status_code == 500
     assert row(router, engine)["errors"] == {"500": 1}
