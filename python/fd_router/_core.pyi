@@ -126,13 +126,28 @@ class Request:
         limited to 128 levels, invalid UTF-8 is refused).
         """
 
+    @staticmethod
+    def read(body: bytes, reading: Literal["texts", "json", "form", "any"], content_type: bytes) -> Request:
+        """Read the body of a request that is no completion.
+
+        `texts`: JSON, whose text may stand in any of the members in which such requests have one, `input`, `text`,
+        `query` and `documents`, `system` and `messages` among them. `json`: JSON whose text does not matter. `form`: a
+        form, by the boundary in `content_type`, of which the model is read and nothing is checked. `any`: `json` where
+        it is that, else as a form, else nothing is known of it.
+        Raises `BodyError` as `scan` does, for `texts` and `json`.
+        """
+
     @property
     def body(self) -> bytes:
-        """The bytes given to `scan`, the same object."""
+        """The bytes given to `scan` or `read`, the same object."""
 
     @property
     def stream(self) -> bool:
         """Only the literal `true` of a top-level `stream` counts."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer is expected in one piece: no stream is asked for, nor may be sent unasked."""
 
     @property
     def request_id(self) -> str | None:
@@ -299,6 +314,23 @@ class Scheduler:
         With `others` it takes models that no worker lists as well. Of a worker of which this was not said yet it takes
         those, and requests that name none. An unknown url is ignored.
         """
+
+    def tell_endpoints(self, url: str, endpoints: Sequence[str]) -> None:
+        """Say which endpoints a worker serves by name, whatever its role. An unknown url is ignored."""
+
+    def select_for(
+        self, endpoint: str, request: Request, *, tags: str = "", exclude: Sequence[str] = ()
+    ) -> Lease | None:
+        """Of the workers that serve an endpoint by name, and the request's model, choose the one with the fewest
+        requests, and book it.
+
+        None where there is none. Otherwise as `select`, but that such a decision is not recorded.
+        """
+
+    def left_for(
+        self, endpoint: str, exclude: Sequence[str] = (), model: str | None = None
+    ) -> tuple[int, int]:
+        """As `left`, of the workers that serve an endpoint by name."""
 
     def stand(self, url: str, standing: Literal["open", "passed_over", "ejected", "out"]) -> None:
         """Change a worker's standing; a new worker is open, an unknown url is ignored.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
 
 import pytest
 
@@ -83,3 +84,42 @@ def test_long_bodies_are_scanned_by_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert chars == [1_000_000] * 4
+
+
+def read(reading: Any, content_type: bytes = b"application/json", **members: object) -> Request:
+    return Request.read(json.dumps(members).encode(), reading, content_type)
+
+
+def test_other_endpoints_have_their_text_elsewhere() -> None:
+    assert read("texts", input=["a", "b"]).text == "a b"
+    assert read("texts", query="q", documents=["a", {"text": "b"}]).text == "q a b"
+    assert read("texts", system="s", messages=[{"role": "user", "content": "m"}]).text == "s m"
+    assert read("json", prompt="a", stream=True).text == ""
+
+
+def test_what_is_not_known_to_be_whole_may_be_streamed() -> None:
+    assert read("texts", input="a").whole
+    assert not read("texts", input="a", stream=True).whole
+    assert read("json").whole
+    assert Request.read(b"RIFF", "form", b"audio/wav").whole
+    assert not read("any", input="a").whole
+
+
+@pytest.mark.parametrize("reading", ["texts", "json"])
+def test_other_endpoints_take_json_as_completions_do(reading: Any) -> None:
+    with pytest.raises(BodyError, match="expected an object at byte 0"):
+        Request.read(b"[]", reading, b"")
+
+
+@pytest.mark.parametrize("reading", ["form", "any"])
+def test_what_is_no_json_is_taken_as_it_is(reading: Any) -> None:
+    body = b"\xff--B\r\n"
+    request = Request.read(body, reading, b"multipart/form-data; boundary=B")
+    assert request.body is body
+    assert (request.text, request.stream, request.request_id) == ("", False, None)
+
+
+def test_an_unknown_reading_is_refused() -> None:
+    wrong: Any = "poem"
+    with pytest.raises(ValueError, match='unknown reading "poem": use texts, json, form or any'):
+        Request.read(b"{}", wrong, b"")

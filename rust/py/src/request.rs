@@ -26,9 +26,31 @@ pub(crate) struct Request {
     pub(crate) scanned: Body<PyBackedBytes>,
     /// Its number on a tape, given at its first decision.
     number: OnceLock<u64>,
+    /// Nobody knows whether its answer comes in one piece.
+    open: bool,
 }
 
 impl Request {
+    fn of(scanned: Body<PyBackedBytes>) -> Self {
+        Self {
+            scanned,
+            number: OnceLock::new(),
+            open: false,
+        }
+    }
+
+    /// Scans JSON, without the GIL where it is long.
+    fn json(py: Python<'_>, bytes: PyBackedBytes, prompt: Prompt) -> PyResult<Self> {
+        let scanned = if bytes.len() > LONG {
+            py.detach(|| Body::scan(bytes, prompt))
+        } else {
+            Body::scan(bytes, prompt)
+        };
+        scanned
+            .map(Self::of)
+            .map_err(|error| BodyError::new_err(error.to_string()))
+    }
+
     /// Whether work over the whole prompt should release the GIL.
     pub(crate) fn is_long(&self) -> bool {
         self.scanned.text().len() > LONG
@@ -49,19 +71,29 @@ impl Request {
         } else {
             Prompt::Plain
         };
+        Self::json(body.py(), body.into(), prompt)
+    }
+
+    #[staticmethod]
+    fn read(body: Bound<'_, PyBytes>, reading: &str, content_type: &[u8]) -> PyResult<Self> {
         let py = body.py();
         let bytes = PyBackedBytes::from(body);
-        let scanned = if bytes.len() > LONG {
-            py.detach(|| Body::scan(bytes, prompt))
-        } else {
-            Body::scan(bytes, prompt)
-        };
-        scanned
-            .map(|scanned| Self {
-                scanned,
-                number: OnceLock::new(),
-            })
-            .map_err(|error| BodyError::new_err(error.to_string()))
+        match reading {
+            "texts" => Self::json(py, bytes, Prompt::Texts),
+            "json" => Self::json(py, bytes, Prompt::Nowhere),
+            "form" => Ok(Self::of(py.detach(|| Body::form(bytes, content_type)))),
+            "any" => {
+                let again = bytes.clone_ref(py);
+                let known = Self::json(py, bytes, Prompt::Nowhere).ok();
+                Ok(Self {
+                    open: true,
+                    ..known.unwrap_or_else(|| Self::of(Body::form(again, content_type)))
+                })
+            }
+            _ => Err(PyValueError::new_err(format!(
+                "unknown reading {reading:?}: use texts, json, form or any"
+            ))),
+        }
     }
 
     #[getter]
@@ -72,6 +104,11 @@ impl Request {
     #[getter]
     const fn stream(&self) -> bool {
         self.scanned.stream()
+    }
+
+    #[getter]
+    const fn whole(&self) -> bool {
+        !self.open && !self.scanned.stream()
     }
 
     #[getter]

@@ -211,6 +211,52 @@ impl Scheduler {
         Ok(self.core.left(role_of(role)?, model, &exclude))
     }
 
+    fn tell_endpoints(&self, url: &str, endpoints: Vec<String>) {
+        self.core.tell_endpoints(url, endpoints);
+    }
+
+    #[pyo3(
+        signature = (endpoint, request, *, tags = "", exclude = Vec::new()),
+        text_signature = "($self, endpoint, request, *, tags='', exclude=())"
+    )]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is extracted from Python is owned"
+    )]
+    fn select_for(
+        &self,
+        py: Python<'_>,
+        endpoint: &str,
+        request: &Bound<'_, Request>,
+        tags: &str,
+        exclude: Vec<String>,
+    ) -> Option<Lease> {
+        let now = self.timeline.moment().now;
+        let body = &request.get().scanned;
+        let decision = self.core.select_for(endpoint, body, &exclude, now)?;
+        let core = Arc::clone(&self.core);
+        let timeline = self.timeline.clone();
+        let lines = self.lines.clone();
+        Some(Lease::new(py, core, timeline, decision, None, lines, tags))
+    }
+
+    #[pyo3(
+        signature = (endpoint, exclude = Vec::new(), model = None),
+        text_signature = "($self, endpoint, exclude=(), model=None)"
+    )]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is extracted from Python is owned"
+    )]
+    fn left_for(
+        &self,
+        endpoint: &str,
+        exclude: Vec<String>,
+        model: Option<&str>,
+    ) -> (usize, usize) {
+        self.core.left_for(endpoint, model, &exclude)
+    }
+
     fn stand(&self, url: &str, standing: &str) -> PyResult<()> {
         let known: Standing = standing.parse().map_err(|_| {
             let known = <Standing as VariantNames>::VARIANTS.join(", ");

@@ -7,6 +7,7 @@ use super::reader::{Reader, Result, Value};
 use super::splice::Layout;
 use super::string::Raw;
 use super::text::Text;
+use super::texts::Texts;
 use super::{Prompt, prompt};
 
 /// What was found in a body; see the methods of [`super::Body`].
@@ -33,6 +34,8 @@ pub(super) struct Finder<'a> {
     /// All but the prompt, which is known at the end.
     fields: Fields,
     prompt: Gathered<'a>,
+    /// What stands in the place of the prompt where it may stand in several members.
+    texts: Texts<'a>,
     /// `prompt_token_ids`, which an engine takes in place of any text.
     token_ids: Gathered<'a>,
     /// `session_id` of `extra_body`, which counts only where the top level has none.
@@ -45,6 +48,7 @@ impl<'a> Finder<'a> {
             kind,
             fields: Fields::default(),
             prompt: Gathered::default(),
+            texts: Texts::default(),
             token_ids: Gathered::default(),
             extra_session_id: None,
         }
@@ -78,8 +82,9 @@ impl<'a> Finder<'a> {
             }
             ("messages", Prompt::Messages) => prompt::messages(reader, &mut self.prompt)?,
             ("prompt", Prompt::Plain) => prompt::plain(reader, &mut self.prompt)?,
+            (name, Prompt::Texts) if Texts::holds(name) => self.texts.member(reader, name)?,
             ("prompt_token_ids", _) => prompt::token_ids(reader, &mut self.token_ids)?,
-            ("tools", Prompt::Messages) => {
+            ("tools", Prompt::Messages | Prompt::Texts) => {
                 // `null` and an empty list render nothing.
                 let (json, _) = reader.raw()?;
                 fields.tools = if json.len() > 4 {
@@ -105,7 +110,10 @@ impl<'a> Finder<'a> {
             text,
             rendered,
             ids,
-        } = self.prompt;
+        } = match self.kind {
+            Prompt::Texts => self.texts.join(),
+            Prompt::Messages | Prompt::Plain | Prompt::Nowhere => self.prompt,
+        };
         fields.ids = if self.token_ids.ids.is_empty() {
             // Strings among the ids are the prompt, as upstream reads it.
             if text.is_empty() { ids } else { Vec::new() }

@@ -77,6 +77,25 @@ impl<'a> Gathered<'a> {
         }
     }
 
+    /// What another place has, after this.
+    pub(super) fn join(mut self, other: Self) -> Self {
+        if self.text.is_empty() && self.rendered.is_none() && self.ids.is_empty() {
+            return other;
+        }
+        if self.rendered.is_some() || other.rendered.is_some() {
+            let more = other.rendered.as_deref().unwrap_or(&other.text);
+            push_joined(more, self.rendered());
+        }
+        if !other.text.is_empty() {
+            push_joined(&other.text, self.text.to_mut());
+        }
+        if !other.ids.is_empty() {
+            self.begin_list();
+            self.ids.extend(other.ids);
+        }
+        self
+    }
+
     fn rendered(&mut self) -> &mut String {
         let text = &self.text;
         self.rendered

@@ -12,12 +12,14 @@
 
 mod error;
 mod fields;
+mod form;
 mod gathered;
 mod prompt;
 mod reader;
 mod splice;
 mod string;
 mod text;
+mod texts;
 
 use self::fields::{Fields, Finder};
 use self::reader::Reader;
@@ -38,6 +40,10 @@ pub enum Prompt {
     Messages,
     /// In `prompt`, as completions have it.
     Plain,
+    /// In whichever members have some, as requests to other endpoints have it; see [`texts`].
+    Texts,
+    /// Nowhere: what is asked for leaves nothing in an engine's cache.
+    Nowhere,
 }
 
 /// A prompt as an engine renders it.
@@ -61,6 +67,23 @@ impl<B: AsRef<[u8]>> Body<B> {
     pub fn scan(bytes: B, prompt: Prompt) -> Result<Self, BodyError> {
         let fields = find(bytes.as_ref(), prompt)?;
         Ok(Self { bytes, fields })
+    }
+
+    /// A body that is no JSON, nor looked into.
+    pub fn opaque(bytes: B) -> Self {
+        Self {
+            bytes,
+            fields: Fields::default(),
+        }
+    }
+
+    /// A form (`multipart/form-data`): nothing is checked, and only the field `model` is looked for. `content_type` is
+    /// the header that has the boundary; without one the body is opaque.
+    pub fn form(bytes: B, content_type: &[u8]) -> Self {
+        let model = form::field(bytes.as_ref(), content_type, "model");
+        let mut body = Self::opaque(bytes);
+        body.fields.model = model;
+        body
     }
 
     /// The bytes as they came.

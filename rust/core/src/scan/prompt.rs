@@ -5,7 +5,7 @@ use super::reader::{Reader, Result, Value};
 use super::string::Raw;
 
 /// Words in the `type` of a content item that is a medium and no text.
-const MEDIA: [&str; 4] = ["image", "video", "audio", "file"];
+pub(super) const MEDIA: [&str; 4] = ["image", "video", "audio", "file"];
 
 /// The value of `messages`: `content` of each element, a string or a list of items; and whatever else stands there
 /// beside its role.

@@ -140,3 +140,141 @@ fn splice_replaces_and_adds() {
         r#"{"disaggregate_info" : {} ,"b":2,"request_id":"r","request_id":"r"}"#
     );
 }
+
+fn texts(body: &str) -> Body<&[u8]> {
+    Body::scan(body.as_bytes(), Prompt::Texts).unwrap()
+}
+
+#[test]
+fn texts_are_found_in_the_members_of_every_endpoint() {
+    for (body, expected) in [
+        (r#"{"input":" one "}"#, "one"),
+        (r#"{"input":["one","two"]}"#, "one two"),
+        (
+            r#"{"text":["one","two"],"sampling_params":{"n":1}}"#,
+            "one two",
+        ),
+        (r#"{"documents":["b",{"text":"c"}],"query":"a"}"#, "a b c"),
+        (r#"{"text_2":["b"],"text_1":"a"}"#, "a b"),
+        (r#"{"items":["b"],"query":"a"}"#, "a b"),
+        (
+            r#"{"messages":[{"role":"user","content":"b"}],"system":"a"}"#,
+            "a b",
+        ),
+        (
+            r#"{"system":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}],
+            "messages":[{"role":"user","content":[{"type":"text","text":"b"}]}]}"#,
+            "a b",
+        ),
+        (
+            r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"b"}]},
+            {"type":"message","role":"assistant","content":"c"}],"instructions":"a"}"#,
+            "a b c",
+        ),
+        (r#"{"input":"a","input":["b"]}"#, "b"),
+        (r#"{"model":"m","title":"x"}"#, ""),
+    ] {
+        assert_eq!(text(&texts(body)), expected, "{body}");
+    }
+    assert!(texts(r#"{"input":"a","stream":true}"#).stream());
+}
+
+#[test]
+fn what_stands_beside_texts_is_rendered() {
+    let rendered = |body: &str| match texts(body).rendered() {
+        Rendered::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
+        Rendered::Ids(ids) => format!("{ids:?}"),
+    };
+    assert_eq!(rendered(r#"{"input":[1,2,3]}"#), "[1, 2, 3]");
+    let between = u32::MAX;
+    assert_eq!(
+        rendered(r#"{"input":[[1,2],[3]]}"#),
+        format!("[1, 2, {between}, 3]")
+    );
+    assert_eq!(rendered(r#"{"input_ids":[1],"query":"a"}"#), "a");
+    assert_eq!(
+        rendered(r#"{"input":[{"type":"function_call_output","output":"7"}],"instructions":"a"}"#),
+        r#"a {"type":"function_call_output","output":"7"}"#
+    );
+    let seen = rendered(r#"{"input":[{"content":[{"type":"input_image","image_url":"x"}]}]}"#);
+    assert_eq!(seen.len(), 1_024);
+    assert!(
+        !texts(r#"{"input":"a","tools":[{"name":"f"}]}"#)
+            .tools()
+            .is_empty()
+    );
+}
+
+#[test]
+fn one_text_is_not_copied() {
+    let json = r#"{"model":"m","input":" hello "}"#;
+    let body = texts(json);
+    assert!(
+        json.as_bytes()
+            .as_ptr_range()
+            .contains(&body.text().as_ptr())
+    );
+}
+
+#[test]
+fn where_no_text_counts_the_rest_is_read() {
+    let json =
+        r#"{"prompt":"a","messages":[{"content":"b"}],"input":"c","model":"m","stream":true}"#;
+    let body = Body::scan(json.as_bytes(), Prompt::Nowhere).unwrap();
+    assert_eq!(
+        (text(&body), body.model(), body.stream()),
+        ("", Some("m"), true)
+    );
+    assert!(Body::scan(&b"[]"[..], Prompt::Nowhere).is_err());
+}
+
+#[test]
+fn the_model_of_a_form_is_found() {
+    let form = |content_type: &str, body: &str| {
+        let body = Body::form(body.as_bytes(), content_type.as_bytes());
+        body.model().map(str::to_owned)
+    };
+    let sound =
+        "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"model\"\r\n\r\nRIFF\r\n";
+    let model = "--B\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n";
+    let kind = "multipart/form-data; boundary=B";
+    for body in [
+        format!("{sound}{model}--B--\r\n"),
+        format!("preamble\r\n{model}{sound}--B--"),
+    ] {
+        assert_eq!(form(kind, &body).as_deref(), Some("whisper"), "{body}");
+        assert_eq!(
+            form("Multipart/Form-Data; charset=x; Boundary=\"B\"", &body).as_deref(),
+            Some("whisper")
+        );
+        assert_eq!(form("multipart/form-data", &body), None);
+        assert_eq!(form("application/json; boundary=B", &body), None);
+        assert_eq!(form("multipart/form-data; boundary=", &body), None);
+    }
+    for body in [
+        format!("{sound}--B--"),
+        model.to_owned(),
+        format!("--B\r\nname=\"model\"\r\n{model}"),
+        format!(
+            "--B\r\nx; name=\"model\"\r\n\r\n{}\r\n--B--",
+            "m".repeat(2_000)
+        ),
+        String::new(),
+        "--B--B--B".to_owned(),
+    ] {
+        assert_eq!(form(kind, &body), None, "{body}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_form_is_read_without_a_panic(
+        parts in proptest::collection::vec(
+            proptest::sample::select(&["--B", "\r\n", "\r\n\r\n", "; name=\"model\"", "é", "m"][..]),
+            0..30,
+        ),
+    ) {
+        let body = parts.concat();
+        let _ = Body::form(body.as_bytes(), b"multipart/form-data; boundary=B").model();
+    }
+}

@@ -35,7 +35,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::hash::{self, Chain, Prefix};
 use crate::ids::Role;
 use crate::load::{Burden, Lease, Truth};
-use crate::policy::{Candidate, Explanation, Policy, Scene};
+use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
 use crate::scan::{Body, Rendered};
 use crate::tree::{Expired, Tree, TreeStats};
 
@@ -140,6 +140,22 @@ impl Scheduler {
         self.roster.write().tell_models(url, serves);
     }
 
+    /// How many of those that serve an endpoint by name, and a model, are open, and how many passed over, that are not
+    /// excluded.
+    pub fn left_for(
+        &self,
+        endpoint: &str,
+        model: Option<&str>,
+        exclude: &[String],
+    ) -> (usize, usize) {
+        self.roster.read().left_for(endpoint, model, exclude)
+    }
+
+    /// Says which endpoints a worker serves by name, whatever its role; an unknown url is ignored.
+    pub fn tell_endpoints(&self, url: &str, endpoints: Vec<String>) {
+        self.roster.write().tell_endpoints(url, endpoints);
+    }
+
     /// Changes a worker's standing; an unknown url is ignored.
     pub fn stand(&self, url: &str, standing: Standing) {
         self.roster.write().stand(url, standing);
@@ -168,6 +184,52 @@ impl Scheduler {
     ) -> Result<Option<Decision>, NotServed> {
         let ask = self.ask(role, body, options)?;
         self.decide(role, ask, now)
+    }
+
+    /// Chooses among those that serve an endpoint by name, and the body's model, the one with the fewest requests, and books it; None where
+    /// there is nobody.
+    ///
+    /// Prefill and decode workers among them are compared by all that they have under way.
+    pub fn select_for<B: AsRef<[u8]>>(
+        &self,
+        endpoint: &str,
+        body: &Body<B>,
+        exclude: &[String],
+        now: u64,
+    ) -> Option<Decision> {
+        let policy = Policy::RequestNum;
+        let roster = self.roster.read();
+        let candidates = roster.candidates_for(endpoint, body.model(), exclude);
+        let turn = self.rules.lock();
+        let fewest = (0..candidates.len()).min_by_key(|&index| candidates[index].worker.running());
+        let Some(index) = fewest else {
+            self.decisions.note(policy, Outcome::NoWorker, None);
+            return None;
+        };
+        let burden = Burden {
+            tokens: body.token_estimate(),
+            weight: body.weight(),
+            uncached: 0.0,
+            prompt: 0.0,
+        };
+        let chosen = Arc::clone(&candidates[index].worker);
+        let (lease, (running, tokens)) = Lease::new(chosen, burden, now);
+        drop(turn);
+        drop(roster);
+        self.decisions.note(policy, Outcome::Chosen, None);
+        Some(Decision {
+            lease,
+            role: Role::Mixed,
+            policy,
+            running,
+            tokens,
+            explanation: Explanation {
+                candidates,
+                index,
+                verdict: Verdict::Plain,
+            },
+            recorded: None,
+        })
     }
 
     /// What is to be known of a request for a choice by the role's policy.

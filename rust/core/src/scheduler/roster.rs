@@ -31,6 +31,8 @@ pub(super) struct Roster {
     /// Left while something was in hand.
     departed: BTreeMap<Box<str>, (Role, Arc<Worker>)>,
     by_role: [Lists; Role::ALL.len()],
+    /// Whatever their roles, those that serve an endpoint by name.
+    by_endpoint: BTreeMap<Box<str>, Lists>,
     /// Roles in which credit lapses by volume.
     by_volume: [bool; Role::ALL.len()],
 }
@@ -43,6 +45,8 @@ struct Entry {
     candidate: Candidate,
     /// Its capacity as it was told last.
     told: Option<f64>,
+    /// What it serves by name, in order.
+    endpoints: Vec<Box<str>>,
 }
 
 /// One worker's load.
@@ -102,11 +106,7 @@ impl Roster {
         exclude: &[String],
     ) -> (Arc<[Candidate]>, u64) {
         let tiers = self.tiers(role, model);
-        let left = [&tiers.open, &tiers.passed_over].map(|tier| without(tier, exclude));
-        let all = [&tiers.open, &tiers.passed_over, &tiers.ejected].map(Arc::clone);
-        let mut lists = left.into_iter().chain(all);
-        let found = lists.find(|list| !list.is_empty()).unwrap_or_default();
-        (found, tiers.group)
+        (candidates(tiers, exclude), tiers.group)
     }
 
     /// How many of a role that serve a model are open, and how many passed over, that are not excluded.
@@ -116,9 +116,40 @@ impl Roster {
         model: Option<&str>,
         exclude: &[String],
     ) -> (usize, usize) {
-        let tiers = self.tiers(role, model);
-        let count = |tier| without(tier, exclude).len();
-        (count(&tiers.open), count(&tiers.passed_over))
+        left(self.tiers(role, model), exclude)
+    }
+
+    /// The candidates for an endpoint and a model, as [`Roster::candidates`] has those of a role.
+    pub(super) fn candidates_for(
+        &self,
+        endpoint: &str,
+        model: Option<&str>,
+        exclude: &[String],
+    ) -> Arc<[Candidate]> {
+        let tiers = self.tiers_for(endpoint, model);
+        tiers.map_or_else(Arc::default, |tiers| candidates(tiers, exclude))
+    }
+
+    /// How many of them are open, and how many passed over, that are not excluded.
+    pub(super) fn left_for(
+        &self,
+        endpoint: &str,
+        model: Option<&str>,
+        exclude: &[String],
+    ) -> (usize, usize) {
+        let tiers = self.tiers_for(endpoint, model);
+        tiers.map_or((0, 0), |tiers| left(tiers, exclude))
+    }
+
+    /// Says what a worker serves by name; an unknown url is ignored.
+    pub(super) fn tell_endpoints(&mut self, url: &str, endpoints: Vec<String>) {
+        if let Some(entry) = self.present.get_mut(url) {
+            entry.endpoints = endpoints.into_iter().map(Into::into).collect();
+            // One that is named twice serves it once.
+            entry.endpoints.sort_unstable();
+            entry.endpoints.dedup();
+            self.list_endpoints();
+        }
     }
 
     /// Says what a worker serves; an unknown url is ignored.
@@ -189,6 +220,7 @@ impl Roster {
             serves: Serves::default(),
             candidate,
             told: None,
+            endpoints: Vec::new(),
         };
         self.present.insert(url.into(), entry);
         self.list(role);
@@ -297,26 +329,80 @@ impl Roster {
     }
 
     fn who_takes(&self, role: Role, wanted: Wanted) -> Tiers {
-        let tier = |standing: Standing| {
-            let of_role = self.present.values().filter(|entry| entry.role == role);
-            of_role
-                .filter(|entry| entry.standing == standing && entry.serves.takes(wanted))
-                .map(|entry| entry.candidate.clone())
-                .collect()
-        };
-        Tiers {
-            open: tier(Standing::Open),
-            passed_over: tier(Standing::PassedOver),
-            ejected: tier(Standing::Ejected),
-            group: 0,
-        }
+        let of_role: Vec<&Entry> = self
+            .present
+            .values()
+            .filter(|entry| entry.role == role)
+            .collect();
+        who_takes(&of_role, wanted)
+    }
+
+    /// None where nobody serves it by name.
+    fn tiers_for(&self, endpoint: &str, model: Option<&str>) -> Option<&Tiers> {
+        let lists = self.by_endpoint.get(endpoint)?;
+        Some(lists.of(model, |wanted| {
+            let names_it = |entry: &&Entry| entry.endpoints.iter().any(|each| &**each == endpoint);
+            let serving: Vec<&Entry> = self.present.values().filter(names_it).collect();
+            who_takes(&serving, wanted)
+        }))
     }
 
     /// Lists the candidates of a role anew.
     fn list(&mut self, role: Role) {
         let all = self.who_takes(role, Wanted::Any);
         self.by_role[role.index()].renew(all);
+        self.list_endpoints();
     }
+
+    /// Lists the candidates of every endpoint anew.
+    fn list_endpoints(&mut self) {
+        let mut serving: BTreeMap<&Box<str>, Vec<&Entry>> = BTreeMap::new();
+        for entry in self.present.values() {
+            for endpoint in &entry.endpoints {
+                serving.entry(endpoint).or_default().push(entry);
+            }
+        }
+        let listed = serving.into_iter().map(|(endpoint, entries)| {
+            let mut lists = Lists::default();
+            for entry in &entries {
+                lists.change(&Serves::default(), &entry.serves);
+            }
+            lists.renew(who_takes(&entries, Wanted::Any));
+            (endpoint.clone(), lists)
+        });
+        self.by_endpoint = listed.collect();
+    }
+}
+
+/// Those of some that take what is wanted.
+fn who_takes(entries: &[&Entry], wanted: Wanted) -> Tiers {
+    let tier = |standing: Standing| {
+        let standing = entries.iter().filter(|entry| entry.standing == standing);
+        standing
+            .filter(|entry| entry.serves.takes(wanted))
+            .map(|entry| entry.candidate.clone())
+            .collect()
+    };
+    Tiers {
+        open: tier(Standing::Open),
+        passed_over: tier(Standing::PassedOver),
+        ejected: tier(Standing::Ejected),
+        group: 0,
+    }
+}
+
+/// See [`Roster::candidates`].
+fn candidates(tiers: &Tiers, exclude: &[String]) -> Arc<[Candidate]> {
+    let left = [&tiers.open, &tiers.passed_over].map(|tier| without(tier, exclude));
+    let all = [&tiers.open, &tiers.passed_over, &tiers.ejected].map(Arc::clone);
+    let mut lists = left.into_iter().chain(all);
+    lists.find(|list| !list.is_empty()).unwrap_or_default()
+}
+
+/// See [`Roster::left`].
+fn left(tiers: &Tiers, exclude: &[String]) -> (usize, usize) {
+    let count = |tier| without(tier, exclude).len();
+    (count(&tiers.open), count(&tiers.passed_over))
 }
 
 /// The candidates that are not excluded.

@@ -278,3 +278,73 @@ fn eight_at_once_go_to_eight_workers() {
     }
     assert_eq!(served.len(), 8);
 }
+
+#[test]
+fn endpoints_go_to_those_that_serve_them_by_name() {
+    let scheduler = scheduler(&[
+        (Role::Prefill, Policy::ProcessTokens),
+        (Role::Decode, Policy::RequestNum),
+    ]);
+    for (url, role) in [
+        ("a", Role::Prefill),
+        ("b", Role::Decode),
+        ("c", Role::Mixed),
+    ] {
+        scheduler.add(url, role);
+    }
+    let select = |endpoint: &str, exclude: &[&str]| {
+        let exclude: Vec<String> = exclude.iter().map(|&url| url.to_owned()).collect();
+        scheduler.select_for(endpoint, &prompt("hello"), &exclude, 0)
+    };
+    assert!(select("/tokenize", &[]).is_none());
+    let serves = |url: &str, endpoints: &[&str]| {
+        scheduler.tell_endpoints(url, endpoints.iter().map(|&each| each.to_owned()).collect());
+    };
+    serves("b", &["/tokenize", "/v1/embeddings"]);
+    serves("c", &["/tokenize"]);
+    serves("nobody", &["/tokenize"]);
+    let held = [select("/tokenize", &[]), select("/tokenize", &[])].map(Option::unwrap);
+    assert_eq!(held.each_ref().map(url), ["b", "c"], "the fewest requests");
+    assert_eq!((held[0].running, held[0].tokens), (1, 10));
+    assert_eq!(url(&select("/v1/embeddings", &[]).unwrap()), "b");
+    assert_eq!(url(&select("/tokenize", &["b"]).unwrap()), "c");
+    assert_eq!(
+        scheduler.left_for("/tokenize", None, &["b".to_owned()]),
+        (1, 0)
+    );
+    assert_eq!(scheduler.left_for("/nowhere", None, &[]), (0, 0));
+    scheduler.stand("b", Standing::PassedOver);
+    assert_eq!(url(&select("/tokenize", &[]).unwrap()), "c");
+    assert_eq!(scheduler.left_for("/tokenize", None, &[]), (1, 1));
+    // A pair's decision sees what such requests put on a worker.
+    assert_eq!(
+        decide(&scheduler, Role::Decode, &prompt(""), &[]).running,
+        2
+    );
+    drop(held);
+    serves("b", &[]);
+    scheduler.remove("c");
+    assert!(select("/tokenize", &[]).is_none());
+    assert!(scheduler.loads().iter().all(|load| load.running == 0));
+}
+
+#[test]
+fn an_endpoint_s_workers_are_asked_for_what_they_serve() {
+    let scheduler = scheduler(&[(Role::Decode, Policy::RequestNum)]);
+    for (url, model) in [("a", "large"), ("b", "small")] {
+        scheduler.add(url, Role::Decode);
+        scheduler.tell_endpoints(url, vec!["/tokenize".to_owned(), "/tokenize".to_owned()]);
+        scheduler.tell_models(url, Some(&[model]), false);
+    }
+    let select = |model: &str| {
+        let body = format!("{{\"model\":{model:?}}}");
+        let body = Body::scan(body, Prompt::Nowhere).unwrap();
+        let decision = scheduler.select_for("/tokenize", &body, &[], 0);
+        decision.map(|decision| url(&decision).to_owned())
+    };
+    assert_eq!(select("small").as_deref(), Some("b"));
+    assert_eq!(select("large").as_deref(), Some("a"));
+    assert_eq!(select("tiny"), None);
+    assert_eq!(scheduler.left_for("/tokenize", Some("small"), &[]), (1, 0));
+    assert_eq!(scheduler.left_for("/tokenize", None, &[]), (2, 0));
+}
