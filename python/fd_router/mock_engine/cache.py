@@ -74,6 +74,10 @@ class PrefixCache:
         self.hit_tokens += found * self.block_size
         return hold
 
+    def clear(self) -> None:
+        """Forget what no request is using."""
+        self._idle.clear()
+
     def publish(self, hold: Hold) -> None:
         """A prompt is computed: others find its blocks from now on. A second copy of a block stays private."""
         new = [key for key in hold.keys[hold.found :] if not self._has(key)]

@@ -28,6 +28,7 @@ class Options:
     transfer_protocol: tuple[str, ...]
     tp_size: int
     kv_wait_secs: float
+    endpoints: tuple[str, ...]
     model: str
     adapters: tuple[str, ...]
     block_size: int
@@ -140,6 +141,12 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--transfer-protocol", type=words, default=("ipc", "rdma"), help="(default: ipc,rdma)")
     group.add_argument(
         "--tp-size", type=count, default=1, help="registered; 0 leaves the key out (default: %(default)s)"
+    )
+    group.add_argument(
+        "--endpoints",
+        type=words,
+        default=(),
+        help="registered as served beside pairs: paths, comma-separated (default: none)",
     )
     group.add_argument(
         "--kv-wait-secs",

@@ -12,6 +12,9 @@ from fd_router.mock_engine.ask import Api, RefusedError, parse
 from fd_router.mock_engine.delivery import BrokenOffError, Delivery
 from fd_router.mock_engine.exposition import exposition
 from fd_router.mock_engine.faults import SOUND, FaultError, Faults
+from fd_router.mock_engine.made_up import WHOLE
+from fd_router.mock_engine.others import Others
+from fd_router.mock_engine.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,9 +35,14 @@ class Routes:
         self._switch = switch
         self._apply = apply
         """Called when the faults were changed."""
+        self._others = Others(engine)
+        self._weights = Weights(engine)
         self._routes: dict[tuple[str, str], Callable[[Request, Connection], Awaitable[None]]] = {
-            ("POST", "/v1/chat/completions"): lambda request, peer: self._infer(request, peer, "chat"),
-            ("POST", "/v1/completions"): lambda request, peer: self._infer(request, peer, "completion"),
+            ("POST", "/v1/chat/completions"): lambda request, peer: self._complete(request, peer, "chat"),
+            ("POST", "/v1/completions"): lambda request, peer: self._complete(request, peer, "completion"),
+            **{("POST", path): self._other for path in WHOLE},
+            ("GET", "/version"): self._other,
+            **self._weights.routes(),
             ("GET", "/v1/models"): self._models,
             ("POST", "/v1/abort_requests"): self._abort,
             ("GET", "/metrics"): self._metrics,
@@ -54,7 +62,28 @@ class Routes:
         else:
             await route(request, peer)
 
-    async def _infer(self, request: Request, peer: Connection, api: Api) -> None:
+    async def _complete(self, request: Request, peer: Connection, api: Api) -> None:
+        async def serve(faults: Faults, delivery: Delivery) -> None:
+            await self._engine.serve(parse(request.body, api), faults, delivery, int(time.time()))
+
+        await self._infer(request, peer, api, serve)
+
+    async def _other(self, request: Request, peer: Connection) -> None:
+        async def serve(_faults: Faults, delivery: Delivery) -> None:
+            if request.method == "GET":
+                await delivery.whole(200, JSON_HEADERS, encode({"version": self._engine.name}))
+            else:
+                await self._others.serve(request.path, request.body, delivery)
+
+        await self._infer(request, peer, "completion", serve)
+
+    async def _infer(
+        self,
+        request: Request,
+        peer: Connection,
+        api: Api,
+        serve: Callable[[Faults, Delivery], Awaitable[None]],
+    ) -> None:
         engine, counts = self._engine, self._engine.record.counts
         faults = self._switch.take()
         engine.record.saw(request)
@@ -63,7 +92,7 @@ class Routes:
         try:
             await delivery.before_head()
             refuse_by(faults)
-            await engine.serve(parse(request.body, api), faults, delivery, int(time.time()))
+            await serve(faults, delivery)
             counts.finished += 1
         except RefusedError as error:
             counts.refused += 1
@@ -113,6 +142,8 @@ class Routes:
             "peak_running": engine.batch.peak_running,
             "cached_blocks": len(engine.cache),
             "kv_received": engine.store.received,
+            "paused": self._weights.paused,
+            "orders": self._weights.orders,
             **engine.record.json(),
         }
         await peer.reply(200, encode(stats), JSON_HEADERS)

@@ -84,6 +84,8 @@ class MockEngine:
             "transfer_protocol": list(own.transfer_protocol),
             "tp_size": own.tp_size,
         }
+        if self.options.endpoints:
+            body["endpoints"] = list(self.options.endpoints)
         return body if own.tp_size else {key: value for key, value in body.items() if key != "tp_size"}
 
     async def run(self) -> None:
