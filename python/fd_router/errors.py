@@ -72,6 +72,14 @@ class UnsupportedCodingError(BadRequestError):
     headers = ((b"accept-encoding", b"identity"),)
 
 
+class NotFoundError(RouterError):
+    """There is no such endpoint. Said in JSON where `server.error-format` is `openai`."""
+
+    status = 404
+    code = "not_found"
+    side = "client"
+
+
 class ClientGoneError(RouterError):
     """The client left before it was answered; 499 stands in logs and metrics only.
 
@@ -163,6 +171,13 @@ class NoPairError(RouterError):
     status = 503
     code = "no_pair"
     retry_safe = True
+
+
+class EndpointUnservedError(RouterError):
+    """PD mode has no worker that says of itself that it serves the endpoint."""
+
+    status = 501
+    code = "endpoint_unserved"
 
 
 class OverloadedError(RouterError):

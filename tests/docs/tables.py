@@ -8,7 +8,9 @@ from pages import PAGES, fill
 
 from fd_router import config, errors
 from fd_router.cli.flags import MEANINGS, Options
+from fd_router.edge.served import PAIRED, READINGS, SERVED
 from fd_router.fleet import ejection, orders, outcome, states
+from fd_router.fleet.control_calls import CALLS
 from fd_router.observe import metrics
 from fd_router.observe.logs.messages import TOPICS
 
@@ -28,6 +30,14 @@ def tables() -> dict[str, str]:
         "topics": markdown(
             ["Topic", "Level and meaning"], ([f"`{key}`", text] for key, text in TOPICS.items())
         ),
+        "served": served_table(),
+        "calls": markdown(
+            ["Method", "Path", "Engines", "Takes credit for prefixes away"],
+            (
+                [call.method, f"`{call.path}`", call.meaning, "yes" if call.empties else "no"]
+                for call in CALLS
+            ),
+        ),
         "metrics": metrics.markdown_table(),
         "outcomes": documented_table(outcome),
         "conduct": documented_table(ejection),
@@ -35,6 +45,19 @@ def tables() -> dict[str, str]:
         "orders": documented_table(orders),
         **{f"config {section}": config.markdown_table(section) for section in config.SECTIONS},
     }
+
+
+def served_table() -> str:
+    rows = (
+        [
+            "POST",
+            f"`{path}`",
+            READINGS[reading],
+            "a pair" if reading in PAIRED else "a worker that names it",
+        ]
+        for path, reading in SERVED.items()
+    )
+    return markdown(["Method", "Path", "Text is read from", "In prefill/decode mode served by"], rows)
 
 
 def flags_table() -> str:

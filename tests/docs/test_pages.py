@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pages import Block
 
 README = pages.ROOT / "README.md"
+ENDPOINTS = pages.ROOT / "docs" / "endpoints.md"
 TROUBLES = pages.ROOT / "docs" / "troubleshooting.md"
 
 
@@ -88,7 +89,9 @@ def test_policies_are_those_of_the_core() -> None:
 
 def test_endpoints_are_those_of_the_table() -> None:
     routes = {(route.method, route.path) for route in ROUTES}
-    assert {(row[0], pages.code(row[1])[0]) for row in pages.rows(README, "Endpoints")} == routes
+    tables = [(README, "Endpoints"), (ENDPOINTS, "Requests"), (ENDPOINTS, "Control calls")]
+    rows = [row for page, heading in tables for row in pages.rows(page, heading)]
+    assert {(row[0], pages.code(row[1])[0]) for row in rows} == routes
 
 
 def test_levels_are_those_of_the_log() -> None:

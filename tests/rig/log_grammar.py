@@ -117,6 +117,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own client": ("INFO", rf"\[fd-router\] client: {ERR}"),
     "own config": ("WARN ERROR", rf"\[fd-router\] config: {ERR}"),
     "own drain": ("INFO", rf"\[fd-router\] drain: {ERR}"),
+    "own control": ("INFO WARN", rf"\[fd-router\] control: {ERR}"),
     "own eject": ("INFO WARN", rf"\[fd-router\] eject: {ERR}"),
     "own health": ("INFO WARN", rf"\[fd-router\] health: {ERR}"),
     "own limit": ("INFO WARN", rf"\[fd-router\] limit: {ERR}"),

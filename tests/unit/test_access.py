@@ -12,6 +12,7 @@ from fd_router.config import Config, ManagerConfig, Secret, ServerConfig
 from fd_router.downstream.client import Client
 from fd_router.edge.access import Access, Guard, exposures
 from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, ROUTES
+from fd_router.edge.served import SERVED
 from fd_router.errors import RouterError
 from fd_router.runtime.overdue import OverdueWatch
 
@@ -126,14 +127,7 @@ def test_a_refusal_says_what_is_missing_and_no_key(path: str, guard: Guard, code
 def test_every_route_is_somewhere() -> None:
     assert {route.guard for route in ROUTES} == DATA_GUARDS | ADMIN_GUARDS
     data = {route.path for route in ROUTES if route.guard in DATA_GUARDS}
-    assert data == {
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/models",
-        "/v1/models/{id}",
-        "/health",
-        "/ready",
-    }
+    assert data == {*SERVED, "/v1/models", "/v1/models/{id}", "/health", "/ready"}
 
 
 PROXIES = config(trusted_proxies=("10.0.0.0/8", "fd00::/8"))

@@ -356,3 +356,36 @@ def test_defaults_are_accepted_by_their_own_ranges() -> None:
         for key, setting in settings_of(section).items():
             if isinstance(setting.kind, (Integer, Number)) and setting.default is not None:
                 assert setting.kind.low <= setting.default <= setting.kind.high, key
+
+
+def test_extra_paths_and_origins(load: Load) -> None:
+    text = """
+server:
+  extra-paths: [/v2/embed, GET /version, /v2/embed, POST /a.b/~c:d@e-f_g]
+  cors-origins: ["https://A.example", "http://[::1]:3000", "*"]
+  error-format: openai
+"""
+    server = load(text)[0].server
+    assert server.extra_paths == ("POST /v2/embed", "GET /version", "POST /a.b/~c:d@e-f_g")
+    assert server.cors_origins == ("https://a.example", "http://[::1]:3000", "*")
+    assert server.error_format == "openai"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["v2", "/", "/a/", "//a", "/a//b", "/a/../b", "/..", "/.", "/a?b", "/a#b", "/a/*", "/%2e", "HEAD /a", "get /a",
+     "GET  /a", "GET /a\\n", "/a b", "/ä"],
+)  # fmt: skip
+def test_extra_paths_that_are_none(load: Load, value: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"server\.extra-paths \(line 1\): found .*accepted: list, each a path"
+    ):
+        load(f'server: {{extra-paths: ["{value}"]}}')
+
+
+@pytest.mark.parametrize(
+    "value", ["a.example", "https://", "https://a/", "https://a/b", "https://*.a", "null", ""]
+)
+def test_origins_that_are_none(load: Load, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"server\.cors-origins \(line 1\): "):
+        load(f'server: {{cors-origins: ["{value}"]}}')

@@ -70,6 +70,9 @@ SAMPLES: dict[str, object] = {
     "running": 2,
     "before": A,
     "now": B,
+    "method": "POST",
+    "workers": 3,
+    "failed": 1,
 }
 FUNCTIONS = [
     value

@@ -132,6 +132,10 @@ MIXED_REFUSALS = [
     (37, {"tp_size": "4"}, f"{BAD_JSON}tp_size: found string, accepted: integer"),
     (37, {"tp_size": True}, f"{BAD_JSON}tp_size: found boolean, accepted: integer"),
     (0, {"cache_tokens": "4"}, f"{BAD_JSON}cache_tokens: found string, accepted: integer"),
+    (0, {"endpoints": "/a"}, f"{BAD_JSON}endpoints: found string, accepted: list of strings"),
+    (0, {"endpoints": ["a"]}, f"{BAD_FORMAT}invalid endpoint: a"),
+    (0, {"endpoints": ["/a?b"]}, f"{BAD_FORMAT}invalid endpoint: /a?b"),
+    (0, {"endpoints": ["/a"] * 65}, f"{BAD_FORMAT}more than 64 endpoints"),
     (0, {"cache_tokens": 0}, f"{BAD_FORMAT}invalid cache_tokens: 0"),
     (0, {"cache_tokens": -1}, f"{BAD_FORMAT}invalid cache_tokens: -1"),
 ]
@@ -402,3 +406,13 @@ def test_unregister_without_a_worker(raw: bytes) -> None:
     with pytest.raises(RegistrationError) as caught:
         unregister_url(raw)
     assert caught.value.status == 400
+
+
+def test_one_that_serves_endpoints_by_itself_needs_no_pair() -> None:
+    alone = {"role": "mixed", "host_ip": "10.0.0.1", "port": 8000, "connector_port": None}
+    with pytest.raises(RegistrationError, match="invalid connector_port: 0"):
+        instance_from_mapping(alone, splitwise=True)
+    taken = instance_from_mapping({**alone, "endpoints": ["/tokenize"]}, splitwise=True)
+    assert (taken.role, taken.endpoints) == ("mixed", ("/tokenize",))
+    assert to_item(taken)["endpoints"] == ["/tokenize"]
+    assert "endpoints" not in to_item(mixed())

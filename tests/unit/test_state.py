@@ -40,6 +40,7 @@ INSTANCES = [
         9,
         "2.5",
         ("m", "n"),
+        ("/tokenize",),
     ),
     Instance("decode", "10.0.0.3", 8000, transfer_protocol=(), rdma_ports=(), device_ids=()),
 ]

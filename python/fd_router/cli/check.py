@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fd_router.config import load_register_file
+from fd_router.edge.routes import table
 from fd_router.errors import ConfigError, RegistrationError
 from fd_router.fleet.registration import instance_from_mapping, with_host
 from fd_router.process import files
@@ -22,6 +23,10 @@ def findings(config: Config, notices: list[Notice]) -> Iterator[str]:
         yield f"{notice.level} {notice.message}"
     for refusal in files.problems(config):
         yield f"ERROR {refusal}"
+    try:
+        table(config.server.extra_paths)
+    except ConfigError as error:
+        yield f"ERROR {error}"
     path = config.manager.register_path
     if path:
         for problem in _register_file(path, splitwise=config.server.splitwise):

@@ -13,6 +13,7 @@ from fd_router import _core
 from fd_router.config.setting import (
     Choice,
     Cidr,
+    Endpoint,
     Flag,
     HttpUrl,
     Integer,
@@ -20,6 +21,7 @@ from fd_router.config.setting import (
     Keys,
     ListOf,
     Number,
+    Origin,
     Path,
     Secret,
     Setting,
@@ -106,6 +108,19 @@ class ServerConfig:
         Integer(0, 65_535), 0, "a port of their own for the control endpoints; 0: they are served on `port`"
     )
     admin_host: str = setting(Text(), "", "address of `admin-port`; empty: that of `host`")
+    extra_paths: tuple[str, ...] = setting(
+        ListOf(Endpoint()),
+        (),
+        "what of the engines is served beside the endpoints of the README; empty: nothing",
+    )
+    error_format: str = setting(
+        Choice(("go", "openai")),
+        "go",
+        "errors of the router: as the Go router's, or as official clients show them",
+    )
+    cors_origins: tuple[str, ...] = setting(
+        ListOf(Origin()), (), "origins whose pages may call the clients' endpoints; empty: none, CORS is off"
+    )
     trusted_proxies: tuple[str, ...] = setting(
         ListOf(Cidr()), (), "proxies whose `X-Forwarded-For` is believed; empty: nobody's"
     )
@@ -149,6 +164,9 @@ class ManagerConfig:
     )
     eject_after_failures: int = setting(
         Integer(0, 1_000), 5, "failed requests in a row that take a worker out for a while; 0: never"
+    )
+    control_timeout_secs: float = setting(
+        _PERIOD, 600.0, "limit of an engine's answer to a control call: new weights take minutes", "s"
     )
     max_workers: int = setting(Integer(1, 4_096), 4_096, "workers that may be registered, beyond it 503")
     register_token: Secret = setting(

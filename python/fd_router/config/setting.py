@@ -150,6 +150,43 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A path of engines, of POST unless its method stands before it."""
+
+    name: str = "endpoint"
+    accepts: str = (
+        "path such as /v2/embed, or a method and a path such as GET /version; without query or wildcard"
+    )
+
+    def read(self, found: Found) -> str | None:
+        """See `Kind.read`; the method always stands before the path."""
+        endpoint = _ENDPOINT.fullmatch(Text().read(found) or "")
+        return f"{endpoint['method'] or 'POST'} {endpoint['path']}" if endpoint is not None else None
+
+
+_ENDPOINT = re.compile(
+    r"(?:(?P<method>GET|POST|PUT|PATCH|DELETE) )?(?P<path>(?:/(?!\.{1,2}(?:/|$))[\w.~:@-]+)+)", re.ASCII
+)
+"""No part of a path is empty, `.` or `..`: an engine may take such a path for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An origin of web pages as browsers name it, or `*` for all."""
+
+    name: str = "origin"
+    accepts: str = "origin such as https://app.example or http://127.0.0.1:3000, or *"
+
+    def read(self, found: Found) -> str | None:
+        """See `Kind.read`."""
+        text = Text().read(found) or ""
+        return text.lower() if _ORIGIN.fullmatch(text) else None
+
+
+_ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
 class HttpUrl:
     """Where an HTTP service is; upstream adds `http://` where no scheme is given, and so do we."""
 

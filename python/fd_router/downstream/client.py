@@ -37,11 +37,13 @@ class Client:
     """One request of one client.
 
     `status` is what it was answered (0 before that); `tags` stand before its log lines; `extra` are headers that
-    go out with its answer, an error's too. `request_id` is set in PD mode.
+    go out with its answer, an error's too. `request_id` is set in PD mode. `shared` are headers of whatever it is
+    answered; whoever sends a head past `answer` adds them.
     """
 
     # Defaults stand at the class: most requests need few of them, and all requests are made here.
     request_id: str | None = None
+    shared: Headers | None = None
     status = 0
     gone = False
     tags = ""
@@ -166,6 +168,8 @@ class Client:
 
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a whole answer."""
+        if self.shared:
+            headers = headers + self.shared
         await self.send(self.start_message(status, headers))
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
         self.settle()

@@ -8,24 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from fd_router.downstream import headers as http_headers
 from fd_router.downstream.client import WATCH_AFTER, Client
-from fd_router.edge.routes import ROUTES, pattern_of
-from fd_router.errors import ClientGoneError, ModelNotFoundError, RegistrationError, RouterError
+from fd_router.edge import refusal
+from fd_router.edge.cors import Cors, preflight
+from fd_router.edge.routes import pattern_of
+from fd_router.errors import ClientGoneError, NotFoundError, RegistrationError, RouterError, printable
 from fd_router.observe.logs import messages
 from fd_router.runtime.overdue import OverdueWatch
 from fd_router.runtime.panic import ENDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Container
+    from collections.abc import Awaitable
 
     from fd_router._core import AccessLog
+    from fd_router.config import ServerConfig
     from fd_router.downstream.client import Message, Receive, Send
-    from fd_router.edge.access import Access, Guard
-    from fd_router.edge.routes import Endpoints
+    from fd_router.edge.access import Access
+    from fd_router.edge.listing import Listing
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
 
 WORKERS_FAILED = frozenset({502, 504})
 """Statuses for which the client is told, where it may know, which workers did not answer."""
+SHOWN = 80
+"""Characters of an unknown path that its answer repeats."""
 
 
 class App:
@@ -33,19 +38,19 @@ class App:
 
     def __init__(
         self,
-        endpoints: Endpoints,
+        listing: Listing,
         log: Log,
         metrics: Metrics,
         access_log: AccessLog,
         *,
         access: Access,
-        guards: Container[Guard],
+        server: ServerConfig,
     ) -> None:
-        """`guards` tells which endpoints this listener has."""
-        routes = [route for route in ROUTES if route.guard in guards]
-        self._handlers = {(route.method, route.path): route.handler(endpoints) for route in routes}
-        self._guards = {(route.method, route.path): route.guard for route in routes}
-        self._coded = {route.path for route in routes if route.coded}
+        self._listing = listing
+        self._handlers = listing.handlers
+        self._guards = listing.guards
+        self._json_404 = server.error_format == "openai"
+        self._cors = Cors(server.cors_origins) if server.cors_origins else None
         self._log = log
         self._metrics = metrics
         self._access_log = access_log
@@ -65,6 +70,8 @@ class App:
         try:
             client.peer = self._access.origin(client.peer, client.headers)
             http_headers.check(client.headers, scope["http_version"])
+            if self._cors is not None and self._listing.pages_may_ask(client.path):
+                self._cors.admit(client)
             asked = (client.method, pattern_of(client.path))
             self._access.check(self._guards.get(asked, "anyone"), client)
             await self._handlers.get(asked, self._elsewhere)(client)
@@ -100,20 +107,18 @@ class App:
             location = trimmed.encode() + (b"?" + client.query if client.query else b"")
             await client.answer(301 if client.method == "GET" else 307, b"", [(b"location", location)])
             return
+        if client.method == "OPTIONS" and self._cors is not None and self._listing.pages_may_ask(client.path):
+            await client.answer(204, b"", preflight(client, self._listing.methods(client.path)))
+            return
+        if self._json_404:
+            raise NotFoundError(f"no such endpoint: {client.method} {printable(client.path[:SHOWN])}")
         await client.answer(404, b"404 page not found", [(b"content-type", b"text/plain")])
 
     async def _refuse(self, client: Client, error: RouterError) -> None:
         """Answer an error on purpose in the shape of the endpoint it came from."""
         self._metrics.rejected(error.code)
-        payload: dict[str, Any]
-        if isinstance(error, ModelNotFoundError):
-            payload = error.payload()
-        elif isinstance(error, RegistrationError) or client.path in self._coded:
-            payload = {"code": error.status, "msg": str(error)}
-        else:
-            payload = {"error": str(error)}
-            if client.request_id is not None:
-                payload["request_id"] = client.request_id
+        shape = self._listing.shape(client.path)
+        payload = refusal.payload(error, "coded" if isinstance(error, RegistrationError) else shape, client)
         extra = [*error.headers, *(client.extra if error.status in WORKERS_FAILED else [])]
         if error.retry_safe:
             extra.append((b"retry-after", b"1"))
@@ -124,7 +129,9 @@ class App:
         self._metrics.rejected("internal")
         # When part of an answer is out already the server refuses a second one, and cuts it as we return.
         with suppress(RuntimeError):
-            await client.answer_json(500, {"code": 500, "msg": "Internal server error"})
+            crash = RouterError("Internal server error")
+            openai = self._listing.shape(client.path) == "openai"
+            await client.answer_json(500, refusal.payload(crash, "openai" if openai else "coded", client))
 
 
 def _last(send: Send) -> Send:

@@ -1,4 +1,4 @@
-"""Endpoints that change something: registrations, probes on request, aborts."""
+"""Endpoints that change something: registrations, probes on request, aborts, calls to all engines."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from fd_router.edge import body
 from fd_router.errors import BadRequestError, RegistrationError
+from fd_router.fleet.control_calls import CALLS
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
     from fd_router.config import ServerConfig
     from fd_router.downstream.client import Client
     from fd_router.fleet.admission import Admission
+    from fd_router.fleet.control_calls import ControlCalls
     from fd_router.fleet.fanout import Aborts
     from fd_router.fleet.monitor import Monitor
     from fd_router.observe.logs import Log
@@ -21,12 +23,21 @@ class Control:
     """Takes orders from engines and operators."""
 
     def __init__(
-        self, server: ServerConfig, *, admission: Admission, monitor: Monitor, aborts: Aborts, log: Log
+        self,
+        server: ServerConfig,
+        *,
+        admission: Admission,
+        monitor: Monitor,
+        aborts: Aborts,
+        calls: ControlCalls,
+        log: Log,
     ) -> None:
         self._limits = body.limits(server, body.CONTROL_BODY_LIMIT)
         self._admission = admission
         self._monitor = monitor
         self._aborts = aborts
+        self._calls = calls
+        self._known = {call.path: call for call in CALLS}
         self._log = log
 
     async def register(self, client: Client) -> None:
@@ -46,12 +57,21 @@ class Control:
 
     async def abort(self, client: Client) -> None:
         """`POST /v1/abort_requests`."""
+        await client.answer_json(200, await self._aborts.abort(await self._asked(client)))
+
+    async def call(self, client: Client) -> None:
+        """Any of `CALLS`."""
+        asked = await self._asked(client)
+        well, told = await self._calls.send(self._known[client.path], client.query, asked)
+        status, word = (200, "success") if well else (502, "error")
+        await client.answer_json(status, {"status": word, "workers": told})
+
+    async def _asked(self, client: Client) -> bytes:
         try:
-            asked = await client.read_body(self._limits)
+            return await client.read_body(self._limits)
         except BadRequestError as error:
             self._log.error(messages.body_unread(error))
             raise type(error)(f"Invalid request body: {error}") from error
-        await client.answer_json(200, await self._aborts.abort(asked))
 
     async def _body(self, client: Client) -> bytes:
         try:

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from fd_router._core import BodyError, Request
 from fd_router.downstream import headers as http_headers
 from fd_router.edge.body import MIB, limits
+from fd_router.edge.served import PAIRED, SERVED
 from fd_router.errors import BadRequestError, LoopError
 from fd_router.observe.logs import messages, tags
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fd_router.config import ServerConfig
     from fd_router.downstream.client import Client
     from fd_router.edge.overload import Overload
+    from fd_router.edge.served import Reading
     from fd_router.observe.logs import Log
+    from fd_router.routing.endpoints import EndpointDispatches
     from fd_router.routing.mixed import MixedDispatch
     from fd_router.routing.pairs import PairDispatch
 
-CHAT = "/v1/chat/completions"
-COMPLETIONS = "/v1/completions"
 LONG_BODY = MIB
 """Bytes from which a body is scanned beside the loop, so that other requests do not wait for it."""
 
 
 class Inference:
-    """Serves completions; in PD mode, where there are `pairs`, with those."""
+    """Serves requests; in PD mode, where there are `pairs`, completions with those and all else with `specialists`."""
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Inference:
         *,
         mixed: MixedDispatch,
         pairs: PairDispatch | None,
+        specialists: EndpointDispatches,
         overload: Overload,
         log: Log,
         hop: str,
@@ -43,6 +47,7 @@ class Inference:
         """`hop` is what the router adds to requests that it sends, so that it knows its own."""
         self._mixed = mixed
         self._pairs = pairs
+        self._specialists = specialists
         self._log = log
         self._hop = hop.encode()
         self._limits = limits(server, server.max_body_mb * MIB)
@@ -50,25 +55,28 @@ class Inference:
         # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
         self._scanner = ThreadPoolExecutor(1, "fd-router-scan")
 
-    async def complete(self, client: Client) -> None:
-        """`POST /v1/chat/completions` and `/v1/completions`."""
+    async def serve(self, client: Client) -> None:
+        """A request to one of the engines' endpoints."""
+        reading = SERVED.get(client.path, "any")
         if http_headers.came_by(client.headers, self._hop):
             self._log.error(messages.LOOP, client.tags)
             raise LoopError("the request came from this router: one of its workers is the router itself")
         await self._overload.enter()
         body = Holding(self._overload)
         try:
-            request = await self._read(client, body)
+            request = await self._read(client, body, reading)
             self._log.info(messages.PARSED, client.tags)
             if self._pairs is None:
                 await self._mixed.serve(client, request)
+            elif reading not in PAIRED:
+                await self._specialists.of(client.path).serve(client, request)
             else:
                 await self._pairs.serve(client, request)
         finally:
             body.let_go()
             self._overload.leave()
 
-    async def _read(self, client: Client, holding: Holding) -> Request:
+    async def _read(self, client: Client, holding: Holding, reading: Reading) -> Request:
         """Read and scan the body; from here on the client's lines carry its ids."""
         trace_id = http_headers.trace_id(client.headers)
         if trace_id is not None:
@@ -79,20 +87,23 @@ class Inference:
             self._log.error(messages.body_unread(error), client.tags)
             raise type(error)(f"Invalid request body: {error}") from error
         try:
-            request = await self._scan(body, client.path == CHAT)
+            request = await self._scan(body, reading, client)
         except BodyError as error:
             self._log.error(messages.body_invalid(error), client.tags)
             raise BadRequestError(f"Invalid JSON format: {error}") from error
-        if self._pairs is not None:
+        if self._pairs is not None and reading in PAIRED:
             client.request_id = request.request_id or str(uuid4())
         client.tags = tags(trace_id, request.req_id, request.session_id, client.request_id)
         return request
 
-    async def _scan(self, body: bytes, chat: bool) -> Request:
+    async def _scan(self, body: bytes, reading: Reading, client: Client) -> Request:
+        scan: Callable[..., Request] = Request.scan
+        how: tuple[Any, ...] = (reading == "chat",)
+        if reading not in PAIRED:
+            scan, how = Request.read, (reading, http_headers.get(client.headers, b"content-type") or b"")
         if len(body) < LONG_BODY:
-            return Request.scan(body, chat)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._scanner, Request.scan, body, chat)
+            return scan(body, *how)
+        return await asyncio.get_running_loop().run_in_executor(self._scanner, scan, body, *how)
 
 
 class Holding:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from fd_router.edge.inference import CHAT, COMPLETIONS
+from fd_router.edge.served import CHAT, COMPLETIONS, SERVED
+from fd_router.errors import ConfigError
+from fd_router.fleet.control_calls import CALLS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fd_router.downstream.client import Client
     from fd_router.edge.access import Guard
@@ -34,6 +36,7 @@ class Route(NamedTuple):
     """One method of one path; `handler` finds who answers it, and `guard` tells whom it answers.
 
     Errors of a `coded` one are `{"code": ..., "msg": ...}`, as all its answers are, of any other `{"error": ...}`.
+    `head` tells what `HEAD` does: as `GET`, or say that the endpoint exists; the Go router's endpoints do not know it.
     """
 
     method: str
@@ -41,30 +44,37 @@ class Route(NamedTuple):
     guard: Guard
     handler: Callable[[Endpoints], Handler]
     coded: bool = False
+    head: Literal["none", "get", "exists"] = "none"
 
 
 MODELS = "/v1/models"
 
 ROUTES = (
-    Route("POST", CHAT, "client", lambda to: to.inference.complete),
-    Route("POST", COMPLETIONS, "client", lambda to: to.inference.complete),
+    Route("POST", CHAT, "client", lambda to: to.inference.serve),
+    Route("POST", COMPLETIONS, "client", lambda to: to.inference.serve),
+    *(
+        Route("POST", path, "client", lambda to: to.inference.serve, head="exists")
+        for path in SERVED
+        if path not in (CHAT, COMPLETIONS)
+    ),
     Route("GET", MODELS, "client", lambda to: to.status.models),
     Route("GET", f"{MODELS}/{{id}}", "client", lambda to: to.status.model),
     Route("POST", "/v1/abort_requests", "operator", lambda to: to.control.abort),
+    *(Route(call.method, call.path, "operator", lambda to: to.control.call, head="exists") for call in CALLS),
     Route("POST", "/register", "engine", lambda to: to.control.register, coded=True),
     Route("POST", "/unregister", "operator", lambda to: to.control.unregister, coded=True),
-    Route("GET", "/workers", "operator", lambda to: to.workers.workers),
+    Route("GET", "/workers", "operator", lambda to: to.workers.workers, head="get"),
     Route("POST", "/workers/drain", "operator", lambda to: to.workers.drain, coded=True),
     Route("POST", "/workers/undrain", "operator", lambda to: to.workers.undrain, coded=True),
     Route("POST", "/workers/eject", "operator", lambda to: to.workers.eject, coded=True),
     Route("POST", "/workers/readmit", "operator", lambda to: to.workers.readmit, coded=True),
-    Route("GET", "/status", "operator", lambda to: to.workers.status),
+    Route("GET", "/status", "operator", lambda to: to.workers.status, head="get"),
     Route("GET", "/registered", "operator", lambda to: to.status.registered, coded=True),
     Route("GET", "/registered_number", "operator", lambda to: to.status.registered_number),
     Route("GET", "/health_generate", "operator", lambda to: to.control.health_generate, coded=True),
-    Route("GET", "/health", "anyone", lambda to: to.status.health),
-    Route("GET", "/ready", "anyone", lambda to: to.status.ready),
-    Route("GET", "/metrics", "operator", lambda to: to.status.metrics),
+    Route("GET", "/health", "anyone", lambda to: to.status.health, head="get"),
+    Route("GET", "/ready", "anyone", lambda to: to.status.ready, head="get"),
+    Route("GET", "/metrics", "operator", lambda to: to.status.metrics, head="get"),
 )
 
 
@@ -83,4 +93,16 @@ METHODS = ("POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 """Methods that are metric labels of their own; any other counts as `other`."""
 
 ENDPOINTS = tuple(dict.fromkeys(route.path for route in ROUTES))
-"""Paths that are metric labels of their own; any other counts as `other`."""
+"""Paths that are metric labels of their own, beside `server.extra-paths`; any other counts as `other`."""
+
+
+def table(extra: Sequence[str]) -> tuple[Route, ...]:
+    """All that is served, with `server.extra-paths`. Raises `ConfigError` for one of these that is there already."""
+    own = {route.path for route in ROUTES}
+    more = []
+    for endpoint in extra:
+        method, _, path = endpoint.partition(" ")
+        if path in own:
+            raise ConfigError(f"server.extra-paths: {path} is served already, accepted: other paths")
+        more.append(Route(method, path, "client", lambda to: to.inference.serve))
+    return (*ROUTES, *more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -13,12 +13,15 @@ from fd_router.observe.logs import messages
 from fd_router.upstream.engines import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from fd_router.fleet.learning import Learner
     from fd_router.fleet.registry import Registry
     from fd_router.observe.logs import Log
+    from fd_router.types import Instance
     from fd_router.upstream.engines import EngineApi
+
+T = TypeVar("T")
 
 MODELS_MAX_AGE = 10.0
 """Seconds for which a list of models is answered without asking again."""
@@ -92,6 +95,19 @@ class Models:
         return [entries[name] for name in sorted(entries)] if answered else None
 
 
+async def ask_all(
+    instances: list[Instance], ask: Callable[[Instance], Awaitable[T]]
+) -> list[tuple[Instance, T | EngineError]]:
+    """Ask every worker at once: its answer, or why there is none."""
+    answers = await asyncio.gather(*map(ask, instances), return_exceptions=True)
+    told: list[tuple[Instance, T | EngineError]] = []
+    for instance, answer in zip(instances, answers, strict=True):
+        if isinstance(answer, BaseException) and not isinstance(answer, EngineError):
+            raise answer
+        told.append((instance, answer))
+    return told
+
+
 class Aborts:
     """Sends an abort to every worker and merges what they say, as FastDeploy's Python router does."""
 
@@ -106,18 +122,13 @@ class Aborts:
         `not_found`. Raises `BadRequestError`.
         """
         check_abort(body)
-        instances = self._registry.all()
-        answers = await asyncio.gather(
-            *(self._api.abort(instance.url, body) for instance in instances), return_exceptions=True
-        )
+        answers = await ask_all(self._registry.all(), lambda each: self._api.abort(each.url, body))
         aborted: dict[str, Any] = {}
         missing: dict[str, Any] = {}
         errors: list[Any] = []
-        for instance, answer in zip(instances, answers, strict=True):
+        for instance, answer in answers:
             if isinstance(answer, EngineError):
                 errors.append({"url": instance.url, "error": str(answer)})
-            elif isinstance(answer, BaseException):
-                raise answer
             elif instance.role != "prefill":
                 aborted |= {str(item): item for item in _ids(answer, "aborted")}
                 missing |= {str(item): item for item in _ids(answer, "not_found")}

@@ -89,6 +89,8 @@ class Registry:
         self._scheduler.add(instance.url, instance.role)
         if instance.url in self._held:
             self._scheduler.stand(instance.url, "out")
+        if instance.endpoints or (before is not None and before.endpoints):
+            self._scheduler.tell_endpoints(instance.url, instance.endpoints or ())
         if instance.cache_tokens is not None:
             self._scheduler.tell_capacity(instance.url, instance.cache_tokens)
         self.models.joined(instance, anew=before is None)
@@ -99,6 +101,10 @@ class Registry:
         self._scheduler.forget_prefixes(url)
         if url in self._instances:
             self.models.ended(url)
+
+    def emptied(self, url: str) -> None:
+        """An engine goes on, without what its cache had."""
+        self._scheduler.forget_prefixes(url)
 
     def remove(self, url: str) -> Removal | None:
         """Take a worker out of selection; requests under way are left alone. None when it was not there."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
+from fd_router.edge.routes import table
 from fd_router.errors import ConfigError
 from fd_router.process import descriptors, files, tls
 from fd_router.process.entry import Entry
@@ -38,8 +39,9 @@ BACKLOG = 4_096
 
 
 def run(config: Config, notices: Sequence[Notice]) -> None:
-    """Serve until a signal. Raises `ConfigError` for a file that cannot be used, or a port that cannot be had."""
+    """Serve until a signal. Raises `ConfigError` for a file, path or port that cannot be used."""
     server = config.server
+    table(server.extra_paths)
     for problem in files.problems(config):
         raise problem
     _check_free(server.host, server.port)

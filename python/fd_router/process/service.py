@@ -16,13 +16,15 @@ from fd_router.edge.access import Access, exposures
 from fd_router.edge.app import App
 from fd_router.edge.control import Control
 from fd_router.edge.inference import Inference
+from fd_router.edge.listing import Listing
 from fd_router.edge.overload import Overload
-from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, ENDPOINTS, METHODS, Endpoints
+from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, METHODS, Endpoints, table
 from fd_router.edge.status import Status
 from fd_router.edge.workers import Workers
 from fd_router.fleet import orders, register_file
 from fd_router.fleet.admission import Admission
 from fd_router.fleet.conduct import Conduct
+from fd_router.fleet.control_calls import ControlCalls
 from fd_router.fleet.fanout import Aborts, Models
 from fd_router.fleet.last_probes import LastProbes
 from fd_router.fleet.learning import Learner
@@ -44,6 +46,7 @@ from fd_router.observe.pulse import Pulse
 from fd_router.observe.stats_line import Stats
 from fd_router.process import descriptors
 from fd_router.process.handshakes import INTERVAL, Handshakes
+from fd_router.routing.endpoints import EndpointDispatches
 from fd_router.routing.mixed import MixedDispatch
 from fd_router.routing.pairs import PairDispatch
 from fd_router.routing.retry import Retries, RetryBudget
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 
     from fd_router.config import Config, LogConfig, Notice
     from fd_router.routing.scheduling import Recorded
+    from fd_router.routing.selection import Chooser
     from fd_router.state.store import Store
     from fd_router.types import Role
 
@@ -94,14 +98,17 @@ class Service:
         self._metrics = metrics = Metrics()
         hop = secrets.token_hex(8)
         self._upstream = upstream = Upstream(config.upstream, hop=hop)
-        access_log = AccessLog(log.journal, METHODS, ENDPOINTS)
+        routes = table(config.server.extra_paths)
+        access_log = AccessLog(log.journal, METHODS, tuple(dict.fromkeys(route.path for route in routes)))
         self.shares = descriptors.shares(config.server, descriptors.limit())
         self._overload = Overload(config.server, log, connections=self.shares.clients)
         self._registry = registry = Registry(scheduler)
         manager, settings = config.manager, config.scheduler
         self._trust = trust = Trust(config.upstream.ca_file)
         trust.on_change(upstream.relay.reload_roots)
-        self._api = EngineApi(manager.health_check_timeout_secs, trust)
+        self._api = EngineApi(
+            manager.health_check_timeout_secs, trust, control_timeout_secs=manager.control_timeout_secs
+        )
         self._tokenizer = (
             Tokenizer(settings.tokenizer_url, settings.tokenizer_timeout_secs, trust)
             if settings.tokenizer_url
@@ -190,8 +197,16 @@ class Service:
         self._status = Status(members=members, models=Models(registry, learner, log, clock), metrics=metrics)
         inference = Inference(
             config.server,
-            mixed=self._mixed(selector),
+            mixed=self._mixed(selector, self._retries),
             pairs=self._pairs(selector) if config.server.splitwise else None,
+            specialists=EndpointDispatches(
+                self._mixed,
+                self._retries,
+                scheduler=scheduler,
+                selector=selector,
+                members=members,
+                conduct=conduct,
+            ),
             overload=self._overload,
             log=log,
             hop=hop,
@@ -203,6 +218,7 @@ class Service:
                 admission=self._admission,
                 monitor=self._monitor,
                 aborts=Aborts(registry, self._api),
+                calls=ControlCalls(members, self._api, log),
                 log=log,
             ),
             status=self._status,
@@ -226,8 +242,18 @@ class Service:
         access = Access(config)
         split = bool(config.server.admin_port)
         guards = DATA_GUARDS if split else DATA_GUARDS | ADMIN_GUARDS
-        self.app = App(endpoints, log, metrics, access_log, access=access, guards=guards)
-        self.admin_app = App(endpoints, log, metrics, access_log, access=access, guards=ADMIN_GUARDS)
+        openai = config.server.error_format == "openai"
+        self.app, self.admin_app = (
+            App(
+                Listing(routes, endpoints, guards=each, openai=openai),
+                log,
+                metrics,
+                access_log,
+                access=access,
+                server=config.server,
+            )
+            for each in (guards, ADMIN_GUARDS)
+        )
         self._rounds = self._background()
 
     def _connect(self, states: States) -> None:
@@ -252,12 +278,12 @@ class Service:
             self._probes,
         )
 
-    def _mixed(self, selector: Selector) -> MixedDispatch:
+    def _mixed(self, selector: Chooser, retries: Retries) -> MixedDispatch:
         return MixedDispatch(
             selector=selector,
             upstream=self._upstream,
             conduct=self._conduct,
-            retries=self._retries,
+            retries=retries,
             log=self.log,
             metrics=self._metrics,
             attempts=self._config.upstream.attempts,

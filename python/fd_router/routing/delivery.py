@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from fd_router.observe.metrics import Metrics
 
 
+NAMED_EVENTS = "/v1/messages"
+"""The endpoint whose clients go by the names of events."""
+
+
 class Delivery:
     """Forwards answers."""
 
@@ -48,15 +52,16 @@ class Delivery:
         `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
         """
         client.status = head.status
+        extra = client.extra + client.shared if client.shared else client.extra
         if head.body is not None:
             self._metrics.ttft(url, head.status, time.perf_counter() - start)
-            pending = exchange.answer(client.send, head, client.extra)
+            pending = exchange.answer(client.send, head, extra)
             if pending is not None:
                 await pending
         else:
             first = FirstByte(url, head.status, start, self._metrics, on_first)
             try:
-                await exchange.forward(client.send, first, head, client.extra)
+                await exchange.forward(client.send, first, head, extra)
             except UpstreamError as error:
                 if client.gone:
                     raise ClientGoneError("answer" if exchange.started else "waiting") from error
@@ -73,7 +78,7 @@ class Delivery:
         self._metrics.upstream_error(url, error.kind)
         self._log.error(messages.scanner_error(error), client.tags)
         if takes_events(head):
-            await client.finish(frame_boundary(exchange.tail) + error_event(error))
+            await client.finish(frame_boundary(exchange.tail) + error_event(error, client.path))
 
 
 class FirstByte:
@@ -116,10 +121,12 @@ def frame_boundary(tail: bytes) -> bytes:
     return b"\n" if tail.endswith(b"\n") else b"\n\n"
 
 
-def error_event(error: UpstreamError) -> bytes:
-    """The event that ends a broken stream, in the shape that OpenAI clients raise as an error."""
+def error_event(error: UpstreamError, path: str) -> bytes:
+    """The event that ends a broken stream, in the shape that clients of the endpoint raise as an error."""
     what, side = (
         (DRAINING, "router_error") if error.kind == CLOSED else (f"worker failed: {error}", "upstream_error")
     )
-    payload = {"error": {"message": what, "type": side, "code": error.kind}}
+    payload: dict[str, object] = {"error": {"message": what, "type": side, "code": error.kind}}
+    if path == NAMED_EVENTS:
+        return b"event: error\ndata: " + orjson.dumps({"type": "error"} | payload) + b"\n\n"
     return b"data: " + orjson.dumps(payload) + b"\n\n"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
     from fd_router.routing.retry import Retries
-    from fd_router.routing.selection import Selector
+    from fd_router.routing.selection import Chooser
     from fd_router.upstream.relay import Upstream
 
 
@@ -29,7 +29,7 @@ class MixedDispatch:
     def __init__(
         self,
         *,
-        selector: Selector,
+        selector: Chooser,
         upstream: Upstream,
         conduct: Conduct,
         retries: Retries,
@@ -78,7 +78,8 @@ class MixedDispatch:
                 client.headers,
                 request.body,
                 query=client.query,
-                collect=not request.stream,
+                method=client.method,
+                collect=request.whole,
             )
             client.watch(exchange.cancel)
             head = await exchange.head()

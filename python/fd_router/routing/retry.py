@@ -17,16 +17,16 @@ and then only
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fd_router.fleet import outcome
 from fd_router.fleet.outcome import FIRST_BYTE_TIMEOUT
 from fd_router.routing.attempt import LegError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from fd_router._core import Head, Scheduler, UpstreamError
+    from fd_router._core import Head, UpstreamError
     from fd_router.fleet.conduct import Conduct
     from fd_router.observe.metrics import Metrics
     from fd_router.types import Role
@@ -66,11 +66,18 @@ class GrantedError(Exception):
     """An attempt is over, and another one is granted; or none was made, as the worker serves another model by now."""
 
 
+class Fleet(Protocol):
+    """Who could be sent to, as the scheduler tells it."""
+
+    def left(self, role: Role, exclude: Sequence[str] = (), model: str | None = None) -> tuple[int, int]:
+        """See `Scheduler.left`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retries:
     """What decides about retries, in all requests."""
 
-    scheduler: Scheduler
+    scheduler: Fleet
     conduct: Conduct
     budget: RetryBudget
     metrics: Metrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fd_router._core import POLICIES
 from fd_router.errors import ModelNotFoundError, NoWorkerError
@@ -21,6 +21,30 @@ if TYPE_CHECKING:
 
 TOKENIZED_POLICIES = frozenset(policy.name for policy in POLICIES if policy.reads_prefixes)
 """The policies that look at prefixes."""
+
+
+class Chooser(Protocol):
+    """Chooses workers for requests."""
+
+    async def tokens(self, request: Request, tags: str) -> list[int] | None:
+        """See `Selector.tokens`."""
+
+    def book(
+        self,
+        role: Role,
+        request: Request,
+        tags: str,
+        *,
+        tokens: Sequence[int] | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Lease:
+        """See `Selector.book`."""
+
+    def unsure(self, url: str) -> bool:
+        """See `Selector.unsure`."""
+
+    async def confirm(self, url: str, model: str | None) -> bool:
+        """See `Selector.confirm`."""
 
 
 class Selector:

@@ -41,9 +41,10 @@ class Answer:
 
 
 class EngineClient:
-    """Calls engines over at most `connections` connections at once; more calls wait within their limit."""
+    """Calls engines over at most `connections` connections at once (None: any number); more calls wait within their
+    limit."""
 
-    def __init__(self, timeout_secs: float, *, connections: int, trust: Trust) -> None:
+    def __init__(self, timeout_secs: float, *, connections: int | None, trust: Trust) -> None:
         self._timeout = timeout_secs
         self._connections = connections
         self._trust = trust
@@ -62,6 +63,10 @@ class EngineClient:
             headers={"accept-encoding": "identity"},
             limits=limits,
         )
+
+    async def ask(self, method: str, url: str, body: bytes | None) -> Answer:
+        """Ask by any method, with JSON or no body. Raises as `get` does."""
+        return await self._call(method, url, body)
 
     async def get(self, url: str) -> Answer:
         """Ask. Raises `EngineError` where there is no whole answer in time, whatever its status would be."""
@@ -113,20 +118,27 @@ class EngineClient:
 
 
 class EngineApi:
-    """The control endpoints of every engine: aborts."""
+    """The control endpoints of every engine: aborts, and calls that take their time."""
 
     CONNECTIONS = 64
 
-    def __init__(self, timeout_secs: float, trust: Trust) -> None:
+    def __init__(self, timeout_secs: float, trust: Trust, *, control_timeout_secs: float) -> None:
         self._client = EngineClient(timeout_secs, connections=self.CONNECTIONS, trust=trust)
+        # These go to every engine at once, and each may take minutes: none waits for a connection.
+        self._slow = EngineClient(control_timeout_secs, connections=None, trust=trust)
 
     async def abort(self, url: str, body: bytes) -> dict[str, Any]:
         """An engine's answer to `/v1/abort_requests`. Raises `EngineError`."""
         return _object(await self._client.post(f"{url}/v1/abort_requests", body))
 
+    async def control(self, method: str, url: str, body: bytes) -> Answer:
+        """An engine's answer to such a call, whatever its status. Raises `EngineError`."""
+        return await self._slow.ask(method, url, body or None)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+        await self._slow.close()
 
 
 def _object(answer: Answer) -> dict[str, Any]:

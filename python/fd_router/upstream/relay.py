@@ -32,9 +32,11 @@ class Upstream:
         )
         loop.add_reader(self.relay.fileno(), self.relay.drain)
 
-    def send(self, url: str, headers: Headers, body: bytes, *, query: bytes, collect: bool) -> Exchange:
-        """POST to a worker, with the client's `query`; `collect` asks for a short answer in one piece."""
-        return self.relay.send(url, headers, body, query=query, collect=collect)
+    def send(
+        self, url: str, headers: Headers, body: bytes, *, method: str = "POST", query: bytes, collect: bool
+    ) -> Exchange:
+        """Ask a worker, with the client's `query`; `collect` asks for a short answer in one piece."""
+        return self.relay.send(url, headers, body, method=method, query=query, collect=collect)
 
     def ask(self, url: str, headers: Headers | None = None) -> Exchange:
         """GET over a connection of its own, as probes are: whether one can be made is part of what is asked."""

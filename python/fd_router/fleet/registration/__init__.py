@@ -77,6 +77,8 @@ def to_item(instance: Instance) -> dict[str, object]:
         item["version"] = instance.version
     if instance.models is not None:
         item["models"] = list(instance.models)
+    if instance.endpoints is not None:
+        item["endpoints"] = list(instance.endpoints)
     return item
 
 

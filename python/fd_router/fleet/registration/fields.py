@@ -3,7 +3,7 @@
 The coercions are those of the Go router's decoder, quirks included: engines depend on them. Ports may be numbers or
 text, and null is the port 0; roles may be names or numbers, and null is mixed; in lists 1.0 counts as 1, elsewhere
 not. Keys are taken in any case, unknown ones are ignored, the last of equal ones wins. `cache_tokens`, `version` and
-`models` are fields of our own.
+`models` and `endpoints` are fields of our own.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Fields:
     cache_tokens: int | None = None
     version: str = ""
     models: tuple[str, ...] | None = None
+    endpoints: tuple[str, ...] | None = None
 
 
 def read_fields(values: Mapping[Any, object]) -> Fields:
@@ -84,7 +85,7 @@ def _port(name: str, value: object) -> str:
     raise _refused(name, value, "integer or string")
 
 
-def _protocols(name: str, value: object) -> tuple[str, ...] | None:
+def _texts(name: str, value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list):
@@ -147,7 +148,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "port": _port,
     "connector_port": _port,
     "engine_worker_queue_port": _port,
-    "transfer_protocol": _protocols,
+    "transfer_protocol": _texts,
     "rdma_ports": _numbers,
     "device_ids": _numbers,
     "metrics_port": _port,
@@ -155,6 +156,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "cache_tokens": _optional_count,
     "version": _version,
     "models": _names,
+    "endpoints": _texts,
 }
 
 FIELDS = tuple(_READERS)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("ipc", "rdma")
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+MAX_ENDPOINTS = 64
+"""That a worker may name: the scheduler lists the workers of each."""
+_ENDPOINT = re.compile(r"/[!-\"$->@-~]*")
+"""A path of a url, without query and fragment."""
 _PORT = re.compile(r"\+?0{0,15}([0-9]{1,5})")
 
 
@@ -28,23 +32,31 @@ def check(fields: Fields, *, splitwise: bool) -> Instance:
     if not fields.port:
         raise _invalid("port is required")
     port = _port(fields.port, "invalid port")
+    # One that only serves endpoints by itself has no part in pairs.
+    alone = role == "mixed" and bool(fields.endpoints)
+    paired = splitwise and not alone
     connector = fields.connector_port
     queue = fields.engine_worker_queue_port
-    if splitwise:
+    if paired:
         connector = connector and str(_port(connector, "invalid connector_port"))
         queue = queue and str(_port(queue, "invalid engine_worker_queue_port"))
     for protocol in fields.transfer_protocol or ():
         if protocol not in PROTOCOLS:
             raise _invalid(f"invalid protocol: {protocol}")
     rdma_ports = fields.rdma_ports
-    if splitwise and rdma_ports:
+    if paired and rdma_ports:
         rdma_ports = tuple(
             str(_port(sent, f"rdma_ports[{index}] invalid port")) for index, sent in enumerate(rdma_ports)
         )
     metrics_port = _port(fields.metrics_port, "invalid metrics_port") if fields.metrics_port else port
     if fields.cache_tokens is not None and fields.cache_tokens < 1:
         raise _invalid(f"invalid cache_tokens: {fields.cache_tokens}")
-    if splitwise and role == "mixed":
+    if len(fields.endpoints or ()) > MAX_ENDPOINTS:
+        raise _invalid(f"more than {MAX_ENDPOINTS} endpoints")
+    for endpoint in fields.endpoints or ():
+        if _ENDPOINT.fullmatch(endpoint) is None:
+            raise _invalid(f"invalid endpoint: {endpoint}")
+    if paired and role == "mixed":
         raise RegistrationError(400, "splitwise mode only supports PREFILL/DECODE instances")
     if not splitwise and role != "mixed":
         raise RegistrationError(400, "only MIXED instances are allowed")
@@ -63,6 +75,7 @@ def check(fields: Fields, *, splitwise: bool) -> Instance:
         cache_tokens=fields.cache_tokens,
         version=printable(fields.version),
         models=fields.models,
+        endpoints=fields.endpoints,
     )
 
 

@@ -26,6 +26,7 @@ TOPICS = {
     "access": "WARN: a listener that others reach asks for no key",
     "client": "INFO: a client left before it was answered in full",
     "config": "WARN, or ERROR for an unknown policy: a setting that is accepted and does not do what it says",
+    "control": "INFO: a control call was passed on to every worker; WARN: not every one did as it was told",
     "drain": "INFO: an operator takes a worker out of choosing or lets it back in, or it has nothing to do any more",
     "eject": "WARN: a worker's requests fail, and it is taken out for a while; INFO: it serves again",
     "health": "INFO: a worker that was removed answers its probes again, or must wait; WARN: it is forgotten for good",
@@ -440,6 +441,11 @@ def certificates_refused(problem: object) -> str:
 def limit_reached(what: str) -> str:
     """WARN; `what` names the limit and its setting."""
     return f"[fd-router] limit: {what}"
+
+
+def called(method: str, path: str, workers: int, failed: int) -> str:
+    """INFO, WARN where some failed."""
+    return f"[fd-router] control: {method} {path} passed on to {workers} workers, {failed} of them failed"
 
 
 def recording_lost(lines: int, error: str | None) -> str:

@@ -107,7 +107,7 @@ fn standings_are_tiers() {
     scheduler.remove("c");
     assert_eq!(chosen(&[]), "a", "the last one serves, whatever it did");
     scheduler.stand("a", Standing::Out);
-    assert_eq!(scheduler.count(Role::Mixed), 0);
+    assert_eq!(scheduler.count(Role::Mixed, None), 0);
     let none = scheduler.select(Role::Mixed, &prompt(""), &Options::default(), 0);
     assert!(
         none.expect("served").is_none(),
