@@ -37,11 +37,10 @@ class Instance:
     """Tokens that the engine's prefix cache holds; None where none was sent."""
     version: str = ""
     """What the engine calls its version; `""` where none was sent."""
-    endpoints: tuple[str, ...] | None = None
-    """Paths that it serves by itself in PD mode, beside its part in pairs."""
-
     models: tuple[str, ...] | None = None
     """Names of the models that it serves; None where none were sent."""
+    endpoints: tuple[str, ...] | None = None
+    """Paths that it serves by itself in PD mode, beside its part in pairs."""
 
     @property
     def url(self) -> str:

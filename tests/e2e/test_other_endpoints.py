@@ -27,15 +27,15 @@ OTHERS = [path for path in SERVED if path not in (CHAT, COMPLETIONS)]
 SILENT = "manager: {health-check-interval-secs: 3600}"
 WAV = b"RIFF\x00\xff--\r\n"
 BODIES: dict[str, dict[str, Any]] = {
-    "texts": {"model": "m", "input": "hello", "query": "q", "documents": ["a", "b"], "text_2": ["c"]},
-    "json": {"model": "m", "prompt": "hello", "tokens": [104, 105]},
+    "texts": {"model": "mock", "input": "hello", "query": "q", "documents": ["a", "b"], "text_2": ["c"]},
+    "json": {"model": "mock", "prompt": "hello", "tokens": [104, 105]},
 }
 
 
 def body_of(path: str) -> dict[str, Any]:
     """Arguments of `Router.post` for an endpoint."""
     if SERVED[path] == "form":
-        return {"files": {"file": ("a.wav", WAV, "audio/wav")}, "data": {"model": "m"}}
+        return {"files": {"file": ("a.wav", WAV, "audio/wav")}, "data": {"model": "mock"}}
     return {"json": BODIES[SERVED[path]]}
 
 
@@ -120,14 +120,14 @@ def test_streams_pass_as_they_are(router: Router, path: str) -> None:
 
 def test_the_official_client_finds_its_other_endpoints(router: Router) -> None:
     with router.openai() as client:
-        embedded = client.embeddings.create(model="m", input=["a", "b"], encoding_format="float")
+        embedded = client.embeddings.create(model="mock", input=["a", "b"], encoding_format="float")
         assert [len(each.embedding) for each in embedded.data] == [4, 4]
-        said = client.responses.create(model="m", input="hello", instructions="be brief")
+        said = client.responses.create(model="mock", input="hello", instructions="be brief")
         assert said.output_text.startswith("one:")
-        with client.responses.create(model="m", input="hello", stream=True) as events:
+        with client.responses.create(model="mock", input="hello", stream=True) as events:
             texts = [event.delta for event in events if event.type == "response.output_text.delta"]
         assert "".join(texts) == said.output_text
-        heard = client.audio.transcriptions.create(model="m", file=("a.wav", WAV))
+        heard = client.audio.transcriptions.create(model="mock", file=("a.wav", WAV))
         assert heard.text.startswith("one: ")
 
 
@@ -278,6 +278,21 @@ def test_a_retry_stays_with_those_that_serve_it(start_router: StartRouter, start
     assert router.post("/tokenize", {"prompt": "a"}).status_code == 502
     assert bad.stats()["broken_off"] >= 1
     assert [engine.stats()["requests"] for engine in others] == [0, 0]
+
+
+def test_an_endpoint_s_worker_serves_the_model(start_router: StartRouter, start_engine: StartEngine) -> None:
+    router = start_router(SILENT, "--splitwise")
+    for model in ("large", "small"):
+        engine = start_engine(name=model, model=model)
+        answer = router.register(engine.port, endpoints=["/v1/audio/transcriptions"], models=[model])
+        assert answer.status_code == 200
+    for model in ("small", "large", "small"):
+        sent = {"files": {"file": ("a.wav", WAV, "audio/wav")}, "data": {"model": model}}
+        answer = router.post("/v1/audio/transcriptions", **sent)
+        assert (answer.status_code, answer.headers["x-engine"]) == (200, model)
+    sent = {"files": {"file": ("a.wav", WAV, "audio/wav")}, "data": {"model": "tiny"}}
+    refused = router.post("/v1/audio/transcriptions", **sent)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize(
@@ -434,7 +449,7 @@ def test_the_message_of_an_error_reaches_people(start_router: StartRouter) -> No
     for shape in ("go", "openai"):
         router = start_router(f"server: {{error-format: {shape}}}")
         with router.openai() as client, pytest.raises(openai.InternalServerError) as caught:
-            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
+            client.chat.completions.create(model="mock", messages=[{"role": "user", "content": "x"}])
         shown[shape] = caught.value
     said = "Failed to select worker: no healthy workers available"
     assert said in str(shown["openai"])

@@ -13,7 +13,7 @@ from fd_router.edge.cors import Cors
 from fd_router.edge.listing import Listing
 from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, ROUTES, table
 from fd_router.edge.served import CHAT, MESSAGES, PAIRED, READINGS, SERVED
-from fd_router.errors import BadGatewayError, BadRequestError, ConfigError, NoWorkerError
+from fd_router.errors import BadGatewayError, BadRequestError, ConfigError, ModelNotFoundError, NoWorkerError
 from fd_router.fleet.control_calls import CALLS
 from fd_router.routing.delivery import NAMED_EVENTS, error_event
 
@@ -92,6 +92,14 @@ def test_an_error_in_each_shape(error: Any, kind: str, code: str) -> None:
     assert refusal.payload(error, "openai", client()) == nested
     assert refusal.payload(error, "openai", client(request_id="r")) == nested | {"request_id": "r"}
     assert refusal.payload(error, "openai", client(MESSAGES)) == {"type": "error"} | nested
+
+
+def test_a_model_that_nobody_serves_has_one_shape() -> None:
+    error = ModelNotFoundError("m")
+    for shape in ("plain", "openai"):
+        told = refusal.payload(error, shape, client())
+        assert (told["error"]["code"], told["error"]["param"]) == ("model_not_found", "model")
+    assert refusal.payload(error, "plain", client(MESSAGES))["type"] == "error"
 
 
 def test_the_last_event_of_a_stream_has_a_name_where_names_count() -> None:

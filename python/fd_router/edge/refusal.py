@@ -26,14 +26,14 @@ def payload(error: RouterError, shape: Shape, client: Client) -> dict[str, Any]:
     """The JSON that tells a client of an error."""
     if shape == "coded":
         return {"code": error.status, "msg": str(error)}
-    if isinstance(error, ModelNotFoundError):
-        return error.payload()
     told: dict[str, Any] = {"error": str(error)}
-    if shape == "openai":
+    if isinstance(error, ModelNotFoundError):
+        shape, told = "openai", error.payload()
+    elif shape == "openai":
         told = nested(str(error), TYPES[error.side], error.code)
-        if client.path == MESSAGES:
-            # Clients of this protocol know an error by it.
-            told = {"type": "error"} | told
+    if shape == "openai" and client.path == MESSAGES:
+        # Clients of this protocol know an error by it.
+        told = {"type": "error"} | told
     if client.request_id is not None:
         told["request_id"] = client.request_id
     return told
