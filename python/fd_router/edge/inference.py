@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from fd_router._core import BodyError, Request
@@ -15,8 +15,6 @@ from fd_router.errors import BadRequestError, LoopError
 from fd_router.observe.logs import messages, tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fd_router.config import ServerConfig
     from fd_router.downstream.client import Client
     from fd_router.edge.overload import Overload
@@ -87,7 +85,11 @@ class Inference:
             self._log.error(messages.body_unread(error), client.tags)
             raise type(error)(f"Invalid request body: {error}") from error
         try:
-            request = await self._scan(body, reading, client)
+            if len(body) < LONG_BODY:
+                request = scan(body, reading, client)
+            else:
+                loop = asyncio.get_running_loop()
+                request = await loop.run_in_executor(self._scanner, scan, body, reading, client)
         except BodyError as error:
             self._log.error(messages.body_invalid(error), client.tags)
             raise BadRequestError(f"Invalid JSON format: {error}") from error
@@ -96,14 +98,14 @@ class Inference:
         client.tags = tags(trace_id, request.req_id, request.session_id, client.request_id)
         return request
 
-    async def _scan(self, body: bytes, reading: Reading, client: Client) -> Request:
-        scan: Callable[..., Request] = Request.scan
-        how: tuple[Any, ...] = (reading == "chat",)
-        if reading not in PAIRED:
-            scan, how = Request.read, (reading, http_headers.get(client.headers, b"content-type") or b"")
-        if len(body) < LONG_BODY:
-            return scan(body, *how)
-        return await asyncio.get_running_loop().run_in_executor(self._scanner, scan, body, *how)
+
+def scan(body: bytes, reading: Reading, client: Client) -> Request:
+    """Read a body as its endpoint has it. Raises `BodyError`."""
+    if reading == "chat":
+        return Request.scan(body, True)
+    if reading == "prompt":
+        return Request.scan(body, False)
+    return Request.read(body, reading, http_headers.get(client.headers, b"content-type") or b"")
 
 
 class Holding:
