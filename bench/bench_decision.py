@@ -93,6 +93,35 @@ def test_ratio(benchmark: BenchmarkFixture, timed: bool, workers: int, times: in
         assert ratio <= most * NOISE
 
 
+@pytest.mark.benchmark(group="models")
+@pytest.mark.parametrize("chars", [1_000, 8_000])
+def test_models(benchmark: BenchmarkFixture, timed: bool, chars: int) -> None:
+    """What it costs to know that all workers serve the one model, in turn with workers of which nothing is known."""
+    fleets = [Fleet(64), Fleet(64)]
+    for url, *_ in fleets[1].scheduler.loads():
+        fleets[1].scheduler.tell_models(url, ["m"])
+    prompts = Prompts(chars)
+    prompt = prompts.fresh()
+    bodies = [traffic(prompts, [prompt]) for _ in fleets]
+
+    def in_turn() -> list[float]:
+        """Medians in microseconds: unknown, known."""
+        taken: list[list[int]] = [[] for _ in fleets]
+        for _ in range(4 * ROUNDS if timed else 1):
+            for fleet, supply, times_taken in zip(fleets, bodies, taken, strict=True):
+                body = next(supply)
+                start = time.perf_counter_ns()
+                fleet.decide(body)
+                times_taken.append(time.perf_counter_ns() - start)
+        return [statistics.median(times_taken) / 1e3 for times_taken in taken]
+
+    unknown, known = benchmark.pedantic(in_turn, rounds=1)
+    benchmark.extra_info.update(unknown_us=unknown, known_us=known)
+    if timed:
+        print(f"\n{chars} characters: {unknown:.2f} us, {known:.2f} us where the models are known")
+        assert known <= unknown * 1.01 * NOISE
+
+
 @pytest.mark.benchmark(group="recording")
 @pytest.mark.parametrize("chars", [1_000, 8_000, 32_000])
 def test_recording(benchmark: BenchmarkFixture, timed: bool, chars: int, tmp_path: Path) -> None:

@@ -93,9 +93,11 @@ class Learner:
 
     async def confirm(self, url: str, model: str | None) -> bool:
         """Ask a worker that ended whether it serves a model, before it gets a request. Raises `UpstreamError`."""
-        reply = await asyncio.shield(self._ask(url))
-        if reply.failure is not None:
-            raise reply.failure
+        # Once more where it ended again while it was asked.
+        while self._lists.unsure(url):
+            reply = await asyncio.shield(self._ask(url))
+            if reply.failure is not None:
+                raise reply.failure
         return self._lists.serves(url, model)
 
     async def round(self, _late: float = 0.0) -> None:
