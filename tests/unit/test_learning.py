@@ -181,6 +181,24 @@ def test_nobody_listens_there(engines: Engines) -> None:
     asyncio.run(run())
 
 
+def test_a_new_worker_that_does_not_answer_is_one_without_a_list(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "FIRST_ANSWER_SECS", 0.0)
+
+    async def run() -> None:
+        scene = Scene(engines)
+        scene.registry.put(A)
+        assert scene.registry.models.untold(A.url)
+        while scene.registry.models.untold(A.url):
+            await turns()
+        assert "takes any: no answer within 0 s" in scene.log.lines[0]
+        await engines.answer("m")
+        assert scene.models == ("m",), "late, and not in vain"
+
+    asyncio.run(run())
+
+
 def test_an_answer_of_404_is_a_reason_to_ask_and_not_for_each(engines: Engines) -> None:
     async def run() -> None:
         scene = Scene(engines)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONCURRENCY = 64
 """Workers asked at once; more wait their turn, which does not count into their time."""
+FIRST_ANSWER_SECS = 1.0
+"""How long a new worker may take to answer before it is taken for one without a list."""
 DOUBT_SECS = 1.0
 """Between two questions for which an answer of 404 is the reason."""
 
@@ -131,6 +133,12 @@ class Learner:
         question = self._ask(url)
         if question.done():
             self._take(url, question)
+        elif self._lists.untold(url):
+            asyncio.get_running_loop().call_later(FIRST_ANSWER_SECS, self._wait_no_longer, url)
+
+    def _wait_no_longer(self, url: str) -> None:
+        if self._lists.untold(url):
+            self._unlisted(url, f"no answer within {FIRST_ANSWER_SECS:g} s")
 
     def _drop(self, url: str) -> None:
         self._asking.pop(url, None)
@@ -164,10 +172,12 @@ class Learner:
                 self._log.info(messages.models_listed(url, reply.models.names))
         elif reply.failure is not None and reply.failure.kind == REFUSED:
             self._registry.refused(url)
-        elif (reply.failure is None or of_kind(reply.failure.kind) == "fault") and self._lists.not_listed(
-            url
-        ):
-            self._log.info(messages.models_unknown(url, reply.why))
+        elif reply.failure is None or of_kind(reply.failure.kind) == "fault":
+            self._unlisted(url, reply.why)
+
+    def _unlisted(self, url: str, why: str) -> None:
+        if self._lists.not_listed(url):
+            self._log.info(messages.models_unknown(url, why))
 
     async def close(self) -> None:
         """Give up the questions under way."""

@@ -3,7 +3,7 @@
 | a worker | takes |
 |---|---|
 | was not asked yet | models that no worker lists, and requests that name none |
-| has no list, or none that can be read | everything |
+| has no list, none that can be read, or none within a second | everything |
 | lists models, or was registered with them | these |
 | lists models, and serves any name (FastDeploy without a served name) | these, and those that no worker lists |
 | listed models, and has ended since | what it listed, after it was asked again: another model may be in its place |
@@ -67,6 +67,11 @@ class ModelLists:
         """Whether a worker is to be asked before it gets a request."""
         worker = self._workers.get(url)
         return worker is not None and worker.awaited and worker.names is not None
+
+    def untold(self, url: str) -> bool:
+        """Whether a worker is new, and its first answer is waited for."""
+        worker = self._workers.get(url)
+        return worker is not None and worker.awaited and worker.names is None
 
     def expect(self, instance: Instance) -> None:
         """A worker is known and not in service."""
