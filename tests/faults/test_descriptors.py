@@ -163,6 +163,34 @@ def test_idle_clients_of_the_port_for_control(start_router: StartRouter, raw_wor
     nobody_is_blamed(router)
 
 
+def test_kept_connections_give_way(start_router: StartRouter, raw_worker: StartWorker) -> None:
+    """Of an engine that is not needed any more, to another that needs as many."""
+    router = start_router(f"upstream: {{keep-alive-secs: 60}}\n{MANAGER}", files=FILES)
+    pid = worker_pid(router)
+    for number in range(2):
+        gate = threading.Semaphore(0)
+        worker = raw_worker(
+            lambda _, gate=gate: (gate.acquire(timeout=20) and reply(b"{}")) or reply(b"", 500)
+        )
+        assert router.register(worker.port).status_code == 200
+        kept = router.metrics().value("fd_router_upstream_idle_connections")
+        with ExitStack() as stack:
+            busy = [stack.enter_context(RawClient("127.0.0.1", router.port)) for _ in range(TAKEN)]
+            if number:
+                wait_for(lambda: open_files(pid) + TAKEN > FILES, why="there are descriptors enough")
+                assert kept == TAKEN
+            for client in busy:
+                client.post("/v1/completions", ASK)
+            worker.wait_hits(TAKEN)
+            for _ in busy:
+                gate.release()
+            for client in busy:
+                assert client.read_until(b"{}").startswith(b"HTTP/1.1 200 ")
+        wait_for(lambda: open_files(pid) < FILES - TAKEN, why="clients are held on to")
+        assert router.unregister(worker.port).status_code == 200
+    nobody_is_blamed(router)
+
+
 def is_turned_away(client: RawClient) -> None:
     head, _, body = client.read_to_end().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")

@@ -14,7 +14,22 @@ use crate::watchdog::within;
 use crate::wire::Wire;
 
 /// Opens a connection: one of its origin's, or a `fresh` one that is used once.
+///
+/// Where there is no descriptor left, kept connections give theirs.
 pub(crate) async fn connect(
+    context: &Context,
+    origin: &Arc<Origin>,
+    fresh: bool,
+) -> Result<Wire, Failure> {
+    match connect_once(context, origin, fresh).await {
+        Err(failure) if failure.kind == Kind::Exhausted && context.pool.clear() => {
+            connect_once(context, origin, fresh).await
+        }
+        result => result,
+    }
+}
+
+async fn connect_once(
     context: &Context,
     origin: &Arc<Origin>,
     fresh: bool,

@@ -65,6 +65,11 @@ impl Pool {
         });
     }
 
+    /// Drops all connections; whether there was one.
+    pub(crate) fn clear(&self) -> bool {
+        !std::mem::take(&mut *self.idle.lock()).is_empty()
+    }
+
     pub(crate) fn idle_connections(&self) -> usize {
         self.idle.lock().values().map(Vec::len).sum()
     }
