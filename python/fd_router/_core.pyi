@@ -289,6 +289,13 @@ class Scheduler:
         at most, files at most); raises `OSError` where the path cannot be written.
         """
 
+    def retune(self, arguments: Mapping[str, Any]) -> None:
+        """Go on with other policies and what tunes them, on the counters and prefixes that there are.
+
+        `arguments` are the constructor's up to `seed`; the block size, the tree's memory and the idle life of its
+        blocks stay what they are. Raises as the constructor does, and then changes nothing.
+        """
+
     def add(self, url: str, role: Role) -> None:
         """Make a worker a candidate. A known url keeps its counters and takes the new role.
 
@@ -644,6 +651,9 @@ class Journal:
 
     def warn(self, message: str, tags: str = "") -> None: ...
     def error(self, message: str, tags: str = "") -> None: ...
+    def set_level(self, level: int) -> None:
+        """From now on the lowest that is written is another."""
+
     def open(self, wake: Callable[[], object]) -> None:
         """Begin anew, with nothing queued and nothing counted. `wake` is called by a line that ends a `doze`."""
 

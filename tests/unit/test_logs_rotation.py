@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,28 @@ def test_a_file_that_is_moved_away_is_made_again(logs: Path) -> None:
     files.write((DAY_1, "b"))
     assert content(logs / "moved") == ["a"]
     assert content(logs / "router.log") == ["b"]
+
+
+def test_opened_anew_they_let_go_of_files_and_put_the_link_back(logs: Path) -> None:
+    files = Files(logs)
+    files.write((DAY_1, "a"))
+    (logs / "router-2026-02-28.log").rename(logs / "kept")
+    (logs / "router.log").unlink()
+    assert str(logs / "kept") in open_files()
+    files.sink.reopen()
+    assert str(logs / "kept") not in open_files()
+    files.write((DAY_1, "b"))
+    assert content(logs / "kept") == ["a"]
+    assert content(logs / "router.log") == ["b"]
+
+
+def open_files() -> list[str]:
+    """The files behind this process's descriptors, some of which come and go."""
+    paths = []
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            paths.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return paths
 
 
 def test_something_in_the_way_of_the_link_costs_no_line(logs: Path) -> None:

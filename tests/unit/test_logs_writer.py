@@ -46,6 +46,9 @@ class Gate:
     def tend(self) -> None:
         pass
 
+    def reopen(self) -> None:
+        self.written.append(b"(anew)\n")
+
     def close(self) -> None:
         self.closed = True
 
@@ -156,6 +159,19 @@ def test_the_queue_is_bounded_in_bytes(gate: Gate) -> None:
     assert writer.lost == 5
 
 
+def test_a_sink_is_opened_anew_before_it_is_given_what_comes_later(gate: Gate) -> None:
+    writer = held(gate)
+    writer.put("before")
+    writer.writer.reopen()
+    writer.put("after")
+    gate.open.set()
+    writer.close()
+    lines = gate.lines()
+    assert lines[0] == "first"
+    assert lines.index("(anew)") < lines.index("after")
+    assert lines.count("(anew)") == 1
+
+
 def test_a_giant_line_is_cut(gate: Gate) -> None:
     writer = Pen(gate)
     writer.put("z" * 1_000_000)
@@ -260,6 +276,27 @@ def test_levels(level: str, shown: str, capfd: pytest.CaptureFixture[str]) -> No
     assert [line[-1] for line in (captured.out + captured.err).splitlines()] == list(shown)
     assert [line[-1] for line in captured.err.splitlines()] == ["E"]
     assert log.debug_enabled == ("D" in shown)
+
+
+def test_another_level_counts_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log(LogConfig(level="warn"))
+    for level in ("warn", "debug", "error"):
+        log.set_level(level)
+        assert log.debug_enabled is (level == "debug")
+        for write in (log.debug, log.info, log.warn, log.error):
+            write(level)
+    log.close()
+    out, err = capfd.readouterr()
+    levels = [line[1 : line.index("]")] + line.split(": ")[1] for line in (out + err).splitlines()]
+    assert sorted(levels) == [
+        "DEBUGdebug",
+        "ERRORdebug",
+        "ERRORerror",
+        "ERRORwarn",
+        "INFOdebug",
+        "WARNdebug",
+        "WARNwarn",
+    ]
 
 
 def test_lines_of_a_log_carry_the_clock_s_second(capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fd_router._core import POLICIES, Lease, Request, Scheduler
+from fd_router.config import SchedulerConfig
+from fd_router.routing.scheduling import arguments
 from fd_router.types import ROLES
 from rig import core
 from rig.core import book
@@ -236,3 +238,23 @@ def test_eight_threads_lose_nothing(policy: str) -> None:
         thread.join()
     gc.collect()
     assert scheduler.loads() == [(url, "mixed", 0, 0) for url in "abcdefgh"]
+
+
+def test_other_policies_and_weights_on_the_same_counters_and_prefixes() -> None:
+    scheduler = fleet("cache_aware")
+    held = book(scheduler, "mixed", request(LONG))
+    wanted = arguments(
+        SchedulerConfig(cache_block_size=4), {"mixed": "round_robin"}, metrics_interval_secs=1.0, seed=1
+    )
+    with pytest.raises(ValueError, match="unknown policy"):
+        scheduler.retune({**wanted, "policies": {"mixed": "nonsense"}})
+    with pytest.raises(ValueError, match="copy_cost is -1"):
+        scheduler.retune({**wanted, "copy_cost": -1.0})
+    assert [policy for policy, _, _ in scheduler.decisions().outcomes] == ["cache_aware"]
+    scheduler.retune(wanted)
+    turns = [book(scheduler, "mixed", request(LONG)).url for _ in range(4)]
+    assert turns in (["a", "b", "a", "b"], ["b", "a", "b", "a"])
+    assert {url: running for url, _, running, _ in scheduler.loads()} == {"a": 1, "b": 0}
+    assert held.url == "a"
+    assert {policy for policy, _, _ in scheduler.decisions().outcomes} == {"cache_aware", "round_robin"}
+    assert scheduler.tree().blocks == len(LONG) // 4

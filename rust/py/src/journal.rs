@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::SystemTime;
 
 use fd_router_journal::layout::{Layout, is_plain, stamped};
@@ -43,7 +43,7 @@ struct Second {
 pub(crate) struct Lines {
     queue: LineQueue,
     layout: Layout,
-    shown: u8,
+    shown: AtomicU8,
     describe: Py<PyAny>,
     escape: Py<PyAny>,
     clock: Option<Py<PyAny>>,
@@ -55,8 +55,8 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Whether lines of a level are written.
-    pub(crate) const fn shows(&self, level: Level) -> bool {
-        level as u8 >= self.shown
+    pub(crate) fn shows(&self, level: Level) -> bool {
+        level as u8 >= self.shown.load(Ordering::Relaxed)
     }
 
     /// Queues a line if its level is shown. Never fails: what Python code raises is reported and the line is lost.
@@ -205,7 +205,7 @@ impl Journal {
         Self(Arc::new(Lines {
             queue: LineQueue::new(limits, errors_apart),
             layout: if json { Layout::Json } else { Layout::Text },
-            shown: level,
+            shown: AtomicU8::new(level),
             describe,
             escape,
             clock,
@@ -238,6 +238,10 @@ impl Journal {
     #[pyo3(signature = (message, tags = ""))]
     fn error(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
         self.write(Level::Error, message, tags)
+    }
+
+    fn set_level(&self, level: u8) {
+        self.0.shown.store(level, Ordering::Relaxed);
     }
 
     /// Begin anew, with nothing queued; `wake` ends the writer's sleep.

@@ -14,7 +14,7 @@ use fd_router_core::scheduler::{
     ANY_MODEL, Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
 };
 use fd_router_record::line::What;
-use fd_router_record::{Asked, Entry};
+use fd_router_record::{Asked, Entry, Tuned};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyTuple};
@@ -111,6 +111,18 @@ impl Scheduler {
             worker: url.to_owned(),
             role: role.to_owned(),
         });
+        Ok(())
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is extracted from Python is owned"
+    )]
+    fn retune(&self, arguments: Arguments) -> PyResult<()> {
+        let config = arguments.check().map_err(PyValueError::new_err)?;
+        let moment = self.timeline.moment();
+        self.core.retune(&config);
+        moment.told(|| What::Tuned(Box::new(Tuned::new(&config))));
         Ok(())
     }
 

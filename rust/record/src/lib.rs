@@ -26,7 +26,7 @@ pub use entry::Entry;
 pub use facts::Asked;
 pub use files::Files;
 pub use ids::Ids;
-pub use line::{Change, Head, Line, Outcome, Request};
+pub use line::{Change, Head, Line, Outcome, Request, Tuned};
 pub use reader::{Event, ReadError, Recording};
 pub use tape::{Tape, Turn};
 pub use writer::Writer;

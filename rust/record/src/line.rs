@@ -213,13 +213,57 @@ pub enum What {
         /// Of these, those that it had cached.
         cached_tokens: Option<u64>,
     },
+    /// The scheduler goes on with other policies, settings and chance.
+    Tuned(Box<Tuned>),
     /// Workers that left with requests in hand were looked through.
     Reaped,
     /// Old blocks were dropped.
     Expired,
 }
 
+/// What of a scheduler may change while it works; see [`Head`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of Head")]
+pub struct Tuned {
+    pub policies: Vec<(String, String)>,
+    pub settings: Tuning,
+    pub seed: u64,
+}
+
+impl Tuned {
+    /// What changes as `config` says.
+    pub fn new(config: &SchedulerConfig) -> Self {
+        let head = Head::new(config, String::new());
+        Self {
+            policies: head.policies,
+            settings: head.settings,
+            seed: head.seed,
+        }
+    }
+}
+
 impl Head {
+    /// Whether a scheduler was set up as `config` says.
+    pub fn says(&self, config: &SchedulerConfig) -> bool {
+        let head = Self::new(config, self.run.clone());
+        *self
+            == Self {
+                part: self.part,
+                ..head
+            }
+    }
+
+    /// The same with what has changed since.
+    #[must_use]
+    pub fn tuned(&self, tuned: &Tuned) -> Self {
+        Self {
+            policies: tuned.policies.clone(),
+            settings: tuned.settings,
+            seed: tuned.seed,
+            ..self.clone()
+        }
+    }
+
     /// The head of a run's first file.
     pub fn new(config: &SchedulerConfig, run: String) -> Self {
         let policy = |&(role, policy): &(Role, Policy)| (role.name().into(), policy.name().into());

@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 
 use fd_router_core::hash::Prefix;
 use fd_router_core::ids::Role;
+use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{
     Ask, Decision, NotServed, Scheduler, SchedulerConfig, Standing, Usage,
 };
-use fd_router_record::line::{Outcome, Request, What};
+use fd_router_record::line::{Head, Outcome, Request, What};
 use fd_router_record::reader::{Event, Kind, Recording};
 
 use rustc_hash::FxHashMap;
@@ -35,7 +36,7 @@ pub enum ReplayError {
         /// Which role.
         error: NotServed,
     },
-    /// A role or a standing is not known.
+    /// A role, a policy or a standing is not known.
     #[error("event {seq}: unknown name {name:?}")]
     UnknownName {
         /// Number of the event.
@@ -74,10 +75,13 @@ pub struct Replayed {
 }
 
 /// Plays a recording through a scheduler that is set up as `config`.
+///
+/// Where that is how the recorded one was set up, it changes as that did.
 pub fn replay(recording: &Recording, config: &SchedulerConfig) -> Result<Replayed, ReplayError> {
     let mut player = Player {
         scheduler: Scheduler::new(config),
-        config,
+        head: &recording.head,
+        follows: recording.head.says(config),
         requests: &recording.requests,
         decisions: recording.requests.iter().map(|_| None).collect(),
         late: late(recording),
@@ -94,7 +98,9 @@ pub fn replay(recording: &Recording, config: &SchedulerConfig) -> Result<Replaye
 
 struct Player<'a> {
     scheduler: Scheduler,
-    config: &'a SchedulerConfig,
+    head: &'a Head,
+    /// Whether changes of policies and settings are made as they were.
+    follows: bool,
     requests: &'a [Request],
     decisions: Vec<Option<Decision>>,
     /// Decisions of which something is learned after their end: their positions, by their numbers.
@@ -148,8 +154,8 @@ impl Player<'_> {
 
     /// Whether the policy of a role is given the prompt.
     fn looks(&self, role: Role) -> bool {
-        let mut policies = self.config.policies.iter();
-        policies.any(|&(other, policy)| other == role && policy.reads_prefixes())
+        let policy = self.scheduler.policy(role);
+        policy.is_some_and(Policy::reads_prefixes)
     }
 
     fn compare(&mut self, request: &Request, decision: Option<&Decision>) {
@@ -230,6 +236,11 @@ impl Player<'_> {
                 models,
                 others,
             } => scheduler.tell_models(worker, models.as_deref(), *others),
+            What::Tuned(tuned) if self.follows => {
+                let config = self.head.tuned(tuned).config();
+                scheduler.retune(&config.map_err(|why| unknown(event.seq, &why))?);
+            }
+            What::Tuned(_) => {}
             What::Reaped => {
                 scheduler.reap();
             }

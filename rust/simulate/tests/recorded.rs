@@ -15,7 +15,7 @@ use fd_router_core::policy::{Policy, Settings};
 use fd_router_core::scheduler::{Ask, Decision, Scheduler, SchedulerConfig, Standing, Usage};
 use fd_router_record::line::What;
 use fd_router_record::writer::MAX_WAITING;
-use fd_router_record::{Asked, Entry, Files, Head, Ids, Outcome, Recording, Tape, Writer};
+use fd_router_record::{Asked, Entry, Files, Head, Ids, Outcome, Recording, Tape, Tuned, Writer};
 use fd_router_simulate::{Replayed, Request, Trace, replay};
 
 const WORKERS: u64 = 6;
@@ -25,6 +25,7 @@ const REQUESTS: usize = 150;
 
 /// A scheduler whose every change is on tape, as the router has it.
 struct Taped {
+    policy: Policy,
     scheduler: Scheduler,
     tape: Arc<Tape>,
     clock: AtomicU64,
@@ -77,6 +78,7 @@ impl Taped {
         let files = Files::create(path, Head::new(&config, String::new()), 100_000, 1_000).unwrap();
         let writer = Writer::start(files, ids.clone(), MAX_WAITING).unwrap();
         Self {
+            policy,
             scheduler: Scheduler::new(&config),
             tape: Arc::new(Tape::new(writer, ids)),
             clock: AtomicU64::new(0),
@@ -93,7 +95,7 @@ impl Taped {
         let turn = self.tape.turn();
         let now = self.now();
         let scheduler = &self.scheduler;
-        let what = match rng.u8(..17) {
+        let what = match rng.u8(..18) {
             0..5 => {
                 scheduler.add(&worker, role);
                 let role = role.name().to_owned();
@@ -132,10 +134,18 @@ impl Taped {
                 What::Capacity { worker, tokens }
             }
             12 => {
+                let mut config = config(self.policy);
+                config.seed = rng.u64(..);
+                config.settings.hit_ratio_weight = rng.f64();
+                config.settings.base_running = 20.0 * rng.f64();
+                scheduler.retune(&config);
+                What::Tuned(Box::new(Tuned::new(&config)))
+            }
+            13 => {
                 scheduler.reap();
                 What::Reaped
             }
-            13..16 => {
+            14..17 => {
                 let models = [None, Some(vec![]), Some(vec!["m"]), Some(vec!["m", "n"])];
                 let models = models[rng.usize(..4)].as_deref();
                 let others = rng.bool();
@@ -269,11 +279,10 @@ impl Taped {
 
 /// What four threads did under a policy, read back.
 fn record(policy: Policy) -> Recording {
-    let name = format!(
-        "fd-router-recorded-{}-{}",
-        std::process::id(),
-        policy.name()
-    );
+    // Tests of one process record at a time, and some of them the same policy.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("fd-router-recorded-{}-{number}", std::process::id());
     let folder: PathBuf = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("decisions.jsonl");

@@ -33,8 +33,6 @@ class Log:
         self, settings: LogConfig, *, directory: str = "logs", clock: Callable[[], float] | None = None
     ) -> None:
         """`directory` is where files are; `clock` gives seconds since the epoch, the system's by default."""
-        shown = SHOWN.get(settings.level, 3)
-        self.debug_enabled = shown == 0
         to_files = settings.output == "file"
         sink: Sink = Streams()
         if to_files:
@@ -47,7 +45,7 @@ class Log:
             )
         as_json = settings.format == "json"
         self.journal = journal = Journal(
-            level=shown,
+            level=SHOWN.get(settings.level, 3),
             json=as_json,
             errors_apart=not to_files,
             describe=describe_json if as_json else describe_text,
@@ -62,7 +60,18 @@ class Log:
             journal.error,
         )
         self.stamped = journal.stamped
+        self.set_level(settings.level)
         self._writer = Writer(journal, sink)
+
+    def set_level(self, level: str) -> None:
+        """From now on write lines of another level and above."""
+        shown = SHOWN.get(level, 3)
+        self.debug_enabled = shown == 0
+        self.journal.set_level(shown)
+
+    def reopen(self) -> None:
+        """Have files closed, and opened anew by their names: no line from now on goes to a file that was moved away."""
+        self._writer.reopen()
 
     @property
     def lost_lines(self) -> int:

@@ -58,6 +58,11 @@ class DatedFiles:
         self._close_late()
         self._clean_up()
 
+    def reopen(self) -> None:
+        """Close the files; each opens itself with its next line, and points the link at itself anew."""
+        self.close()
+        self._today = self._yesterday = None
+
     def close(self) -> None:
         """Close the files."""
         for file in (self._today, self._yesterday):

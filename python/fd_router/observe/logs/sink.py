@@ -53,6 +53,9 @@ class Sink(Protocol):
     def tend(self) -> None:
         """Do what is due without a line; called at least once a second."""
 
+    def reopen(self) -> None:
+        """Let go of files, which may have been moved away."""
+
     def close(self) -> None:
         """Give descriptors back."""
 
@@ -70,6 +73,9 @@ class Streams:
 
     def tend(self) -> None:
         """Nothing is ever due."""
+
+    def reopen(self) -> None:
+        """Nothing: they have no name by which to be opened."""
 
     def close(self) -> None:
         """Nothing: the streams are the process's."""

@@ -36,6 +36,7 @@ class Writer:
         self._failed = 0
         self._failing = False
         self._closing = False
+        self._reopening = False
         self._start()
         mine = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _restart(mine()))
@@ -45,6 +46,11 @@ class Writer:
     def lost(self) -> int:
         """Lines that will never be written."""
         return self._journal.dropped + self._failed
+
+    def reopen(self) -> None:
+        """Have the sink opened anew before it is given a line that comes from now on."""
+        self._reopening = True
+        self._wake.set()
 
     def close(self, timeout_secs: float = 5.0) -> None:
         """Empty the queue within `timeout_secs`; what is left, and what comes later, is lost. Idempotent."""
@@ -76,6 +82,10 @@ class Writer:
         with suppress(OSError):
             self._sink.tend()
         pieces = len(self._journal)
+        # Looked at after the lines were: with one that came after the wish, the wish is seen.
+        if self._reopening:
+            self._reopening = False
+            self._sink.reopen()
         # No more than that: under load there is always a piece that holds one line.
         for _ in range(pieces):
             self._write(*self._journal.take())

@@ -67,34 +67,33 @@ pub struct Scheduler {
     sessions: Mutex<Stickiness>,
     decisions: Decisions,
     truth: Truth,
-    policies: [Option<Policy>; Role::ALL.len()],
     block_size: usize,
 }
 
 impl Scheduler {
     /// A scheduler without workers.
     pub fn new(config: &SchedulerConfig) -> Self {
-        let mut policies = [None; Role::ALL.len()];
-        for &(role, policy) in &config.policies {
-            policies[role.index()] = Some(policy);
-        }
-        let by_volume = policies.map(|policy| policy.is_some_and(Policy::reads_capacity));
         Self {
-            roster: RwLock::new(Roster::new(by_volume)),
-            rules: Mutex::new(Rules::new(
-                policies.iter().flatten(),
-                &config.settings,
-                config.seed,
-            )),
+            roster: RwLock::new(Roster::new(&config.policies)),
+            rules: Mutex::new(Rules::new(config)),
             tree: Mutex::new(Tree::new(config.cache_max_bytes, config.idle_limit)),
             unary: Mutex::default(),
             scales: Mutex::default(),
             sessions: Mutex::default(),
             decisions: Decisions::default(),
             truth: Truth::default(),
-            policies,
             block_size: config.block_size.max(1),
         }
+    }
+
+    /// Goes on with the policies, settings and seed of `config`, on the counters and prefixes that there are.
+    ///
+    /// A request whose prompt was not hashed, as the policy before did not look, is chosen for as one without a prompt.
+    pub fn retune(&self, config: &SchedulerConfig) {
+        let mut roster = self.roster.write();
+        roster.set_policies(&config.policies);
+        *self.rules.lock() = Rules::new(config);
+        roster.apply_capacities(&mut self.tree.lock());
     }
 
     /// Makes a worker a candidate; a known url keeps its counters and takes the new role.
@@ -118,7 +117,7 @@ impl Scheduler {
 
     /// The policy of a role.
     pub fn policy(&self, role: Role) -> Option<Policy> {
-        self.policies[role.index()]
+        self.roster.read().policy(role)
     }
 
     /// Workers of a role that may be chosen for a model, be it in the last place.
@@ -239,7 +238,7 @@ impl Scheduler {
         body: &'a Body<B>,
         options: &'a Options,
     ) -> Result<Ask<'a>, NotServed> {
-        let policy = self.policies[role.index()].ok_or(NotServed(role))?;
+        let policy = self.policy(role).ok_or(NotServed(role))?;
         let prefix = policy
             .reads_prefixes()
             .then(|| self.prefix(body, options.tokens.as_deref()))
@@ -263,8 +262,8 @@ impl Scheduler {
         ask: Ask<'_>,
         now: u64,
     ) -> Result<Option<Decision>, NotServed> {
-        let policy = self.policies[role.index()].ok_or(NotServed(role))?;
         let roster = self.roster.read();
+        let policy = roster.policy(role).ok_or(NotServed(role))?;
         let (candidates, group) = roster.candidates(role, ask.model, ask.exclude);
         if candidates.is_empty() {
             self.decisions.note(policy, Outcome::NoWorker, None);

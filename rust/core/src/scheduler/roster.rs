@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{Role, Slot};
 use crate::load::{TruthStats, Worker};
-use crate::policy::Candidate;
+use crate::policy::{Candidate, Policy};
 use crate::tree::Tree;
 
 use super::models::{Lists, Serves, Tiers, Wanted};
@@ -33,8 +33,8 @@ pub(super) struct Roster {
     by_role: [Lists; Role::ALL.len()],
     /// Whatever their roles, those that serve an endpoint by name.
     by_endpoint: BTreeMap<Box<str>, Lists>,
-    /// Roles in which credit lapses by volume.
-    by_volume: [bool; Role::ALL.len()],
+    /// The policy of each role that is served.
+    policies: [Option<Policy>; Role::ALL.len()],
 }
 
 #[derive(Debug)]
@@ -83,11 +83,23 @@ pub struct Reaped {
 }
 
 impl Roster {
-    /// Nobody yet. In the roles of `by_volume` the tree is told of capacities; in others credit lapses by time alone.
-    pub(super) fn new(by_volume: [bool; Role::ALL.len()]) -> Self {
-        Self {
-            by_volume,
-            ..Self::default()
+    /// Nobody yet.
+    pub(super) fn new(policies: &[(Role, Policy)]) -> Self {
+        let mut roster = Self::default();
+        roster.set_policies(policies);
+        roster
+    }
+
+    /// The policy of a role.
+    pub(super) fn policy(&self, role: Role) -> Option<Policy> {
+        self.policies[role.index()]
+    }
+
+    /// Has roles served by other policies; `apply_capacities` is to follow.
+    pub(super) fn set_policies(&mut self, policies: &[(Role, Policy)]) {
+        self.policies = Default::default();
+        for &(role, policy) in policies {
+            self.policies[role.index()] = Some(policy);
         }
     }
 
@@ -231,14 +243,24 @@ impl Roster {
         self.present.get(url)?.candidate.slot
     }
 
-    /// Lets the tree know of a worker's capacity, where that counts.
+    /// Lets the tree know of a worker's capacity, where the policy goes by it; elsewhere credit lapses by time alone.
     pub(super) fn apply_capacity(&self, url: &str, tree: &mut Tree) {
-        let Some(entry) = self.present.get(url) else {
-            return;
-        };
+        if let Some(entry) = self.present.get(url) {
+            self.apply(entry, tree);
+        }
+    }
+
+    /// The same for every worker.
+    pub(super) fn apply_capacities(&self, tree: &mut Tree) {
+        for entry in self.present.values() {
+            self.apply(entry, tree);
+        }
+    }
+
+    fn apply(&self, entry: &Entry, tree: &mut Tree) {
         if let Some(slot) = entry.candidate.slot {
             let capacity = entry.candidate.worker.capacity();
-            let counts = self.by_volume[entry.role.index()];
+            let counts = self.policy(entry.role).is_some_and(Policy::reads_capacity);
             tree.set_capacity(slot, capacity.filter(|_| counts));
         }
     }

@@ -1,20 +1,17 @@
 //! The policies in use, one instance each, so that roles with the same policy share its cursor.
 
-use crate::policy::{Choice, Policy, Rule, Scene, Settings};
+use super::SchedulerConfig;
+use crate::policy::{Choice, Policy, Rule, Scene};
 
 #[derive(Debug)]
 pub(super) struct Rules(Vec<(Policy, Box<dyn Rule>)>);
 
 impl Rules {
-    pub(super) fn new<'a>(
-        wanted: impl Iterator<Item = &'a Policy>,
-        settings: &Settings,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn new(config: &SchedulerConfig) -> Self {
         let mut rules: Vec<(Policy, Box<dyn Rule>)> = Vec::new();
-        for &policy in wanted {
+        for &(_, policy) in &config.policies {
             if rules.iter().all(|(known, _)| *known != policy) {
-                rules.push((policy, policy.build(settings, seed)));
+                rules.push((policy, policy.build(&config.settings, config.seed)));
             }
         }
         Self(rules)

@@ -3,6 +3,7 @@
 mod least_work;
 mod models;
 mod policies;
+mod retuned;
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -22,15 +23,19 @@ const SETTINGS: Settings = Settings {
     base_running: 16.0,
 };
 
-fn scheduler(policies: &[(Role, Policy)]) -> Scheduler {
-    Scheduler::new(&SchedulerConfig {
+fn config(policies: &[(Role, Policy)]) -> SchedulerConfig {
+    SchedulerConfig {
         policies: policies.to_vec(),
         block_size: 4,
         cache_max_bytes: 1 << 20,
         idle_limit: 60_000,
         settings: SETTINGS,
         seed: 7,
-    })
+    }
+}
+
+fn scheduler(policies: &[(Role, Policy)]) -> Scheduler {
+    Scheduler::new(&config(policies))
 }
 
 /// A scheduler of mixed workers `a`, `b`, ...
