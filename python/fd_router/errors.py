@@ -112,6 +112,14 @@ class RegistrationError(RouterError):
         self.status = status
 
 
+class ReloadError(RouterError):
+    """A reload is refused: the configuration cannot be used, and the old one stays in force."""
+
+    status = 400
+    code = "reload"
+    side = "client"
+
+
 class UnauthorizedError(RouterError):
     """The request lacks the key that its endpoint asks for."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from fd_router.cli import flags
 from fd_router.config import ServerConfig
+from fd_router.process import signals
 
 UNIT = Path(__file__).parents[2] / "config" / "systemd" / "fd-router.service"
 FD_ROUTER = Path(sys.executable).with_name("fd-router")
@@ -50,6 +52,11 @@ def test_the_command_line_parses(service: configparser.SectionProxy) -> None:
     program, *arguments = shlex.split(service["ExecStart"])
     assert program == INSTALLED
     assert flags.parse(arguments) == flags.Options(config_path="/etc/fd-router/config.yaml")
+
+
+def test_a_reload_is_a_signal_to_the_supervisor(service: configparser.SectionProxy) -> None:
+    assert shlex.split(service["ExecReload"]) == ["/bin/kill", f"-{signal.SIGHUP.name[3:]}", "$MAINPID"]
+    assert signal.SIGHUP in signals.HANDED_ON
 
 
 def test_the_router_has_the_time_it_takes_to_end(service: configparser.SectionProxy) -> None:

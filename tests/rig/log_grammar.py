@@ -125,6 +125,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own pair": ("WARN", rf"\[fd-router\] pair: {ERR}"),
     "own process": ("INFO WARN ERROR", rf"\[fd-router\] process: {ERR}"),
     "own pressure": ("WARN", rf"\[fd-router\] pressure: {ERR}"),
+    "own reload": ("INFO WARN ERROR", rf"\[fd-router\] reload: {ERR}"),
     "own register": ("INFO WARN", rf"\[fd-router\] register: {ERR}"),
     "own record": ("WARN", r"\[fd-router\] record: \d+ lines of the recording are lost: .+"),
     "own tls": ("WARN", r"\[fd-router\] tls: .*"),

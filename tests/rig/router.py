@@ -168,6 +168,18 @@ class Router:
 
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, **more)
 
+    # ---- configuration
+
+    def configure(self, config: str) -> None:
+        """Write its file anew, as `Stage.start_router` did; nobody reads it before a reload."""
+        self.process.log.with_name("config.yaml").write_text(config_text(config, self.port))
+
+    def reload(self, config: str | None = None) -> httpx.Response:
+        """`POST /reload`, with another file if one is given."""
+        if config is not None:
+            self.configure(config)
+        return self.post("/reload")
+
     # ---- workers
 
     def register(self, port: int, role: object = "mixed", **fields: object) -> httpx.Response:

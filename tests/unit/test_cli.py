@@ -18,7 +18,7 @@ from fd_router.cli import version
 from fd_router.config import Config, Notice
 
 STAMP = r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}:\d{2} "
-Call = tuple[Config, list[Notice]]
+Call = tuple[Config, list[Notice], Callable[[], tuple[Config, list[Notice]]]]
 Run = Callable[..., tuple[int, str, str]]
 WriteFile = Callable[..., str]
 
@@ -28,7 +28,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Stands in for the server; holds what it was started with."""
     calls: list[Call] = []
     server = ModuleType("fd_router.process.server")
-    server.run = lambda config, notices: calls.append((config, notices))  # type: ignore[attr-defined]
+    server.run = lambda config, notices, load: calls.append((config, notices, load))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fd_router.process.server", server)
     return calls
 
@@ -106,7 +106,7 @@ def test_help(run: Run, flag: str, started: list[Call]) -> None:
 
 
 def test_an_error_of_the_system_at_the_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(config: Config, notices: list[Notice]) -> None:
+    def fail(*_: object) -> None:
         raise OSError("listen tcp :1: in use")
 
     monkeypatch.setattr(sys.modules["fd_router.process.server"], "run", fail)

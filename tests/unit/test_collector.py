@@ -17,6 +17,7 @@ import pytest
 from fd_router._core import Exchange, UpstreamError
 from fd_router.config import Config, ManagerConfig, ServerConfig
 from fd_router.downstream.client import Client
+from fd_router.process.in_force import InForce
 from fd_router.process.service import Service
 from fd_router.routing.attempt import LegError
 from fd_router.state.store import MemoryStore
@@ -134,8 +135,8 @@ def test_nothing_waits_for_the_collector(raw_worker: Callable[..., RawWorker], r
             ServerConfig(port=1, splitwise=role != "mixed"),
             manager=ManagerConfig(health_check_interval_secs=3600),
         )
-        store = MemoryStore()
-        service = Service(config, [], store)
+        store, memory = MemoryStore(), MemoryStore()
+        service = Service(InForce(config, memory), [], lambda: (config, []), store)
         await service.start()
         try:
             for part, member in members.items():
@@ -151,6 +152,7 @@ def test_nothing_waits_for_the_collector(raw_worker: Callable[..., RawWorker], r
         finally:
             await service.stop()
             store.close()
+            memory.close()
             gc.unfreeze()
 
     asyncio.run(asyncio.wait_for(scene(), 30))

@@ -27,13 +27,14 @@ def test_table_has_one_row_for_each_key(section: str) -> None:
     assert [row.split("`")[1] for row in rows] == [
         f"{section}.{key}" for key in settings_of(SECTIONS[section])
     ]
-    assert {row.count("|") for row in rows} == {6}
+    assert {row.count("|") for row in rows} == {7}
 
 
 def test_table_shows_defaults_as_people_write_them() -> None:
     table = markdown_table("scheduler")
     assert (
-        "| `scheduler.eviction-duration-mins` | float | `30` | number above 0 up to 525600, in min |" in table
+        "| `scheduler.eviction-duration-mins` | float | `30` | number above 0 up to 525600, in min | restart |"
+        in table
     )
     assert '| `scheduler.tokenizer-url` | URL | `""` |' in table
     assert "| `server.port` | int | required |" in markdown_table("server")

@@ -34,6 +34,10 @@ class Log:
         return lambda _: self.levels.append(level)
 
 
+def policies_of(reads_load: bool) -> list[str]:
+    return ["fd_remote_metrics_score"] if reads_load else ["least_work"]
+
+
 def ask(
     raw_worker: Callable[..., RawWorker], page: bytes, *, reads_load: bool, **fields: Any
 ) -> tuple[list[float], list[str]]:
@@ -46,7 +50,7 @@ def ask(
     log = Log()
 
     async def run() -> None:
-        remote = RemoteLoad(registry, scheduler, log, 5.0, trust=Trust(), reads_load=reads_load)  # type: ignore[arg-type]
+        remote = RemoteLoad(registry, scheduler, log, 5.0, trust=Trust(), policies=policies_of(reads_load))  # type: ignore[arg-type]
         await remote.ask(instance)
         await remote.close()
 
@@ -85,9 +89,33 @@ def test_the_size_alone_is_asked_for_now_and_then() -> None:
     nobody: Any = SimpleNamespace()
 
     async def periods(reads_load: bool) -> list[float]:
-        remote = RemoteLoad(nobody, nobody, nobody, 5.0, trust=Trust(), reads_load=reads_load)
+        remote = RemoteLoad(nobody, nobody, nobody, 5.0, trust=Trust(), policies=policies_of(reads_load))
         await remote.close()
         return [remote.period(interval) for interval in (1.0, 100.0)]
 
     assert asyncio.run(periods(True)) == [1.0, 100.0]
     assert asyncio.run(periods(False)) == [CACHE_PERIOD, 100.0]
+
+
+def test_other_policies_want_to_know_other_things(raw_worker: Callable[..., RawWorker]) -> None:
+    worker = raw_worker(lambda _: reply(LOAD + CACHE))
+    scheduler = core.scheduler({"mixed": "request_num"})
+    registry = Registry(scheduler)
+    instance = Instance("mixed", "127.0.0.1", worker.port)
+    registry.put(instance)
+    log: Any = Log()
+
+    async def run() -> None:
+        remote = RemoteLoad(registry, scheduler, log, 5.0, trust=Trust(), policies=["request_num"])
+        for policy, asked in (
+            ("request_num", 0),
+            ("least_work", 1),
+            ("fd_remote_metrics_score", 2),
+            ("random", 2),
+        ):
+            remote.reconfigure([policy], 5.0)
+            await remote.ask(instance)
+            assert (policy, len(worker.hits)) == (policy, asked)
+        await remote.close()
+
+    asyncio.run(run())

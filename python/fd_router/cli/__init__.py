@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from fd_router.cli import check, flags
+from fd_router.cli import flags
 from fd_router.cli.version import version_block
 from fd_router.config import Config, Notice, effective_yaml, load_config
 from fd_router.errors import ConfigError, RouterError
+from fd_router.process.check import findings
 
 if TYPE_CHECKING:
     from fd_router.cli.flags import Options
@@ -35,28 +37,34 @@ def main() -> None:
     elif options.check:
         _check(*_load(options))
     else:
-        _serve(*_load(options))
+        _serve(options)
 
 
 def _load(options: Options) -> tuple[Config, list[Notice]]:
     try:
-        return load_config(options.config_path, port=options.port, splitwise=options.splitwise)
+        return _loader(options)()
     except ConfigError as error:
         _fatal(f"Failed to load config: {error}")
 
 
-def _serve(config: Config, notices: list[Notice]) -> None:
+def _loader(options: Options) -> partial[tuple[Config, list[Notice]]]:
+    """What reads the file, with the flags over it; a reload does so again."""
+    return partial(load_config, options.config_path, port=options.port, splitwise=options.splitwise)
+
+
+def _serve(options: Options) -> None:
+    config, notices = _load(options)
     # Imported late: the other flags answer without loading a server.
     from fd_router.process.server import run  # noqa: PLC0415
 
     try:
-        run(config, notices)
+        run(config, notices, _loader(options))
     except (RouterError, OSError) as error:
         _fatal(f"Failed to start server: {error}")
 
 
 def _check(config: Config, notices: list[Notice]) -> None:
-    found = list(check.findings(config, notices))
+    found = [f"{each.level} {each.message}" for each in findings(config, notices)]
     if found:
         print("\n".join(found), file=sys.stderr)
         sys.exit(1)

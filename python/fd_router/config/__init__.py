@@ -2,6 +2,7 @@
 
 from fd_router.config.load import Notice, load_config
 from fd_router.config.register_file import load_register_file
+from fd_router.config.reload import Changes, changes
 from fd_router.config.render import effective_yaml, example_yaml, fingerprint, markdown_table
 from fd_router.config.schema import (
     POLICIES,
@@ -18,6 +19,7 @@ from fd_router.config.setting import Secret
 __all__ = [
     "POLICIES",
     "SECTIONS",
+    "Changes",
     "Config",
     "LogConfig",
     "ManagerConfig",
@@ -26,6 +28,7 @@ __all__ = [
     "Secret",
     "ServerConfig",
     "UpstreamConfig",
+    "changes",
     "effective_yaml",
     "example_yaml",
     "fingerprint",

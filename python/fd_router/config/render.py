@@ -38,22 +38,32 @@ def example_yaml() -> str:
     lines = [
         "# Every key of fd-router with its default: a key that is left out or empty has this value.",
         "# Unknown keys are reported and ignored. `fd-router --check --config_path FILE` shows the effect.",
+        "# A reload (SIGHUP, or POST /reload) takes over what is marked live; the rest waits for a restart.",
     ]
     for name, section in SECTIONS.items():
         lines += ["", f"{name}:"]
         for key, setting in settings_of(section).items():
-            lines += [f"  # {setting.meaning} ({_range(setting)})", f"  {key}: {_literal(setting)}"]
+            lines += [
+                f"  # {setting.meaning} ({_range(setting)}){' live' if setting.live else ''}",
+                f"  {key}: {_literal(setting)}",
+            ]
     return "\n".join(lines) + "\n"
 
 
 def markdown_table(section: str) -> str:
     """The table of a section (`server`, `manager`, ...) for the README."""
-    lines = ["| Key | Type | Default | Accepted | Meaning |", "|---|---|---|---|---|"]
+    lines = ["| Key | Type | Default | Accepted | Reload | Meaning |", "|---|---|---|---|---|---|"]
     for key, setting in settings_of(SECTIONS[section]).items():
         default = "required" if setting.default is None else f"`{_literal(setting)}`"
-        lines.append(
-            f"| `{section}.{key}` | {setting.kind.name} | {default} | {_range(setting)} | {setting.meaning} |"
-        )
+        cells = [
+            f"`{section}.{key}`",
+            setting.kind.name,
+            default,
+            _range(setting),
+            "live" if setting.live else "restart",
+            setting.meaning,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

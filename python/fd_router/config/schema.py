@@ -60,14 +60,17 @@ class ServerConfig:
     max_connections: int = setting(
         Integer(1, 1_000_000), 16_384, "client connections with a request at a time"
     )
-    max_in_flight: int = setting(_COUNT, 10_000, "inference requests at a time, beyond it 503; 0: no limit")
+    max_in_flight: int = setting(
+        _COUNT, 10_000, "inference requests at a time, beyond it 503; 0: no limit", live=True
+    )
     queue_timeout_secs: float = setting(
         _LIMIT,
         0.0,
         "how long a request beyond `max-in-flight` may wait for room; 0: it is turned away at once",
         "s",
+        live=True,
     )
-    max_body_mb: int = setting(Integer(1, 4_096), 64, "largest request body, beyond it 413", "MiB")
+    max_body_mb: int = setting(Integer(1, 4_096), 64, "largest request body, beyond it 413", "MiB", live=True)
     header_timeout_secs: float = setting(
         _PERIOD, 30.0, "how long a client may take for a request's head, then its connection is closed", "s"
     )
@@ -75,34 +78,65 @@ class ServerConfig:
         _PERIOD, 120.0, "how long an idle client connection is kept; longer than load balancers do", "s"
     )
     body_timeout_secs: float = setting(
-        _LIMIT, 30.0, "how long the next piece of a request's body may take, beyond it 408; 0: no limit", "s"
+        _LIMIT,
+        30.0,
+        "how long the next piece of a request's body may take, beyond it 408; 0: no limit",
+        "s",
+        live=True,
     )
     body_total_timeout_secs: float = setting(
-        _LIMIT, 0.0, "how long a whole body may take, beyond it 408; 0: no limit", "s"
+        _LIMIT,
+        0.0,
+        "how long a whole body may take, beyond it 408; 0: no limit",
+        "s",
+        live=True,
     )
     max_body_memory_mb: int = setting(
-        Integer(0, 16_777_216), 1_024, "request bodies in memory at a time, beyond it 503; 0: no limit", "MiB"
+        Integer(0, 16_777_216),
+        1_024,
+        "request bodies in memory at a time, beyond it 503; 0: no limit",
+        "MiB",
+        live=True,
     )
     write_timeout_secs: float = setting(
-        _LIMIT, 60.0, "how long a client may take no byte of its answer; 0: no limit", "s"
+        _LIMIT,
+        60.0,
+        "how long a client may take no byte of its answer; 0: no limit",
+        "s",
+        live=True,
     )
     drain_delay_secs: float = setting(
-        _LIMIT, 0.0, "how long SIGTERM lets the router listen on, while `/ready` says 503 already", "s"
+        _LIMIT,
+        0.0,
+        "how long SIGTERM lets the router listen on, while `/ready` says 503 already",
+        "s",
+        live=True,
     )
-    drain_timeout_secs: float = setting(_LIMIT, 30.0, "how long SIGTERM then waits for running requests", "s")
+    drain_timeout_secs: float = setting(
+        _LIMIT, 30.0, "how long SIGTERM then waits for running requests", "s", live=True
+    )
     state_path: str = setting(
         Text(),
         "",
         "folder in which registrations outlive the router; empty: they outlive the process that serves",
     )
     expose_worker_urls: bool = setting(
-        Flag(), True, "PD mode: tell clients the workers in `X-Router-Prefill-URL` and `X-Router-Decode-URL`"
+        Flag(),
+        True,
+        "PD mode: tell clients the workers in `X-Router-Prefill-URL` and `X-Router-Decode-URL`",
+        live=True,
     )
     api_keys: tuple[Secret, ...] = setting(
-        Keys(), (), "clients must send one of them as `Authorization: Bearer KEY`; empty: everybody is served"
+        Keys(),
+        (),
+        "clients must send one of them as `Authorization: Bearer KEY`; empty: everybody is served",
+        live=True,
     )
     admin_key: Secret = setting(
-        Key(), _NO_KEY, "control endpoints ask for it, `/register` too; empty: everybody may use them"
+        Key(),
+        _NO_KEY,
+        "control endpoints ask for it, `/register` too; empty: everybody may use them",
+        live=True,
     )
     admin_port: int = setting(
         Integer(0, 65_535), 0, "a port of their own for the control endpoints; 0: they are served on `port`"
@@ -122,7 +156,10 @@ class ServerConfig:
         ListOf(Origin()), (), "origins whose pages may call the clients' endpoints; empty: none, CORS is off"
     )
     trusted_proxies: tuple[str, ...] = setting(
-        ListOf(Cidr()), (), "proxies whose `X-Forwarded-For` is believed; empty: nobody's"
+        ListOf(Cidr()),
+        (),
+        "proxies whose `X-Forwarded-For` is believed; empty: nobody's",
+        live=True,
     )
     tls_cert: str = setting(Text(), "", "PEM file of the listeners' certificate and its chain; empty: no TLS")
     tls_key: str = setting(Text(), "", "PEM file of its key")
@@ -139,16 +176,30 @@ class ManagerConfig:
 
     register_path: str = setting(Text(), "", "YAML file of workers, looked at for changes; empty: none")
     health_failure_threshold: int = setting(
-        _THRESHOLD, 1, "probes tried back to back before a worker is taken for unhealthy"
+        _THRESHOLD,
+        1,
+        "probes tried back to back before a worker is taken for unhealthy",
+        live=True,
     )
     health_success_threshold: int = setting(
-        _THRESHOLD, 1, "probes in a row that must succeed before a worker is accepted"
+        _THRESHOLD,
+        1,
+        "probes in a row that must succeed before a worker is accepted",
+        live=True,
     )
-    health_check_timeout_secs: float = setting(_PERIOD, 5.0, "limit of a probe and of a metrics poll", "s")
-    health_check_interval_secs: float = setting(_PERIOD, 5.0, "period of the health monitor", "s")
-    health_check_endpoint: str = setting(Path(), "/health", "path that is probed; well is the status 200")
+    health_check_timeout_secs: float = setting(
+        _PERIOD, 5.0, "limit of a probe and of a metrics poll", "s", live=True
+    )
+    health_check_interval_secs: float = setting(_PERIOD, 5.0, "period of the health monitor", "s", live=True)
+    health_check_endpoint: str = setting(
+        Path(), "/health", "path that is probed; well is the status 200", live=True
+    )
     metrics_interval_secs: float = setting(
-        _PERIOD, 1.0, "period of polling the engines' metrics, where a policy needs them", "s"
+        _PERIOD,
+        1.0,
+        "period of polling the engines' metrics, where a policy needs them",
+        "s",
+        live=True,
     )
     models_interval_secs: float = setting(
         _LIMIT,
@@ -160,20 +211,35 @@ class ManagerConfig:
         Key(), _NO_KEY, "sent as `Authorization: Bearer KEY` with that question; empty: nothing is"
     )
     forget_after_secs: float = setting(
-        _LIMIT, 300.0, "how long a lost worker is probed for its return; 0: it must register again", "s"
+        _LIMIT,
+        300.0,
+        "how long a lost worker is probed for its return; 0: it must register again",
+        "s",
+        live=True,
     )
     eject_after_failures: int = setting(
-        Integer(0, 1_000), 5, "failed requests in a row that take a worker out for a while; 0: never"
+        Integer(0, 1_000),
+        5,
+        "failed requests in a row that take a worker out for a while; 0: never",
+        live=True,
+    )
+    max_workers: int = setting(
+        Integer(1, 4_096), 4_096, "workers that may be registered, beyond it 503", live=True
     )
     control_timeout_secs: float = setting(
         _PERIOD, 600.0, "limit of an engine's answer to a control call: new weights take minutes", "s"
     )
-    max_workers: int = setting(Integer(1, 4_096), 4_096, "workers that may be registered, beyond it 503")
     register_token: Secret = setting(
-        Key(), _NO_KEY, "`/register` asks for it, or for `server.admin-key`; empty: that key, or nothing"
+        Key(),
+        _NO_KEY,
+        "`/register` asks for it, or for `server.admin-key`; empty: that key, or nothing",
+        live=True,
     )
     allowed_networks: tuple[str, ...] = setting(
-        ListOf(Cidr()), (), "networks that a worker's address must be in; empty: any but those always refused"
+        ListOf(Cidr()),
+        (),
+        "networks that a worker's address must be in; empty: any but those always refused",
+        live=True,
     )
 
 
@@ -181,11 +247,15 @@ class ManagerConfig:
 class SchedulerConfig:
     """`scheduler`: which worker serves a request."""
 
-    policy: str = setting(_POLICY, "request_num", "policy of mixed mode")
-    prefill_policy: str = setting(_POLICY, "process_tokens", "policy for prefill workers")
-    decode_policy: str = setting(_POLICY, "request_num", "policy for decode workers")
+    policy: str = setting(_POLICY, "request_num", "policy of mixed mode", live=True)
+    prefill_policy: str = setting(_POLICY, "process_tokens", "policy for prefill workers", live=True)
+    decode_policy: str = setting(_POLICY, "request_num", "policy for decode workers", live=True)
     eviction_interval_secs: float = setting(
-        _PERIOD, 60.0, "period of dropping the counters of workers that are gone", "s"
+        _PERIOD,
+        60.0,
+        "period of dropping the counters of workers that are gone",
+        "s",
+        live=True,
     )
     eviction_duration_mins: float = setting(
         Number(0, _YEAR_SECS // 60, above=True), 30.0, "idle life of a block in the prefix tree", "min"
@@ -208,23 +278,37 @@ class SchedulerConfig:
         1.0,
         "cache_aware: imbalanced if loads differ by more than this, and",
         "requests",
+        live=True,
     )
     balance_rel_threshold: float = setting(
-        _WEIGHT, 0.2, "cache_aware: by more than this share of the largest load"
+        _WEIGHT,
+        0.2,
+        "cache_aware: by more than this share of the largest load",
+        live=True,
     )
-    hit_ratio_weight: float = setting(_WEIGHT, 1.0, "cache_aware: weight of the blocks that a worker lacks")
-    load_balance_weight: float = setting(_WEIGHT, 1.0, "cache_aware: weight of a worker's running requests")
-    waiting_weight: float = setting(_WEIGHT, 1.0, "metrics scores: weight of waiting beside running")
+    hit_ratio_weight: float = setting(
+        _WEIGHT, 1.0, "cache_aware: weight of the blocks that a worker lacks", live=True
+    )
+    load_balance_weight: float = setting(
+        _WEIGHT, 1.0, "cache_aware: weight of a worker's running requests", live=True
+    )
+    waiting_weight: float = setting(
+        _WEIGHT, 1.0, "metrics scores: weight of waiting beside running", live=True
+    )
     copy_cost: float = setting(
-        _WEIGHT, 0.4, "least_work: by what share a prompt's uncached tokens count more than waiting ones"
+        _WEIGHT,
+        0.4,
+        "least_work: by what share a prompt's uncached tokens count more than waiting ones",
+        live=True,
     )
     base_running: float = setting(
         _WEIGHT,
         16.0,
         "least_work: running requests that each worker counts beside its own; more: the first byte matters more",
         "requests",
+        live=True,
     )
-    stats_interval_secs: float = setting(_PERIOD, 5.0, "period of the `[stats]` log line", "s")
+    stats_interval_secs: float = setting(_PERIOD, 5.0, "period of the `[stats]` log line", "s", live=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +323,15 @@ class UpstreamConfig:
         _PERIOD, 4.0, "how long an idle connection is kept; shorter than the engine does", "s"
     )
     max_idle_per_worker: int = setting(_COUNT, 256, "idle connections kept for each worker")
-    attempts: int = setting(Integer(1, 10), 3, "tries of a request that no worker has begun to answer")
-    pair_attempts: int = setting(Integer(1, 10), 2, "PD mode: the same, in pairs of workers")
+    attempts: int = setting(
+        Integer(1, 10), 3, "tries of a request that no worker has begun to answer", live=True
+    )
+    pair_attempts: int = setting(Integer(1, 10), 2, "PD mode: the same, in pairs of workers", live=True)
     retry_statuses: tuple[int, ...] = setting(
-        ListOf(Integer(300, 599)), (429, 503, 304), "answers for which another worker is tried; empty: none"
+        ListOf(Integer(300, 599)),
+        (429, 503, 304),
+        "answers for which another worker is tried; empty: none",
+        live=True,
     )
     ca_file: str = setting(
         Text(),
@@ -257,7 +346,10 @@ class LogConfig:
     """`log`: what is written, and where."""
 
     level: str = setting(
-        Choice(("debug", "info", "warn", "error"), fallback="error"), "info", "least level that is written"
+        Choice(("debug", "info", "warn", "error"), fallback="error"),
+        "info",
+        "least level that is written",
+        live=True,
     )
     output: str = setting(Text(), "", "`file`: files under `logs/`; else stdout, errors on stderr")
     format: str = setting(Choice(("text", "json")), "text", "the Go router's lines, or one object a line")

@@ -357,6 +357,8 @@ class Setting:
     default: Any
     unit: str
     meaning: str
+    live: bool
+    """Whether a reload takes a new value over; any other waits for a restart."""
 
     @property
     def secret(self) -> bool:
@@ -364,9 +366,9 @@ class Setting:
         return isinstance(self.kind, (Key, Keys))
 
 
-def setting(kind: Kind, default: Any, meaning: str, unit: str = "") -> Any:
+def setting(kind: Kind, default: Any, meaning: str, unit: str = "", *, live: bool = False) -> Any:
     """A dataclass field that carries its `Setting`."""
-    metadata = {"setting": Setting(kind, default, unit, meaning)}
+    metadata = {"setting": Setting(kind, default, unit, meaning, live)}
     return field(metadata=metadata) if default is None else field(default=default, metadata=metadata)
 
 

@@ -45,7 +45,6 @@ class ClientConnections:
     ) -> None:
         """`active` are the clients with a request under way."""
         self._sockets = sockets
-        self._timeout = server.write_timeout_secs
         self._header_timeout = server.header_timeout_secs
         self._idle = IdleWatch(server.header_timeout_secs, server.keep_alive_secs)
         self._active = active
@@ -54,6 +53,11 @@ class ClientConnections:
         self._clock = clock
         self._since: dict[Peer, tuple[int, float]] = {}
         """By peer: bytes acknowledged, and since when it is that many."""
+        self.reconfigure(server)
+
+    def reconfigure(self, server: ServerConfig) -> None:
+        """Go by another limit of taking no byte. The server itself knows the others, and they stay."""
+        self._timeout = server.write_timeout_secs
         limits = (self._timeout, server.header_timeout_secs, server.keep_alive_secs)
         self.interval = min(10.0, *(limit / 4 for limit in limits if limit))
         """Seconds between two rounds, a fraction of what they measure."""

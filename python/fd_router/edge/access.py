@@ -17,7 +17,7 @@ from fd_router.downstream import headers as http_headers
 from fd_router.errors import UnauthorizedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fd_router.config import Config, Secret
     from fd_router.downstream.client import Client
@@ -49,9 +49,13 @@ class Access:
     """Lets a request through to an endpoint, or not."""
 
     def __init__(self, config: Config) -> None:
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Go by other keys and proxies."""
         server, manager = config.server, config.manager
         operator = [server.admin_key]
-        self._rings: dict[Guard, Keyring] = {
+        self._rings: Mapping[Guard, Keyring] = {
             "client": Keyring(server.api_keys),
             "engine": Keyring([*operator, manager.register_token]),
             "operator": Keyring(operator),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fd_router.edge import body
 from fd_router.errors import BadRequestError, RegistrationError
@@ -10,6 +10,8 @@ from fd_router.fleet.control_calls import CALLS
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from fd_router.config import ServerConfig
     from fd_router.downstream.client import Client
     from fd_router.fleet.admission import Admission
@@ -30,15 +32,22 @@ class Control:
         monitor: Monitor,
         aborts: Aborts,
         calls: ControlCalls,
+        reload: Callable[[], Awaitable[dict[str, Any]]],
         log: Log,
     ) -> None:
-        self._limits = body.limits(server, body.CONTROL_BODY_LIMIT)
+        """`reload` reads the configuration again; raises `ReloadError`."""
+        self.reconfigure(server)
         self._admission = admission
         self._monitor = monitor
         self._aborts = aborts
         self._calls = calls
         self._known = {call.path: call for call in CALLS}
+        self._reload = reload
         self._log = log
+
+    def reconfigure(self, server: ServerConfig) -> None:
+        """Go by other limits of bodies."""
+        self._limits = body.limits(server, body.CONTROL_BODY_LIMIT)
 
     async def register(self, client: Client) -> None:
         """`POST /register`."""
@@ -54,6 +63,10 @@ class Control:
         """`GET /health_generate`."""
         await self._monitor.report()
         await client.answer_json(200, {"code": 200, "msg": "Health check complete"})
+
+    async def reload(self, client: Client) -> None:
+        """`POST /reload`."""
+        await client.answer_json(200, {"code": 200, "msg": "Reload success", **await self._reload()})
 
     async def abort(self, client: Client) -> None:
         """`POST /v1/abort_requests`."""

@@ -48,10 +48,14 @@ class Inference:
         self._specialists = specialists
         self._log = log
         self._hop = hop.encode()
-        self._limits = limits(server, server.max_body_mb * MIB)
+        self.reconfigure(server)
         self._overload = overload
         # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
         self._scanner = ThreadPoolExecutor(1, "fd-router-scan")
+
+    def reconfigure(self, server: ServerConfig) -> None:
+        """Go by other limits of bodies."""
+        self._limits = limits(server, server.max_body_mb * MIB)
 
     async def serve(self, client: Client) -> None:
         """A request to one of the engines' endpoints."""

@@ -37,9 +37,6 @@ class Overload:
     def __init__(self, server: ServerConfig, log: Log, *, connections: int) -> None:
         """So many `connections` may have a request, one that waits too."""
         self._connections = connections
-        self._limit = server.max_in_flight
-        self._queue_secs = server.queue_timeout_secs
-        self._bytes_limit = server.max_body_memory_mb * MIB
         self._log = log
         self._told: dict[str, float] = {}
         self._queue: deque[tuple[float, asyncio.Future[None]]] = deque()
@@ -51,6 +48,19 @@ class Overload:
         self.body_bytes = 0
         """Bytes of bodies of requests that are being served."""
         self._draining = False
+        self.reconfigure(server)
+
+    def reconfigure(self, server: ServerConfig) -> None:
+        """Go by other limits. Who waits has any room that there is now, and waits on for no longer than others will."""
+        self._limit = server.max_in_flight
+        self._queue_secs = server.queue_timeout_secs
+        self._bytes_limit = server.max_body_memory_mb * MIB
+        self._let_in()
+        if self._queue:
+            latest = asyncio.get_running_loop().time() + self._queue_secs
+            self._queue = deque((min(until, latest), waiter) for until, waiter in self._queue)
+            self._disarm()
+            self._arm()
 
     def drain(self) -> None:
         """The router is about to end: take no more, and send away who waits."""
@@ -79,7 +89,10 @@ class Overload:
     def leave(self) -> None:
         """A request is over; whoever has waited longest takes its place."""
         self.in_flight -= 1
-        while self._queue and self.in_flight < self._limit:
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self._queue and (self.in_flight < self._limit or not self._limit):
             _, waiter = self._queue.popleft()
             if not waiter.done():
                 self.in_flight += 1
@@ -114,6 +127,11 @@ class Overload:
             raise
         finally:
             self.waiting -= 1
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _arm(self) -> None:
         if self._timer is None and self._queue:

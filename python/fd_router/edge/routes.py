@@ -72,6 +72,7 @@ ROUTES = (
     Route("GET", "/registered", "operator", lambda to: to.status.registered, coded=True),
     Route("GET", "/registered_number", "operator", lambda to: to.status.registered_number),
     Route("GET", "/health_generate", "operator", lambda to: to.control.health_generate, coded=True),
+    Route("POST", "/reload", "operator", lambda to: to.control.reload, coded=True),
     Route("GET", "/health", "anyone", lambda to: to.status.health, head="get"),
     Route("GET", "/ready", "anyone", lambda to: to.status.ready, head="get"),
     Route("GET", "/metrics", "operator", lambda to: to.status.metrics, head="get"),

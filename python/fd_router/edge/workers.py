@@ -37,14 +37,18 @@ class Workers:
         fingerprint: str,
     ) -> None:
         """`fingerprint` is the configuration's."""
-        self._limits = body.limits(server, body.CONTROL_BODY_LIMIT)
+        self.reconfigure(server, fingerprint)
         self._rows = rows
         self._orders = orders
         self._pulse = pulse
         self._metrics = metrics
         self._overload = overload
-        self._fingerprint = fingerprint
         self._started = time.time()
+
+    def reconfigure(self, server: ServerConfig, fingerprint: str) -> None:
+        """Go by other limits of bodies, and show another fingerprint."""
+        self._limits = body.limits(server, body.CONTROL_BODY_LIMIT)
+        self._fingerprint = fingerprint
 
     async def workers(self, client: Client) -> None:
         """`GET /workers`."""

@@ -52,6 +52,12 @@ class Conduct:
         self.on_change: Callable[[str], object] = lambda _: None
         """Called with the url of a worker whose standing may be another."""
 
+    def reconfigure(self, threshold: int) -> None:
+        """Take so many faults in a row for too many; who is held stays so for its time."""
+        self._threshold = threshold
+        for worker in self._workers.values():
+            worker.threshold = threshold
+
     def chosen(self, url: str) -> None:
         """A request goes to a worker. To be called in the same step as the choice."""
         worker = self._workers.get(url)

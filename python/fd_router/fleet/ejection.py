@@ -68,11 +68,11 @@ class WorkerConduct:
     __slots__ = (
         "_ejections",
         "_passes",
-        "_threshold",
         "_trying",
         "faults",
         "holds",
         "standing",
+        "threshold",
         "until",
         "why",
     )
@@ -88,7 +88,7 @@ class WorkerConduct:
         """How often it was ejected or passed over."""
         self.why = ""
         """What the request said that did it last."""
-        self._threshold = threshold
+        self.threshold = threshold
         self._trying = False
         self._ejections = Hold(EJECTED_SECS)
         self._passes = Hold(PASSED_OVER_SECS)
@@ -96,7 +96,7 @@ class WorkerConduct:
     @property
     def suspect(self) -> bool:
         """Whether it has failed so often that it should be out."""
-        return 0 < self._threshold <= self.faults
+        return 0 < self.threshold <= self.faults
 
     @property
     def out(self) -> bool:

@@ -87,14 +87,14 @@ class WorkerHealth:
         "_doublings",
         "_hold_until",
         "_last_well",
-        "_rules",
         "_served_since",
         "_serving",
         "ever_served",
+        "rules",
     )
 
     def __init__(self, rules: HealthRules, now: float) -> None:
-        self._rules = rules
+        self.rules = rules
         self._serving = True
         self._served_since = now
         self._last_well = now
@@ -115,7 +115,7 @@ class WorkerHealth:
 
     def trial(self, late: float = 0.0) -> Trial:
         """The trial of this round; `late` as in `HealthRules.keeping`."""
-        return self._rules.keeping(late) if self._serving else self._rules.admitting()
+        return self.rules.keeping(late) if self._serving else self.rules.admitting()
 
     def held(self, now: float) -> float:
         """Seconds until a worker on probation may be back; 0 for one that may be back now, or is in service."""
@@ -129,7 +129,7 @@ class WorkerHealth:
             self.lose(now)
             return "lost"
         if not healthy:
-            return "forgotten" if now - self._last_well >= self._rules.forget_after_secs else "none"
+            return "forgotten" if now - self._last_well >= self.rules.forget_after_secs else "none"
         self._last_well = now
         if now < self._hold_until:
             return "none"
@@ -156,8 +156,8 @@ class WorkerHealth:
         """Out of service, from now on on probation."""
         calm = int((now - self._served_since) / CALM_SECS)
         self._doublings = max(0, self._doublings - calm)
-        hold = self._rules.interval_secs * 2.0 ** (self._doublings - 1) if self._doublings else 0.0
-        self._hold_until = now + min(hold, self._rules.forget_after_secs)
+        hold = self.rules.interval_secs * 2.0 ** (self._doublings - 1) if self._doublings else 0.0
+        self._hold_until = now + min(hold, self.rules.forget_after_secs)
         self._doublings = min(self._doublings + 1, MAX_DOUBLINGS)
         self._last_well = now
         self._serving = False

@@ -75,6 +75,10 @@ class Learner:
             self._lists.outdated = self._drop
             self._lists.doubted = self._doubt
 
+    def reconfigure(self, timeout_secs: float) -> None:
+        """Wait for another time."""
+        self._timeout = timeout_secs
+
     def ahead(self, instance: Instance) -> None:
         """A worker may be admitted soon: its question is sent. `settled` must follow."""
         if self._enabled and instance.models is None:

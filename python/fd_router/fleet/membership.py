@@ -12,7 +12,7 @@ from fd_router.types import ROLES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fd_router.config import Config
+    from fd_router.config import Config, ManagerConfig
     from fd_router.fleet.conduct import Conduct
     from fd_router.fleet.health import Trial
     from fd_router.fleet.registry import Registry
@@ -31,18 +31,9 @@ class Membership:
     def __init__(
         self, config: Config, registry: Registry, conduct: Conduct, log: Log, metrics: Metrics
     ) -> None:
-        manager = config.manager
         self.registry = registry
         self._conduct = conduct
-        self.rules = HealthRules(
-            failure_threshold=manager.health_failure_threshold,
-            success_threshold=manager.health_success_threshold,
-            timeout_secs=manager.health_check_timeout_secs,
-            interval_secs=manager.health_check_interval_secs,
-            forget_after_secs=manager.forget_after_secs,
-        )
         self.splitwise = config.server.splitwise
-        self._limit = manager.max_workers
         self._log = log
         self._metrics = metrics
         self._standings: dict[str, WorkerHealth] = {}
@@ -55,6 +46,20 @@ class Membership:
         """Called when `watched` says something else than before."""
         self.on_state: Callable[[str], object] = lambda _: None
         """Called with the url of a worker that came, was lost, is back, or is not known any more."""
+        self.reconfigure(config.manager)
+
+    def reconfigure(self, manager: ManagerConfig) -> None:
+        """Judge by other rules from now on, and let so many in; nobody is taken out for that."""
+        self._limit = manager.max_workers
+        self.rules = HealthRules(
+            failure_threshold=manager.health_failure_threshold,
+            success_threshold=manager.health_success_threshold,
+            timeout_secs=manager.health_check_timeout_secs,
+            interval_secs=manager.health_check_interval_secs,
+            forget_after_secs=manager.forget_after_secs,
+        )
+        for standing in self._standings.values():
+            standing.rules = self.rules
 
     def knows(self, url: str) -> bool:
         """Whether a worker is in service or on probation."""

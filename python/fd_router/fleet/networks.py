@@ -38,6 +38,10 @@ class Networks:
     """The networks of `manager.allowed-networks`; without any, all but what is always refused."""
 
     def __init__(self, cidrs: Iterable[str] = ()) -> None:
+        self.reconfigure(cidrs)
+
+    def reconfigure(self, cidrs: Iterable[str]) -> None:
+        """From now on let workers be elsewhere; who is registered stays."""
         self._allowed = [ipaddress.ip_network(each) for each in cidrs]
 
     def require(self, instance: Instance) -> None:

@@ -78,10 +78,14 @@ class Orders:
         self._log = log
         self._clock = clock
         self._wall = wall
-        self._limit = limit
+        self.reconfigure(limit)
         self._orders: dict[str, Order] = {}
         self.on_change: Callable[[str], object] = lambda _: None
         """Called with the url of a worker whose order is another, or is carried out."""
+
+    def reconfigure(self, limit: int) -> None:
+        """Keep orders of so many workers."""
+        self._limit = limit
 
     def of(self, url: str) -> Order | None:
         """What is ordered of a worker."""

@@ -34,12 +34,16 @@ class Prober:
     def __init__(
         self, endpoint: str, timeout_secs: float, upstream: Upstream, log: Log, last: LastProbes
     ) -> None:
-        self._endpoint = endpoint
-        self._timeout = timeout_secs
+        self.reconfigure(endpoint, timeout_secs)
         self._upstream = upstream
         self._log = log
         self._last = last
         self._slots = asyncio.Semaphore(CONCURRENCY)
+
+    def reconfigure(self, endpoint: str, timeout_secs: float) -> None:
+        """Ask something else, or wait for another time."""
+        self._endpoint = endpoint
+        self._timeout = timeout_secs
 
     async def probe(self, url: str, *, quiet: bool = False) -> Probe:
         """Probe once; `quiet` keeps a failure out of the log."""

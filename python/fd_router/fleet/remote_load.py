@@ -16,6 +16,8 @@ from fd_router.runtime.panic import ENDINGS
 from fd_router.upstream.engines import EngineClient, EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fd_router._core import Scheduler
     from fd_router.fleet.registry import Registry
     from fd_router.observe.logs import Log
@@ -49,15 +51,26 @@ class RemoteLoad:
         timeout_secs: float,
         *,
         trust: Trust,
-        reads_load: bool = True,
+        policies: Iterable[str],
     ) -> None:
-        """Without `reads_load` only the size of caches is wanted."""
-        self._reads_load = reads_load
+        """`policies` are those in use."""
         self._registry = registry
         self._scheduler = scheduler
         self._log = log
         self._client = EngineClient(timeout_secs, connections=CONNECTIONS, trust=trust)
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self.reconfigure(policies, timeout_secs)
+
+    def reconfigure(self, policies: Iterable[str], timeout_secs: float) -> None:
+        """Ask what other policies want to know, with another limit."""
+        names = set(policies)
+        self._reads_load = not POLICIES.isdisjoint(names)
+        self._reads_cache = not CACHE_POLICIES.isdisjoint(names)
+        self._client.timeout_secs = timeout_secs
+
+    @property
+    def _wanted(self) -> bool:
+        return self._reads_load or self._reads_cache
 
     def period(self, interval_secs: float) -> float:
         """Seconds between rounds, for which the operator set `interval_secs`."""
@@ -65,6 +78,8 @@ class RemoteLoad:
 
     async def round(self, _late: float = 0.0) -> None:
         """Begin to ask everybody who is not being asked."""
+        if not self._wanted:
+            return
         loop = asyncio.get_running_loop()
         for instance in self._registry.all():
             if instance.url not in self._asking:
@@ -81,7 +96,9 @@ class RemoteLoad:
             del self._asking[instance.url]
 
     async def ask(self, instance: Instance) -> None:
-        """Ask one worker; a failure is logged, and its figures grow stale by themselves."""
+        """Ask one worker, if anything is wanted; a failure is logged, and its figures grow stale by themselves."""
+        if not self._wanted:
+            return
         try:
             answer = await self._client.get(instance.metrics_url)
             answer.require_success()

@@ -20,7 +20,6 @@ from fd_router.process.signals import AT_ONCE, ENDING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fd_router.config import ServerConfig
     from fd_router.process.service import Service
 
 GRACE_SECS = 0.7
@@ -30,11 +29,8 @@ GRACE_SECS = 0.7
 class Ending:
     """Ends one worker; `close_listener` stops the HTTP server, which returns when its connections are over."""
 
-    def __init__(
-        self, service: Service, settings: ServerConfig, close_listener: Callable[[], object]
-    ) -> None:
+    def __init__(self, service: Service, close_listener: Callable[[], object]) -> None:
         self._service = service
-        self._settings = settings
         self._close_listener = close_listener
         self._loop = asyncio.get_running_loop()
         self._asked = False
@@ -52,8 +48,9 @@ class Ending:
         if not self._asked:
             self._asked = True
             self._service.drain()
-            if self._settings.drain_delay_secs:
-                self._loop.call_later(self._settings.drain_delay_secs, self._close)
+            delay = self._service.config.server.drain_delay_secs
+            if delay:
+                self._loop.call_later(delay, self._close)
             else:
                 self._close()
 
@@ -62,7 +59,7 @@ class Ending:
             self._closed = True
             self._service.close_door()
             self._close_listener()
-            self._loop.call_later(self._settings.drain_timeout_secs, self.at_once)
+            self._loop.call_later(self._service.config.server.drain_timeout_secs, self.at_once)
 
     def at_once(self) -> None:
         """End what is served, and then the process. Idempotent."""

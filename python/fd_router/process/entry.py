@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,10 +23,11 @@ from fd_router.upstream.trust import WATCH_INTERVAL
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from fd_router.config import Config, Notice
+    from fd_router.config import Notice
     from fd_router.downstream.client import Receive, Send
     from fd_router.edge.app import App
-    from fd_router.observe.logs import Log
+    from fd_router.process.in_force import InForce
+    from fd_router.process.reload import Load
     from fd_router.state.store import Store
 
 START_FAILED = 78
@@ -37,11 +40,17 @@ class Entry:
     To be made in the worker process, before anything else is: it takes the process's signals.
     """
 
-    def __init__(self, config: Config, notices: Sequence[Notice], store: Store, supervisor: int) -> None:
-        """`store` keeps registrations; `supervisor` is the process id of who started the worker."""
+    def __init__(
+        self, in_force: InForce, notices: Sequence[Notice], load: Load, store: Store, supervisor: int
+    ) -> None:
+        """`load` reads the configuration again; `store` keeps registrations.
+
+        `supervisor` is the process id of who started the worker.
+        """
         signals.begin_worker(supervisor)
-        self._config = config
+        self._in_force = in_force
         self._notices = notices
+        self._load = load
         self._store = store
         self._app: App | None = None
         self._stop = WorkerSignal()
@@ -58,7 +67,7 @@ class Entry:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            service = Service(self._config, self._notices, self._store)
+            service = Service(self._in_force, self._notices, self._load, self._store)
             await service.start()
         except Exception as error:
             # In one piece: the supervisor may be writing too.
@@ -70,9 +79,12 @@ class Entry:
         self._app = service.app
         if admin is not None:
             admin.start()
-        watch = self._watch(service.log, admin)
+        watch = self._watch(service, admin)
         watch.start()
-        Ending(service, self._config.server, self._stop.set).listen()
+        loop = asyncio.get_running_loop()
+        Ending(service, self._stop.set).listen()
+        signals.take_over(loop, signal.SIGHUP, service.reloading.ask)
+        signals.take_over(loop, signal.SIGUSR1, service.reopen_log)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await watch.stop()
@@ -81,12 +93,14 @@ class Entry:
         await service.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _watch(self, log: Log, admin: AdminListener | None) -> Periodic:
-        certificates = tls.Certificates(self._config, log, admin.renew if admin is not None else None)
+    @staticmethod
+    def _watch(service: Service, admin: AdminListener | None) -> Periodic:
+        log = service.log
+        certificates = tls.Certificates(service.config, log, admin.renew if admin is not None else None)
         return Periodic(WATCH_INTERVAL, certificates.round, lambda error: log.error(messages.panic(error)))
 
     def _admin(self, service: Service) -> AdminListener | None:
-        server = self._config.server
+        server = service.config.server
         if not server.admin_port:
             return None
         host = server.admin_host or server.host

@@ -21,6 +21,7 @@ from fd_router.edge.routes import table
 from fd_router.errors import ConfigError
 from fd_router.process import descriptors, files, tls
 from fd_router.process.entry import Entry
+from fd_router.process.in_force import InForce
 from fd_router.process.supervisor import Supervisor
 from fd_router.state.registrations import FILE_NAME
 from fd_router.state.store import FileStore, MemoryStore
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fd_router.config import Config, Notice, ServerConfig
+    from fd_router.process.reload import Load
 
 HEAD_LIMIT = 262_144
 """Bytes of a request's head, of a piece of its body, and of what the server gathers for one write.
@@ -38,8 +40,11 @@ Each piece of a long body costs a hand-over through three threads, so it is larg
 BACKLOG = 4_096
 
 
-def run(config: Config, notices: Sequence[Notice]) -> None:
-    """Serve until a signal. Raises `ConfigError` for a file, path or port that cannot be used."""
+def run(config: Config, notices: Sequence[Notice], load: Load) -> None:
+    """Serve until a signal; `load` reads the configuration again for a reload.
+
+    Raises `ConfigError` for a file, path or port that cannot be used.
+    """
     server = config.server
     table(server.extra_paths)
     for problem in files.problems(config):
@@ -50,8 +55,9 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
     descriptors.raise_limit()
     # Made before any worker is, so that one that follows another finds what that left.
     store = FileStore(Path(server.state_path, FILE_NAME)) if server.state_path else MemoryStore()
+    in_force = InForce(config, MemoryStore())
     Supervisor(
-        config,
+        in_force,
         address=server.host,
         port=server.port,
         interface=Interfaces.ASGI,
@@ -63,7 +69,7 @@ def run(config: Config, notices: Sequence[Notice]) -> None:
         backlog=BACKLOG,
         backpressure=descriptors.shares(server, descriptors.limit()).accepted,
         **tls.server_arguments(server),
-    ).serve(target_loader=partial(Entry, config, notices, store, os.getpid()), wrap_loader=False)
+    ).serve(target_loader=partial(Entry, in_force, notices, load, store, os.getpid()), wrap_loader=False)
 
 
 def _head_ms(server: ServerConfig) -> int:

@@ -35,8 +35,7 @@ from fd_router.fleet.orders import Orders
 from fd_router.fleet.prober import Prober
 from fd_router.fleet.register_file import RegisterFile
 from fd_router.fleet.registry import Registry
-from fd_router.fleet.remote_load import CACHE_POLICIES, RemoteLoad
-from fd_router.fleet.remote_load import POLICIES as REMOTE_POLICIES
+from fd_router.fleet.remote_load import RemoteLoad
 from fd_router.fleet.rows import Rows
 from fd_router.fleet.states import States
 from fd_router.observe import pulse
@@ -46,11 +45,12 @@ from fd_router.observe.pulse import Pulse
 from fd_router.observe.stats_line import Stats
 from fd_router.process import descriptors
 from fd_router.process.handshakes import INTERVAL, Handshakes
+from fd_router.process.reload import Reloading
 from fd_router.routing.endpoints import EndpointDispatches
 from fd_router.routing.mixed import MixedDispatch
 from fd_router.routing.pairs import PairDispatch
 from fd_router.routing.retry import Retries, RetryBudget
-from fd_router.routing.scheduling import new_scheduler
+from fd_router.routing.scheduling import arguments, new_scheduler
 from fd_router.routing.selection import Selector
 from fd_router.routing.upkeep import EXPIRE_INTERVAL, RECORDING_INTERVAL, Upkeep
 from fd_router.runtime import memory
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from fd_router.config import Config, LogConfig, Notice
+    from fd_router.process.in_force import InForce
+    from fd_router.process.reload import Load
     from fd_router.routing.scheduling import Recorded
     from fd_router.routing.selection import Chooser
     from fd_router.state.store import Store
@@ -79,13 +81,11 @@ RESTORE_SECS = 1.0
 class Service:
     """Everything that lives in the worker process, in the order of its building."""
 
-    def __init__(self, config: Config, notices: Sequence[Notice], store: Store) -> None:
-        self._config = config
+    def __init__(self, in_force: InForce, notices: Sequence[Notice], load: Load, store: Store) -> None:
+        self.config = config = in_force.get()
+        self._following: list[Callable[[Config], object]] = []
         self.log = log = Log(config.log)
-        for notice in notices:
-            (log.warn if notice.level == "WARN" else log.error)(messages.config_notice(notice.message))
-        for exposure in exposures(config):
-            log.warn(messages.exposed(exposure))
+        self._tell(notices)
         policies = _policies(config)
         self._scheduler = scheduler = new_scheduler(
             config.scheduler,
@@ -114,19 +114,7 @@ class Service:
             if settings.tokenizer_url
             else None
         )
-        reads_load = not REMOTE_POLICIES.isdisjoint(policies.values())
-        self._remote_load = (
-            RemoteLoad(
-                registry,
-                scheduler,
-                log,
-                manager.health_check_timeout_secs,
-                trust=trust,
-                reads_load=reads_load,
-            )
-            if reads_load or not CACHE_POLICIES.isdisjoint(policies.values())
-            else None
-        )
+        self._remote_load = remote_load = self._remote()
         clock = time.monotonic
         self._conduct = conduct = Conduct(
             manager.eject_after_failures,
@@ -136,15 +124,7 @@ class Service:
             clock=clock,
             later=asyncio.get_running_loop().call_later,
         )
-        self._learner = learner = Learner(
-            registry,
-            upstream,
-            log,
-            clock,
-            timeout_secs=manager.health_check_timeout_secs,
-            enabled=manager.models_interval_secs > 0,
-            key=manager.engine_api_key.value,
-        )
+        self._learner = learner = self._learning()
         self._members = members = Membership(config, registry, conduct, log, metrics)
         self._orders = ordered = Orders(
             members, conduct, scheduler, log, clock=clock, wall=time.time, limit=manager.max_workers
@@ -162,15 +142,16 @@ class Service:
             fleet=members,
         )
         self._monitor = Monitor(members, prober=self._prober(), upstream=upstream, log=log, clock=clock)
+        networks = Networks(manager.allowed_networks)
         # A prober of its own: registrations that hang must not keep the monitor from finding dead workers.
         self._admission = Admission(
             members,
             ordered,
             self._prober(),
-            self._remote_load,
+            remote_load,
             learner=learner,
             log=log,
-            networks=Networks(manager.allowed_networks),
+            networks=networks,
             clock=clock,
             splitwise=config.server.splitwise,
         )
@@ -184,62 +165,30 @@ class Service:
             log=log,
         )
         self._retries = Retries(
-            scheduler, conduct, RetryBudget(clock), metrics, frozenset(config.upstream.retry_statuses)
+            scheduler, conduct, RetryBudget(clock), metrics, config.upstream.retry_statuses
         )
         self._pulse = Pulse(metrics.totals, clock)
-        self._register_file = (
-            RegisterFile(
-                manager.register_path, self._admission, members, log, splitwise=config.server.splitwise
-            )
-            if manager.register_path
-            else None
-        )
+        self._register_file = self._file(members)
         self._status = Status(members=members, models=Models(registry, learner, log, clock), metrics=metrics)
-        inference = Inference(
-            config.server,
-            mixed=self._mixed(selector, self._retries),
-            pairs=self._pairs(selector) if config.server.splitwise else None,
-            specialists=EndpointDispatches(
-                self._mixed,
-                self._retries,
-                scheduler=scheduler,
-                selector=selector,
-                members=members,
-                conduct=conduct,
-            ),
-            overload=self._overload,
-            log=log,
-            hop=hop,
-        )
+        workers = self._workers(states)
+        self.reloading = Reloading(load, in_force, apply=self._reconfigure, log=log)
+        inference = self._inference(selector, hop)
         endpoints = Endpoints(
-            inference=inference,
-            control=Control(
-                config.server,
-                admission=self._admission,
-                monitor=self._monitor,
-                aborts=Aborts(registry, self._api),
-                calls=ControlCalls(members, self._api, log),
-                log=log,
-            ),
-            status=self._status,
-            workers=Workers(
-                config.server,
-                rows=Rows(
-                    members=members,
-                    orders=ordered,
-                    states=states,
-                    probes=probes,
-                    scheduler=scheduler,
-                    metrics=metrics,
-                ),
-                orders=ordered,
-                pulse=self._pulse,
-                metrics=metrics,
-                overload=self._overload,
-                fingerprint=fingerprint(config),
-            ),
+            inference=inference, control=self._control(), status=self._status, workers=workers
         )
         access = Access(config)
+        self._following += [
+            lambda now: log.set_level(now.log.level),
+            self._retune,
+            lambda now: self._overload.reconfigure(now.server),
+            lambda now: self._api.reconfigure(now.manager.health_check_timeout_secs),
+            lambda now: conduct.reconfigure(now.manager.eject_after_failures),
+            lambda now: members.reconfigure(now.manager),
+            lambda now: ordered.reconfigure(now.manager.max_workers),
+            lambda now: networks.reconfigure(now.manager.allowed_networks),
+            lambda now: selector.reconfigure(_policies(now)),
+            access.reconfigure,
+        ]
         split = bool(config.server.admin_port)
         guards = DATA_GUARDS if split else DATA_GUARDS | ADMIN_GUARDS
         openai = config.server.error_format == "openai"
@@ -268,29 +217,165 @@ class Service:
         self._orders.on_change = ordered
         states.on_gone = self._metrics.latest.forget
 
+    def _tell(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            tell = self.log.warn if notice.level == "WARN" else self.log.error
+            tell(messages.config_notice(notice.message))
+        for exposure in exposures(self.config):
+            self.log.warn(messages.exposed(exposure))
+
+    def _follow(self, apply: Callable[[Config], object]) -> None:
+        """Have a part told of the configuration that is in force after a reload."""
+        self._following.append(apply)
+
+    def _reconfigure(self, config: Config) -> None:
+        """Go by another configuration, of which only live keys differ."""
+        for apply in self._following:
+            apply(config)
+        for exposure in sorted({*exposures(config)} - {*exposures(self.config)}):
+            self.log.warn(messages.exposed(exposure))
+        self.config = config
+
+    def _retune(self, config: Config) -> None:
+        interval = config.manager.metrics_interval_secs
+        # Policies begin anew, with their cursors.
+        if (
+            config.scheduler == self.config.scheduler
+            and interval == self.config.manager.metrics_interval_secs
+        ):
+            return
+        self._scheduler.retune(
+            arguments(
+                config.scheduler, _policies(config), metrics_interval_secs=interval, seed=time.time_ns()
+            )
+        )
+
+    def reopen_log(self) -> None:
+        """Let go of log files that were moved away."""
+        self.log.reopen()
+        self.log.info(messages.log_reopened())
+
+    def _learning(self) -> Learner:
+        manager = self.config.manager
+        learner = Learner(
+            self._registry,
+            self._upstream,
+            self.log,
+            time.monotonic,
+            timeout_secs=manager.health_check_timeout_secs,
+            enabled=manager.models_interval_secs > 0,
+            key=manager.engine_api_key.value,
+        )
+        self._follow(lambda now: learner.reconfigure(now.manager.health_check_timeout_secs))
+        return learner
+
+    def _file(self, members: Membership) -> RegisterFile | None:
+        path, splitwise = self.config.manager.register_path, self.config.server.splitwise
+        if not path:
+            return None
+        return RegisterFile(path, self._admission, members, self.log, splitwise=splitwise)
+
+    def _workers(self, states: States) -> Workers:
+        workers = Workers(
+            self.config.server,
+            rows=Rows(
+                members=self._members,
+                orders=self._orders,
+                states=states,
+                probes=self._probes,
+                scheduler=self._scheduler,
+                metrics=self._metrics,
+            ),
+            orders=self._orders,
+            pulse=self._pulse,
+            metrics=self._metrics,
+            overload=self._overload,
+            fingerprint=fingerprint(self.config),
+        )
+        self._follow(lambda now: workers.reconfigure(now.server, fingerprint(now)))
+        return workers
+
+    def _remote(self) -> RemoteLoad:
+        remote_load = RemoteLoad(
+            self._registry,
+            self._scheduler,
+            self.log,
+            self.config.manager.health_check_timeout_secs,
+            trust=self._trust,
+            policies=_policies(self.config).values(),
+        )
+        self._follow(
+            lambda now: remote_load.reconfigure(
+                _policies(now).values(), now.manager.health_check_timeout_secs
+            )
+        )
+        return remote_load
+
+    def _control(self) -> Control:
+        control = Control(
+            self.config.server,
+            admission=self._admission,
+            monitor=self._monitor,
+            aborts=Aborts(self._registry, self._api),
+            calls=ControlCalls(self._members, self._api, self.log),
+            reload=self.reloading.reload,
+            log=self.log,
+        )
+        self._follow(lambda now: control.reconfigure(now.server))
+        return control
+
     def _prober(self) -> Prober:
-        manager = self._config.manager
-        return Prober(
+        manager = self.config.manager
+        prober = Prober(
             manager.health_check_endpoint,
             manager.health_check_timeout_secs,
             self._upstream,
             self.log,
             self._probes,
         )
+        self._follow(
+            lambda now: prober.reconfigure(
+                now.manager.health_check_endpoint, now.manager.health_check_timeout_secs
+            )
+        )
+        return prober
+
+    def _inference(self, selector: Selector, hop: str) -> Inference:
+        inference = Inference(
+            self.config.server,
+            mixed=self._mixed(selector, self._retries),
+            pairs=self._pairs(selector) if self.config.server.splitwise else None,
+            specialists=EndpointDispatches(
+                self._mixed,
+                self._retries,
+                scheduler=self._scheduler,
+                selector=selector,
+                members=self._members,
+                conduct=self._conduct,
+            ),
+            overload=self._overload,
+            log=self.log,
+            hop=hop,
+        )
+        self._follow(lambda now: inference.reconfigure(now.server))
+        return inference
 
     def _mixed(self, selector: Chooser, retries: Retries) -> MixedDispatch:
-        return MixedDispatch(
+        mixed = MixedDispatch(
             selector=selector,
             upstream=self._upstream,
             conduct=self._conduct,
             retries=retries,
             log=self.log,
             metrics=self._metrics,
-            attempts=self._config.upstream.attempts,
+            attempts=self.config.upstream.attempts,
         )
+        self._follow(lambda now: mixed.reconfigure(now.upstream.attempts))
+        self._follow(lambda now: retries.reconfigure(now.upstream))
+        return mixed
 
     def _pairs(self, selector: Selector) -> PairDispatch:
-        return PairDispatch(
+        pairs = PairDispatch(
             selector=selector,
             registry=self._registry,
             upstream=self._upstream,
@@ -298,42 +383,58 @@ class Service:
             retries=self._retries,
             log=self.log,
             metrics=self._metrics,
-            attempts=self._config.upstream.pair_attempts,
-            expose_worker_urls=self._config.server.expose_worker_urls,
+            attempts=self.config.upstream.pair_attempts,
+            expose_worker_urls=self.config.server.expose_worker_urls,
         )
+        self._follow(
+            lambda now: pairs.reconfigure(
+                now.upstream.pair_attempts, expose_worker_urls=now.server.expose_worker_urls
+            )
+        )
+        return pairs
 
     def _background(self) -> list[Periodic]:
-        manager, settings = self._config.manager, self._config.scheduler
         stats = Stats(self._scheduler, self.log)
         upkeep = Upkeep(self._scheduler, self._registry, self.log)
-        server = self._config.server
+        server = self.config.server
         sockets = ClientSockets(server.port)
         active = self.app.active
         clients = ClientConnections(server, sockets, active=active, log=self.log, metrics=self._metrics)
-        rounds: list[tuple[float, Round]] = [
-            (manager.health_check_interval_secs, self._monitor.round),
-            (settings.eviction_interval_secs, upkeep.reap),
-            (settings.stats_interval_secs, stats.round),
+        self._follow(lambda now: clients.reconfigure(now.server))
+        remote_load = self._remote_load
+        fixed: list[tuple[float, Round]] = [
             (EXPIRE_INTERVAL, upkeep.expire),
             (RECORDING_INTERVAL, upkeep.recording),
-            (clients.interval, clients.round),
             *self._room(sockets),
             (WATCH_INTERVAL, self._trust.round),
             (orders.ROUND_SECS, self._orders.round),
             (pulse.ROUND_SECS, self._pulse.round),
         ]
+        if self.config.manager.models_interval_secs:
+            fixed.append((self.config.manager.models_interval_secs, self._learner.round))
+        rounds = [
+            *(Periodic(interval, action, self._round_failed) for interval, action in fixed),
+            self._round(lambda now: now.manager.health_check_interval_secs, self._monitor.round),
+            self._round(lambda now: now.scheduler.eviction_interval_secs, upkeep.reap),
+            self._round(lambda now: now.scheduler.stats_interval_secs, stats.round),
+            self._round(lambda _: clients.interval, clients.round),
+            self._round(lambda now: remote_load.period(now.manager.metrics_interval_secs), remote_load.round),
+        ]
         if self._register_file is not None:
-            rounds.append((register_file.ROUND_SECS, self._register_file.round))
-        if self._remote_load is not None:
-            period = self._remote_load.period(manager.metrics_interval_secs)
-            rounds.append((period, self._remote_load.round))
-        if manager.models_interval_secs:
-            rounds.append((manager.models_interval_secs, self._learner.round))
-        return [Periodic(interval, action, self._round_failed) for interval, action in rounds]
+            looks = Periodic(register_file.ROUND_SECS, self._register_file.round, self._round_failed)
+            self._follow(lambda _: looks.hurry())
+            rounds.append(looks)
+        return rounds
+
+    def _round(self, interval: Callable[[Config], float], action: Round) -> Periodic:
+        """A round whose interval a reload may change."""
+        periodic = Periodic(interval(self.config), action, self._round_failed)
+        self._follow(lambda now: periodic.set_interval(interval(now)))
+        return periodic
 
     def _room(self, sockets: ClientSockets) -> Iterator[tuple[float, Round]]:
         """For each listener."""
-        server = self._config.server
+        server = self.config.server
         handshakes = Handshakes(self.log)
         short = handshakes.short if server.tls_cert else lambda: False
         if server.tls_cert:
@@ -372,11 +473,11 @@ class Service:
         for periodic in self._rounds:
             periodic.start()
         self._tell_limit()
-        self.log.info(messages.starting(self._config.server.port))
+        self.log.info(messages.starting(self.config.server.port))
         memory.settle()
 
     def _tell_limit(self) -> None:
-        wanted, taken = self._config.server.max_connections, self.shares.clients
+        wanted, taken = self.config.server.max_connections, self.shares.clients
         tell = self.log.info if taken == wanted else self.log.warn
         tell(messages.descriptors(descriptors.limit(), taken, wanted))
 
@@ -405,6 +506,7 @@ class Service:
 
     async def stop(self) -> None:
         """End the background, the exchanges under way and, last, the log."""
+        await self.reloading.stop()
         for periodic in self._rounds:
             await periodic.stop()
         self._restoring.cancel()

@@ -4,7 +4,9 @@
 |---|---|---|
 | TERM, INT | the worker drains and ends; the second time: as QUIT | drains and ends; again: nothing new |
 | QUIT | the worker ends what it serves, and itself, at once | the same |
-| HUP, USR1, USR2, ALRM | a line in the log | ignored |
+| HUP | handed to the worker | reads the configuration again |
+| USR1 | handed to the worker | opens the log files anew |
+| USR2, ALRM | a line in the log | ignored |
 
 Operators speak to the supervisor. A terminal and systemd tell every process of a group at once, so the worker must not
 take a second TERM, which may be the supervisor's, for an order to hurry: that is QUIT. It is also what the kernel sends
@@ -20,12 +22,17 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Iterable
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 AT_ONCE = signal.SIGQUIT
-WITHOUT_EFFECT = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
-HANDLED = (*ENDING, AT_ONCE, *WITHOUT_EFFECT)
+HANDED_ON = (signal.SIGHUP, signal.SIGUSR1)
+WITHOUT_EFFECT = (signal.SIGUSR2, signal.SIGALRM)
+HANDLED = (*ENDING, AT_ONCE, *HANDED_ON, *WITHOUT_EFFECT)
+
+_early: set[int] = set()
+"""Those of `HANDED_ON` that came before somebody was there for them."""
 
 _PR_SET_PDEATHSIG = 1
 """Of linux/prctl.h."""
@@ -48,6 +55,8 @@ def begin_worker(supervisor: int) -> None:
     """
     for number in (*ENDING, AT_ONCE):
         signal.signal(number, lambda *_: os._exit(0))
+    for number in HANDED_ON:
+        signal.signal(number, lambda came, _: _early.add(came))
     for number in WITHOUT_EFFECT:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -56,6 +65,14 @@ def begin_worker(supervisor: int) -> None:
         if os.getppid() != supervisor:
             os._exit(0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
+def take_over(loop: AbstractEventLoop, number: signal.Signals, call: Callable[[], object]) -> None:
+    """Have the loop call for a signal of `HANDED_ON`, soon for one that has come already."""
+    loop.add_signal_handler(number, call)
+    if number in _early:
+        _early.discard(number)
+        loop.call_soon(call)
 
 
 def exit_cause(status: int | None) -> str:

@@ -23,7 +23,7 @@ from fd_router.process.entry import START_FAILED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fd_router.config import Config
+    from fd_router.process.in_force import InForce
 
 FIRST_PAUSE_SECS = 0.5
 LONGEST_PAUSE_SECS = 30.0
@@ -76,13 +76,12 @@ class News:
 class Supervisor(MPServer):
     """granian's server with one worker. `options` are granian's."""
 
-    def __init__(self, config: Config, **options: Any) -> None:
+    def __init__(self, in_force: InForce, **options: Any) -> None:
         super().__init__("fd_router", workers=1, log_enabled=False, **options)
-        server = config.server
-        self._log_settings = config.log
-        self._limit = server.drain_delay_secs + server.drain_timeout_secs + LEEWAY_SECS
+        self._in_force = in_force
         self._deadline = float("inf")
         self._ignored: SimpleQueue[int] = SimpleQueue()
+        self._owed: set[int] = set()
         self._pauses = Pauses()
         self._started = 0
         self.main_loop_interrupt = News()  # type: ignore[assignment]
@@ -93,6 +92,8 @@ class Supervisor(MPServer):
         signal.signal(signals.AT_ONCE, self._hurry)
         for number in signals.WITHOUT_EFFECT:
             signal.signal(number, self._ignore)
+        for number in signals.HANDED_ON:
+            signal.signal(number, self._hand_on)
 
     def signal_handler_interrupt(self, number: int, frame: Any) -> None:
         """TERM or INT: the first time the worker drains, the second time it ends at once."""
@@ -113,10 +114,18 @@ class Supervisor(MPServer):
         self._ignored.put(number)
         self.main_loop_interrupt.set()
 
+    def _hand_on(self, number: int, _frame: Any) -> None:
+        """To the worker, or to the next one where there is none."""
+        if not any(self._tell(worker, number) for worker in self.wrks):
+            self._owed.add(number)
+
     def _spawn_workers(self, spawn_target: Any, target_loader: Callable[..., Any]) -> None:
         held = signals.hold()
         try:
             super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+            owed, self._owed = self._owed, set()
+            for number in owed:
+                self._hand_on(number, None)
         finally:
             signals.release(held)
         self._started += 1
@@ -147,7 +156,9 @@ class Supervisor(MPServer):
             self.main_loop_interrupt.wait(rest)
 
     def _stop_workers(self) -> None:
-        self._deadline = min(self._deadline, time.monotonic() + self._limit)
+        server = self._in_force.get().server
+        limit = server.drain_delay_secs + server.drain_timeout_secs + LEEWAY_SECS
+        self._deadline = min(self._deadline, time.monotonic() + limit)
         told = 0.0
         for worker in self.wrks:
             worker.interrupt_by_parent = True
@@ -168,14 +179,17 @@ class Supervisor(MPServer):
         self.interrupt_children.clear()
 
     @staticmethod
-    def _tell(worker: Any, number: int) -> None:
+    def _tell(worker: Any, number: int) -> bool:
+        """Send a signal, if the process is there."""
         # `multiprocessing` would do the same, and look for the process's end first, which the watching thread does.
         if worker.inner.exitcode is None:
             with suppress(ProcessLookupError):
                 os.kill(worker.inner.pid, number)
+                return True
+        return False
 
     def _say(self, level: str, message: str) -> None:
         """Write a line as the worker does. The log ends with it, as its thread must not be there at a fork."""
-        log = Log(self._log_settings)
+        log = Log(self._in_force.get().log)
         getattr(log, level)(message)
         log.close()

@@ -44,6 +44,10 @@ class MixedDispatch:
         self._delivery = Delivery(log, metrics)
         self._log = log
         self._metrics = metrics
+        self.reconfigure(attempts)
+
+    def reconfigure(self, attempts: int) -> None:
+        """Try requests that come from now on so often."""
         self._attempts = attempts
 
     async def serve(self, client: Client, request: Request) -> None:

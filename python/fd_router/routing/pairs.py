@@ -63,6 +63,10 @@ class PairDispatch:
         self._delivery = Delivery(log, metrics)
         self._log = log
         self._metrics = metrics
+        self.reconfigure(attempts, expose_worker_urls=expose_worker_urls)
+
+    def reconfigure(self, attempts: int, *, expose_worker_urls: bool) -> None:
+        """Try requests that come from now on so often, and tell clients the workers or not."""
         self._attempts = attempts
         self._expose = expose_worker_urls
 

@@ -24,9 +24,10 @@ from fd_router.fleet.outcome import FIRST_BYTE_TIMEOUT
 from fd_router.routing.attempt import LegError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from fd_router._core import Head, UpstreamError
+    from fd_router.config import UpstreamConfig
     from fd_router.fleet.conduct import Conduct
     from fd_router.observe.metrics import Metrics
     from fd_router.types import Role
@@ -73,7 +74,7 @@ class Fleet(Protocol):
         """See `Scheduler.left`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Retries:
     """What decides about retries, in all requests."""
 
@@ -81,8 +82,12 @@ class Retries:
     conduct: Conduct
     budget: RetryBudget
     metrics: Metrics
-    statuses: frozenset[int]
+    statuses: Collection[int]
     """Statuses of refusals that another worker may not share."""
+
+    def reconfigure(self, upstream: UpstreamConfig) -> None:
+        """Send again what is answered by other statuses."""
+        self.statuses = upstream.retry_statuses
 
 
 class Tries:

@@ -9,7 +9,7 @@ from fd_router.errors import ModelNotFoundError, NoWorkerError
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fd_router._core import Lease, Request, Scheduler
     from fd_router.fleet.conduct import Conduct
@@ -53,7 +53,7 @@ class Selector:
     def __init__(
         self,
         scheduler: Scheduler,
-        policies: dict[Role, str],
+        policies: Mapping[Role, str],
         tokenizer: Tokenizer | None,
         *,
         conduct: Conduct,
@@ -65,9 +65,13 @@ class Selector:
         self._models = models
         self._learner = learner
         self._conduct = conduct
-        # Without a policy that looks at prefixes nobody would read the tokens.
-        self._tokenizer = tokenizer if TOKENIZED_POLICIES & set(policies.values()) else None
+        self._service = tokenizer
         self._log = log
+        self.reconfigure(policies)
+
+    def reconfigure(self, policies: Mapping[Role, str]) -> None:
+        """Serve other policies. Without one that looks at prefixes nobody would read tokens."""
+        self._tokenizer = self._service if TOKENIZED_POLICIES & set(policies.values()) else None
 
     def count(self, role: Role, model: str | None) -> int:
         """How many workers of a role may be chosen for a model."""

@@ -29,11 +29,26 @@ class Periodic:
         self._action = action
         self._on_error = on_error
         self._task: asyncio.Task[None] | None = None
+        self._due = 0.0
+        self._rest: asyncio.Future[None] | None = None
         self._stopping = False
 
     def start(self) -> None:
         """Begin; call once, in a running loop."""
         self._task = asyncio.get_running_loop().create_task(self._rounds())
+
+    def set_interval(self, interval: float) -> None:
+        """Have the next round, and those after it, within another interval from now."""
+        if interval == self._interval:
+            return
+        self._interval = interval
+        self.hurry(interval)
+
+    def hurry(self, secs: float = 0.0) -> None:
+        """Have the next round in so many seconds at the latest; it begins no sooner than the one under way ends."""
+        self._due = min(self._due, asyncio.get_running_loop().time() + secs)
+        if self._rest is not None:
+            _wake(self._rest)
 
     async def stop(self) -> None:
         """End after cancelling the round under way."""
@@ -45,11 +60,11 @@ class Periodic:
 
     async def _rounds(self) -> None:
         clock = asyncio.get_running_loop().time
-        due = clock() + self._interval
+        self._due = clock() + self._interval
         while True:
-            await asyncio.sleep(max(0.0, due - clock()))
-            late = clock() - due
-            due = max(due + self._interval, clock())
+            await self._wait()
+            late = clock() - self._due
+            self._due = max(self._due + self._interval, clock())
             try:
                 await self._action(late)
             except asyncio.CancelledError as error:
@@ -61,3 +76,21 @@ class Periodic:
                 raise
             except BaseException as error:
                 self._on_error(error)
+
+    async def _wait(self) -> None:
+        """Until the next round is due, which may become sooner meanwhile; other tasks come between two rounds."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        while loop.time() < self._due:
+            self._rest = loop.create_future()
+            timer = loop.call_at(self._due, _wake, self._rest)
+            try:
+                await self._rest
+            finally:
+                timer.cancel()
+                self._rest = None
+
+
+def _wake(rest: asyncio.Future[None]) -> None:
+    if not rest.done():
+        rest.set_result(None)

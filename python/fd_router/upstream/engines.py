@@ -45,7 +45,8 @@ class EngineClient:
     limit."""
 
     def __init__(self, timeout_secs: float, *, connections: int | None, trust: Trust) -> None:
-        self._timeout = timeout_secs
+        self.timeout_secs = timeout_secs
+        """Of a call that begins from now on."""
         self._connections = connections
         self._trust = trust
         self._context: ssl.SSLContext | None = None
@@ -78,9 +79,9 @@ class EngineClient:
 
     async def _call(self, method: str, url: str, body: bytes | None) -> Answer:
         try:
-            return await within(self._timeout, self._exchange(method, url, body))
+            return await within(self.timeout_secs, self._exchange(method, url, body))
         except asyncio.TimeoutError as error:
-            raise EngineError(f"no answer within {self._timeout:g} s") from error
+            raise EngineError(f"no answer within {self.timeout_secs:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise EngineError(str(error) or type(error).__name__) from error
 
@@ -110,7 +111,7 @@ class EngineClient:
         before, self._client, self._context = self._client, self._new_client(context), context
         loop = asyncio.get_running_loop()
         # By then no call of its is under way.
-        loop.call_later(self._timeout, lambda: loop.create_task(before.aclose()))
+        loop.call_later(self.timeout_secs, lambda: loop.create_task(before.aclose()))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -126,6 +127,10 @@ class EngineApi:
         self._client = EngineClient(timeout_secs, connections=self.CONNECTIONS, trust=trust)
         # These go to every engine at once, and each may take minutes: none waits for a connection.
         self._slow = EngineClient(control_timeout_secs, connections=None, trust=trust)
+
+    def reconfigure(self, timeout_secs: float) -> None:
+        """Wait for another time."""
+        self._client.timeout_secs = timeout_secs
 
     async def abort(self, url: str, body: bytes) -> dict[str, Any]:
         """An engine's answer to `/v1/abort_requests`. Raises `EngineError`."""

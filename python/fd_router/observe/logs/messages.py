@@ -36,6 +36,7 @@ TOPICS = {
     "process": "ERROR: the process that serves died, another starts; WARN: requests outlast the end; INFO: a signal",
     "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
     "record": "WARN: lines of the recording of decisions are lost",
+    "reload": "INFO: the configuration was read again; WARN: a new value waits for a restart; ERROR: it was refused",
     "register": "INFO: a worker came, changed its role, address or models, or was taken out; WARN: one is waited for",
     "retry": "WARN: a request goes to another worker",
     "tls": "WARN: files of the listeners' certificates were replaced, or cannot be used",
@@ -353,6 +354,22 @@ def config_notice(text: str) -> str:
     return f"[fd-router] config: {text}"
 
 
+def reloaded(keys: Sequence[str]) -> str:
+    """INFO; the keys of which a new value is in force."""
+    what = f"changed: {', '.join(keys)}" if keys else "nothing changed"
+    return f"[fd-router] reload: the configuration was read again, {what}"
+
+
+def restart_needed(keys: Sequence[str]) -> str:
+    """WARN."""
+    return f"[fd-router] reload: not taken over without a restart: {', '.join(keys)}"
+
+
+def reload_refused(error: object) -> str:
+    """ERROR."""
+    return f"[fd-router] reload: refused, the configuration in force stays: {error}"
+
+
 def exposed(what: str) -> str:
     """WARN; `what` names the listener and the setting."""
     return f"[fd-router] access: {what}"
@@ -467,6 +484,11 @@ def worker_killed(pid: int) -> str:
 def signal_ignored(name: str) -> str:
     """INFO, written by the supervisor."""
     return f"[fd-router] process: {name} has no effect"
+
+
+def log_reopened() -> str:
+    """INFO."""
+    return "[fd-router] process: log files are opened anew (SIGUSR1)"
 
 
 def draining(requests: int) -> str:
