@@ -101,6 +101,21 @@ def test_never_more_than_half_and_never_the_last(workers: int, most: int) -> Non
     assert len(scene.conduct.suspects()) == workers
 
 
+def test_another_threshold_counts_for_faults_of_before() -> None:
+    scene = Scene(2)
+    first, second = scene.urls
+    scene.fail(first, THRESHOLD - 1)
+    scene.conduct.reconfigure(THRESHOLD - 1)
+    assert scene.conduct.suspects() == [first]
+    scene.fail(first, 1)
+    assert scene.out() == [first]
+    scene.conduct.reconfigure(0)
+    scene.fail(second, 3 * THRESHOLD)
+    assert scene.out() == [first], "held for its time, and nobody else is"
+    scene.pass_time(1.0)
+    assert scene.out() == []
+
+
 def test_a_trial_of_one_request_and_back() -> None:
     scene = Scene(2)
     first, _ = scene.urls

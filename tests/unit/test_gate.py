@@ -209,3 +209,47 @@ def test_bodies_are_bounded_in_bytes_but_one_alone_has_room() -> None:
         gate.give_back(MIB)
 
     run(scene, max_body_memory_mb=1)
+
+
+def test_who_waits_has_the_room_of_new_limits() -> None:
+    async def scene(gate: Overload) -> None:
+        await gate.enter()
+        waiting = [asyncio.ensure_future(gate.enter()) for _ in range(3)]
+        await asyncio.sleep(0)
+        gate.reconfigure(ServerConfig(port=1, max_in_flight=3, queue_timeout_secs=20))
+        await asyncio.sleep(0)
+        assert (gate.in_flight, gate.waiting) == (3, 1)
+        gate.reconfigure(ServerConfig(port=1, max_in_flight=0))
+        await asyncio.gather(*waiting)
+        for _ in range(4):
+            gate.leave()
+
+    run(scene, max_in_flight=1, queue_timeout_secs=20)
+
+
+def test_who_waits_does_so_no_longer_than_others_will() -> None:
+    async def scene(gate: Overload) -> None:
+        await gate.enter()
+        waiting = asyncio.ensure_future(refused(gate))
+        await asyncio.sleep(0)
+        gate.reconfigure(ServerConfig(port=1, max_in_flight=1, queue_timeout_secs=QUEUE))
+        assert f"for {QUEUE:g} s" in await waiting
+        gate.leave()
+
+    run(scene, max_in_flight=1, queue_timeout_secs=3600)
+
+
+def test_fewer_than_are_served_let_nobody_in_until_there_is_room() -> None:
+    async def scene(gate: Overload) -> None:
+        for _ in range(3):
+            await gate.enter()
+        gate.reconfigure(ServerConfig(port=1, max_in_flight=2))
+        assert "2 requests in flight" in await refused(gate)
+        gate.leave()
+        await refused(gate)
+        gate.leave()
+        await gate.enter()
+        for _ in range(2):
+            gate.leave()
+
+    run(scene, max_in_flight=3)

@@ -59,3 +59,36 @@ def test_stop_ends_a_round_under_way() -> None:
         assert told == []
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("how", ["set_interval", "hurry"])
+def test_a_round_can_be_had_sooner(how: str) -> None:
+    async def scene() -> None:
+        done = asyncio.Queue[float]()
+        periodic = Periodic(3600, done.put, lambda error: None)
+        periodic.start()
+        await asyncio.sleep(0.01)  # by then it waits for an hour
+        assert done.empty()
+        if how == "hurry":
+            periodic.hurry()
+        else:
+            periodic.set_interval(INTERVAL)
+            await asyncio.wait_for(done.get(), 10)
+        await asyncio.wait_for(done.get(), 10)
+        await periodic.stop()
+
+    asyncio.run(scene())
+
+
+def test_a_longer_interval_begins_after_the_round_that_is_due() -> None:
+    async def scene() -> None:
+        done = asyncio.Queue[float]()
+        periodic = Periodic(INTERVAL, done.put, lambda error: None)
+        periodic.start()
+        await asyncio.sleep(0)  # by then it waits for its first round
+        periodic.set_interval(3600)
+        await asyncio.wait_for(done.get(), 10)
+        assert done.empty()
+        await periodic.stop()
+
+    asyncio.run(scene())
