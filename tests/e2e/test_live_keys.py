@@ -80,9 +80,15 @@ class Scene:
         said: dict[str, Any] = answer.json()
         return said
 
-    def worker(self, answer: Callable[[Peer], bytes | None] | None = None, role: str = "mixed") -> RawWorker:
-        """A registered worker; it leaves with the question."""
-        worker = RawWorker(answer or (lambda _: reply(b'{"choices": []}')))
+    def worker(
+        self,
+        answer: Callable[[Peer], bytes | None] | None = None,
+        role: str = "mixed",
+        *,
+        models: bool = False,
+    ) -> RawWorker:
+        """A registered worker; it leaves with the question. See `RawWorker` for `models`."""
+        worker = RawWorker(answer or (lambda _: reply(b'{"choices": []}')), models=models)
         self.things.callback(worker.stop)
         assert self.router.register(worker.port, role).status_code == 200
         self.things.callback(self.router.unregister, worker.port)
@@ -351,6 +357,13 @@ live(
     (["10.0.0.0/8"], 403),
     given={"manager.register-token": "token"},
 )(registers)
+
+
+@live("manager.engine-api-key", ("", []), ("sesame", ["Bearer sesame"]))
+def _(scene: Scene) -> list[str]:
+    worker = scene.worker(lambda _: reply(b'{"data": [{"id": "m"}]}'), models=True)
+    assert scene.router.get("/v1/models").json()["data"] == [{"id": "m"}]
+    return worker.hits[0].header("authorization")
 
 
 # ---- scheduler

@@ -208,7 +208,7 @@ class ManagerConfig:
         "s",
     )
     engine_api_key: Secret = setting(
-        Key(), _NO_KEY, "sent as `Authorization: Bearer KEY` with that question; empty: nothing is"
+        Key(), _NO_KEY, "sent as `Authorization: Bearer KEY` with that question; empty: nothing is", live=True
     )
     forget_after_secs: float = setting(
         _LIMIT,

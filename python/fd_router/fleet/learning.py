@@ -75,9 +75,10 @@ class Learner:
             self._lists.outdated = self._drop
             self._lists.doubted = self._doubt
 
-    def reconfigure(self, timeout_secs: float) -> None:
-        """Wait for another time."""
+    def reconfigure(self, timeout_secs: float, key: str) -> None:
+        """Wait for another time, and send another key, from the next question on."""
         self._timeout = timeout_secs
+        self._key = key
 
     def ahead(self, instance: Instance) -> None:
         """A worker may be admitted soon: its question is sent. `settled` must follow."""

@@ -266,7 +266,11 @@ class Service:
             enabled=manager.models_interval_secs > 0,
             key=manager.engine_api_key.value,
         )
-        self._follow(lambda now: learner.reconfigure(now.manager.health_check_timeout_secs))
+        self._follow(
+            lambda now: learner.reconfigure(
+                now.manager.health_check_timeout_secs, now.manager.engine_api_key.value
+            )
+        )
         return learner
 
     def _file(self, members: Membership) -> RegisterFile | None:
