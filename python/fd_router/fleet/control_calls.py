@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -9,7 +10,7 @@ import orjson
 from fd_router.errors import NoWorkerError
 from fd_router.fleet.fanout import ask_all
 from fd_router.observe.logs import messages
-from fd_router.upstream.engines import EngineError
+from fd_router.upstream.engines import CALLS_AT_ONCE, EngineError
 
 if TYPE_CHECKING:
     from fd_router.fleet.membership import Membership
@@ -47,6 +48,7 @@ class ControlCalls:
         self._members = members
         self._api = api
         self._log = log
+        self._turns = asyncio.Semaphore(CALLS_AT_ONCE)
 
     async def send(self, call: ControlCall, query: bytes, body: bytes) -> tuple[bool, list[dict[str, Any]]]:
         """Whether every worker said 2xx, and what each said: `url`, `role`, and `status` with `answer`, or `error`.
@@ -65,12 +67,13 @@ class ControlCalls:
         return not failed, told
 
     async def _ask(self, call: ControlCall, url: str, target: str, body: bytes) -> Answer:
-        try:
-            return await self._api.control(call.method, url + target, body)
-        finally:
-            # Whatever came of it: one that failed half-way has lost its cache too.
-            if call.empties:
-                self._members.registry.emptied(url)
+        async with self._turns:
+            try:
+                return await self._api.control(call.method, url + target, body)
+            finally:
+                # Whatever came of it: one that failed half-way has lost its cache too.
+                if call.empties:
+                    self._members.registry.emptied(url)
 
 
 def _told(instance: Instance, answer: Answer | EngineError) -> dict[str, Any]:

@@ -23,6 +23,12 @@ MAX_ANSWER_BYTES = 4 << 20
 """The longest answer that is read: a page of metrics of a large engine has some hundred KiB."""
 
 
+CALLS_AT_ONCE = 256
+"""Engines that a control call is sent to at once; each has its whole time, as the others are sent to after them."""
+MAX_CALL_BYTES = 65_536
+"""The longest answer to one: a few words, and there is one of every engine."""
+
+
 class EngineError(Exception):
     """An engine, or a service, gave no usable answer; `str()` says why."""
 
@@ -41,14 +47,16 @@ class Answer:
 
 
 class EngineClient:
-    """Calls engines over at most `connections` connections at once (None: any number); more calls wait within their
-    limit."""
+    """Calls engines over at most `connections` connections at once; more calls wait within their limit of time."""
 
-    def __init__(self, timeout_secs: float, *, connections: int | None, trust: Trust) -> None:
+    def __init__(
+        self, timeout_secs: float, *, connections: int, trust: Trust, max_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
         self.timeout_secs = timeout_secs
         """Of a call that begins from now on."""
         self._connections = connections
         self._trust = trust
+        self._max_bytes = max_bytes
         self._context: ssl.SSLContext | None = None
         # Until https is first spoken there are no roots to be read.
         self._client = self._new_client(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
@@ -96,8 +104,8 @@ class EngineClient:
             try:
                 async for piece in answer.aiter_raw():
                     content += piece
-                    if len(content) > MAX_ANSWER_BYTES:
-                        raise EngineError(f"answer of more than {MAX_ANSWER_BYTES} bytes")
+                    if len(content) > self._max_bytes:
+                        raise EngineError(f"answer of more than {self._max_bytes} bytes")
                 return Answer(answer.status_code, bytes(content))
             finally:
                 # An error holds this frame, and asyncio the error in a circle, until the collector comes by, which is
@@ -125,8 +133,9 @@ class EngineApi:
 
     def __init__(self, timeout_secs: float, trust: Trust, *, control_timeout_secs: float) -> None:
         self._client = EngineClient(timeout_secs, connections=self.CONNECTIONS, trust=trust)
-        # These go to every engine at once, and each may take minutes: none waits for a connection.
-        self._slow = EngineClient(control_timeout_secs, connections=None, trust=trust)
+        self._slow = EngineClient(
+            control_timeout_secs, connections=CALLS_AT_ONCE, trust=trust, max_bytes=MAX_CALL_BYTES
+        )
 
     def reconfigure(self, timeout_secs: float) -> None:
         """Wait for another time."""
