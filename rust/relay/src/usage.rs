@@ -44,19 +44,25 @@ pub(crate) fn find(body: &[u8]) -> Option<Usage> {
 /// Reads what follows the name.
 ///
 /// `FastDeploy`, vLLM and sglang give cached tokens in `prompt_tokens_details`, which may be null; some others beside
-/// the prompt's.
+/// the prompt's. `OpenAI`'s responses and Anthropic's messages say input and output instead; the latter do not count
+/// among their input what was cached, or is from now on.
 fn read(text: &[u8]) -> Option<Usage> {
     let (mut prompt, mut cached, mut beside, mut answer) = (None, None, None, None);
+    let (mut hit, mut kept) = (None, None);
     members(after(text, b':')?, |name, value| match name {
-        b"prompt_tokens" => prompt = number(value),
-        b"prompt_tokens_details" => cached = detail(value),
+        b"prompt_tokens" | b"input_tokens" => prompt = number(value),
+        b"prompt_tokens_details" | b"input_tokens_details" => cached = detail(value),
         b"cached_tokens" => beside = number(value),
-        b"completion_tokens" => answer = number(value),
+        b"cache_read_input_tokens" => hit = number(value),
+        b"cache_creation_input_tokens" => kept = number(value),
+        b"completion_tokens" | b"output_tokens" => answer = number(value),
         _ => {}
     })?;
+    let apart = hit.unwrap_or(0).saturating_add(kept.unwrap_or(0));
+    let prompt = prompt.map(|tokens: u64| tokens.saturating_add(apart));
     Some(Usage {
         prompt_tokens: prompt.filter(|&tokens| tokens > 0)?,
-        cached_tokens: cached.or(beside),
+        cached_tokens: cached.or(beside).or(hit),
         completion_tokens: answer,
     })
 }
@@ -141,6 +147,31 @@ mod tests {
             &whole(r#"{"prompt_tokens":18446744073709551615}"#),
             Some(usage(u64::MAX, None)),
         );
+    }
+
+    #[test]
+    fn other_protocols_have_names_of_their_own() {
+        let answered = |prompt_tokens, cached_tokens| Usage {
+            completion_tokens: Some(4),
+            ..usage(prompt_tokens, cached_tokens)
+        };
+        check(
+            &whole(
+                r#"{"input_tokens":9,"input_tokens_details":{"cached_tokens":8},"output_tokens":4}"#,
+            ),
+            Some(answered(9, Some(8))),
+        );
+        check(
+            &whole(r#"{"input_tokens":9,"output_tokens":4}"#),
+            Some(answered(9, None)),
+        );
+        check(
+            &whole(
+                r#"{"input_tokens":1,"cache_read_input_tokens":8,"cache_creation_input_tokens":2,"output_tokens":4}"#,
+            ),
+            Some(answered(11, Some(8))),
+        );
+        check(&whole(r#"{"output_tokens":4}"#), None);
     }
 
     #[test]
