@@ -61,6 +61,7 @@ def test_a_request_reloads_and_says_what_it_did(start_router: StartRouter) -> No
     router = start_router("scheduler: {policy: round_robin}")
     assert router.reload().json() == {"code": 200, "msg": "Reload success", "changed": [], "restart": []}
     router.wait_log(READ_AGAIN + "nothing changed$")
+    before = router.get("/status").json()["config"]
     answer = router.reload("scheduler: {policy: cache_aware, cache-block-size: 32}\nodd: 1")
     assert answer.status_code == 200
     assert answer.json() == {
@@ -71,6 +72,7 @@ def test_a_request_reloads_and_says_what_it_did(start_router: StartRouter) -> No
     }
     router.wait_log(r"^\[WARN\] .* reload: not taken over without a restart: scheduler\.cache-block-size$")
     router.wait_log(r"^\[WARN\] .* config: odd \(line \d+\): unknown key, ignored")
+    assert router.get("/status").json()["config"] != before
     # It still waits, and is still told.
     assert router.reload().json()["restart"] == ["scheduler.cache-block-size"]
 
