@@ -212,10 +212,13 @@ def test_handshakes_that_nobody_finishes(start_router: StartRouter, tmp_path: Pa
     with ExitStack() as stack:
         for _ in range(IDLE):
             stack.enter_context(RawClient("127.0.0.1", router.port))
+            # All at once they would be more than there is room for; that is another test.
+            wait_for(lambda: waiting(router.port) == 0, why="it is not accepted")
             wait_for(lambda: open_files(pid) < FILES - 32, why="nobody makes room")
         assert router.chat("x").status_code == 502, "there is no worker, and a router that says so"
-    # Nobody waits at such a listener: it was short of descriptors.
-    assert router.metrics().value("fd_router_idle_clients_closed_total") > 0
+        # Nobody waits at such a listener: it was short of descriptors.
+        closed = "fd_router_idle_clients_closed_total"
+        wait_for(lambda: router.metrics().value(closed) > 0, why="nobody makes room")
     assert waiting(router.port) == 0
 
 

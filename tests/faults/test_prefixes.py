@@ -19,7 +19,7 @@ MORE = 1.1
 """Of the capacity: pages that are in part another's."""
 
 
-@pytest.mark.parametrize(("lost", "idle_mins"), [("evicted", 60.0), ("expired", 0.01)])
+@pytest.mark.parametrize(("lost", "idle_mins"), [("evicted", 60.0), ("expired", 0.0005)])
 def test_distinct_prefixes(lost: str, idle_mins: float) -> None:
     """Pushed out by others, or by age. In a process of its own, whose memory is the trees'."""
     arguments = map(str, (PREFIXES, TRAFFIC, CAPACITY_MB, idle_mins))
