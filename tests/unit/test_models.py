@@ -115,6 +115,19 @@ def test_what_a_worker_registers_with_stands(scene: Scene) -> None:
     assert scene.lists.listed(A.url, ("n",), others=False)
 
 
+def test_where_nobody_is_asked_who_was_given_nothing_takes_everything(scene: Scene) -> None:
+    scene.lists.asks = False
+    scene.join(A)
+    assert scene.told == {A.url: (None, False)}
+    scene.lists.joined(Instance("mixed", "127.0.0.1", 8001, models=("m",)), anew=False)
+    assert scene.told == {A.url: (["m"], False)}
+    scene.lists.joined(A, anew=False)
+    assert scene.told == {A.url: (None, False)}, "it says so no more"
+    scene.join(A)
+    assert not scene.lists.unsure(A.url), "it is not asked after a loss either"
+    assert scene.asked == []
+
+
 def test_who_is_known_to_serve_nothing_like_it(scene: Scene) -> None:
     lists = scene.lists
     assert not lists.unserved("x"), "nobody is there"

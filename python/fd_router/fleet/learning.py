@@ -70,6 +70,7 @@ class Learner:
         """Questions under way, and those that were answered before their worker was admitted."""
         self._asked_at: dict[str, float] = {}
         """When a worker was last asked for a doubt."""
+        self._lists.asks = enabled
         if enabled:
             self._lists.wanted = self._want
             self._lists.outdated = self._drop

@@ -43,6 +43,8 @@ class ModelLists:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._workers: dict[str, _Worker] = {}
+        self.asks = True
+        """Whether workers are asked at all; else those that were not given models take everything."""
         self.wanted: Callable[[str], object] = lambda _: None
         """Called for a worker that is to be asked, if it is not being asked."""
         self.outdated: Callable[[str], object] = lambda _: None
@@ -87,6 +89,10 @@ class ModelLists:
         url, worker = instance.url, self._workers[instance.url]
         if worker.given:
             worker.awaited = False
+            self._tell(url, worker)
+            return
+        if not self.asks:
+            worker.names, worker.others, worker.awaited = None, False, False
             self._tell(url, worker)
             return
         if anew:
