@@ -125,6 +125,14 @@ def test_a_second_model_joins_in_pd_mode(start_router: StartRouter, start_engine
     second[0].wait_stats(kv_sent=after.seen.total())
     # Without a name any pair does, but one of a kind.
     assert [ask(router, name)[0] for name in 4 * (None, "default")] == 8 * [200]
+    # Where one of them is not whole it is the other one.
+    for decode in (first[1], second[1]):
+        router.post("/workers/drain", {"url": decode.url})
+        assert [ask(router, name)[0] for name in 4 * (None, "default")] == 8 * [200], decode.url
+        router.post("/workers/undrain", {"url": decode.url})
+    for decode in (first[1], second[1]):
+        router.post("/workers/drain", {"url": decode.url})
+    assert [ask(router, name)[0] for name in (None, "default", "a")] == 3 * [503]
 
 
 def test_an_engine_that_ends_comes_back_with_another_model(

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fd_router.upstream.relay import Upstream
 
 
+NO_PAIR = "No available prefill/decode workers"
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One prefill and one decode worker, both booked."""
@@ -97,9 +100,9 @@ class PairDispatch:
         model = request.model
         if not (self._selector.count("prefill", model) and self._selector.count("decode", model)):
             self._selector.require_served(model)
-            raise NoPairError("No available prefill/decode workers")
+            raise NoPairError(NO_PAIR)
         self._log.stamped(messages.BEFORE_PREFILL, client.tags)
-        prefill = self._selector.book("prefill", request, client.tags, tokens=tokens, exclude=tries.failed)
+        prefill = self._book_prefill(client, request, tokens, tries)
         try:
             self._log.stamped(messages.BEFORE_DECODE, client.tags)
             decode = self._selector.book(
@@ -111,6 +114,29 @@ class PairDispatch:
             raise
         self._log.stamped(messages.AFTER_DECODE, client.tags)
         return Pair(prefill, decode)
+
+    def _book_prefill(
+        self, client: Client, request: Request, tokens: list[int] | None, tries: Tries
+    ) -> Lease:
+        """A prefill worker with a decode worker beside it: a request that names no model may go to any other.
+
+        Raises `NoPairError`.
+        """
+
+        def book(exclude: list[str]) -> Lease:
+            return self._selector.book("prefill", request, client.tags, tokens=tokens, exclude=exclude)
+
+        prefill = book(tries.failed)
+        if not self._selector.alone(prefill.url, request.model):
+            return prefill
+        self._give_back(prefill)
+        every = [each.url for each in self._registry.of_role("prefill")]
+        alone = [url for url in every if self._selector.alone(url, request.model)]
+        prefill = book([*tries.failed, *alone])
+        if prefill.url in alone:
+            self._give_back(prefill)
+            raise NoPairError(NO_PAIR)
+        return prefill
 
     def _give_back(self, lease: Lease) -> None:
         """Nothing was sent to this worker."""
@@ -135,8 +161,10 @@ class PairDispatch:
     ) -> None:
         pair = self._book(client, request, tokens, tries)
         try:
-            await self._confirm(client, "prefill", pair.prefill.url, request.model)
-            await self._confirm(client, "decode", pair.decode.url, request.model)
+            waited = await self._confirm(client, "prefill", pair.prefill.url, request.model)
+            waited |= await self._confirm(client, "decode", pair.decode.url, request.model)
+            if waited:
+                self._require_both(pair)
             body = self._body(client, request, pair)
             self._expose_urls(client, pair)
             decode = self._send(client, request, pair.decode.url, body)
@@ -168,10 +196,13 @@ class PairDispatch:
                 self._log.info(messages.COMPLETED, client.tags)
             pair.decode.release()
 
-    async def _confirm(self, client: Client, role: Role, url: str, model: str | None) -> None:
-        """Ask a worker that ended for its models. Raises `LegError`; `GrantedError` where another is to be chosen."""
+    async def _confirm(self, client: Client, role: Role, url: str, model: str | None) -> bool:
+        """Ask a worker that ended for its models. Raises `LegError`; `GrantedError` where another is to be chosen.
+
+        Returns whether that took time.
+        """
         if not self._selector.unsure(url):
-            return
+            return False
         try:
             serves = await self._selector.confirm(url, model)
         except UpstreamError as error:
@@ -181,6 +212,12 @@ class PairDispatch:
             self._log.error(tell(url, error), client.tags)
             raise LegError(role, url, Failure.of_error(error)) from error
         if not serves:
+            raise GrantedError
+        return True
+
+    def _require_both(self, pair: Pair) -> None:
+        """Raise `GrantedError`, for another pair, where a worker left before anything was sent to it."""
+        if not all(each.url in self._registry for each in (pair.prefill, pair.decode)):
             raise GrantedError
 
     def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:

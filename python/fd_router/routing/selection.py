@@ -77,6 +77,11 @@ class Selector:
         """How many workers of a role may be chosen for a model."""
         return self._scheduler.count(role, model)
 
+    def alone(self, prefill: str, model: str | None) -> bool:
+        """Whether no decode worker may be chosen beside a prefill worker, for a request for a model."""
+        partner = self._models.partner_model(prefill, model)
+        return partner != model and not self._scheduler.count("decode", partner)
+
     def unsure(self, url: str) -> bool:
         """Whether a worker has ended, so that it is to be asked for its models before it gets a request."""
         return self._models.unsure(url)
