@@ -352,3 +352,42 @@ def test_probes_of_strangers_are_not_kept() -> None:
     assert probes.of("http://stranger") is None
     assert probes.of("http://known") == (7.0, Probe(0.1, well=True))
     assert counted == [("", True), ("http://known", True)], "whoever asks to register makes no series"
+
+
+def test_what_the_file_takes_out_or_moves_keeps_no_order_behind() -> None:
+    scene = Scene(1)
+    scene.members.on_dropped = scene.orders.dropped
+    here, there = (Instance("mixed", host, 9000) for host in ("127.0.0.1", "127.0.0.2"))
+    scene.members.admit(here, scene.now, own=False)
+    scene.members.of_file(here.url, "engine")
+    scene.orders.drain(here.url)
+    scene.members.drop(here.url, there.url)
+    scene.members.admit(there, scene.now, own=False)
+    scene.members.of_file(there.url, "engine")
+    scene.pass_time(1.0)
+    assert (scene.state(here.url), scene.state(there.url)) == (None, "drained")
+    assert {lease.url for lease in (scene.select(), scene.select()) if lease} == set(scene.urls)
+    scene.members.drop(there.url)
+    assert (scene.orders.urls(), scene.state(there.url)) == ([], None)
+
+
+def test_the_file_is_no_sign_of_life_of_a_removed_worker() -> None:
+    scene = Scene(1)
+    (url,) = scene.urls
+    scene.orders.drain(url, remove=True)
+    scene.pass_time(1.0)
+    for _ in range(2):
+        assert scene.orders.refuses(url, own=False)
+        scene.pass_time(REMOVED_SECS / 2)
+    assert not scene.orders.refuses(url, own=False)
+
+
+def test_a_heartbeat_does_not_undo_the_models_of_the_file() -> None:
+    scene = Scene(0)
+    of_file = Instance("mixed", "127.0.0.1", 9000, models=("name",))
+    scene.members.admit(of_file, scene.now, own=False)
+    scene.members.of_file(of_file.url, None, of_file.models)
+    scene.members.admit(replace(of_file, models=None), scene.now)
+    assert scene.registry.models.of(of_file.url) == ("name",)
+    scene.members.admit(replace(of_file, models=("own",)), scene.now)
+    assert scene.registry.models.of(of_file.url) == ("own",)

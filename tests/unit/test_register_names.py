@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fd_router.errors import RegistrationError
+from fd_router.fleet import register_file
 from fd_router.fleet.register_file import RegisterFile, resolve
 from fd_router.fleet.registration import host_name, instance_from_mapping, with_host
 
@@ -81,7 +82,7 @@ class Fleet:
     def knows(self, url: str) -> bool:
         return url in self.known
 
-    def drop(self, url: str) -> None:
+    def drop(self, url: str, to: str | None = None) -> None:
         self.known.discard(url)
         self.registry.discard(url)
 
@@ -142,5 +143,92 @@ def test_a_worker_moves_with_its_name_while_it_is_away(tmp_path: Path) -> None:
         path.write_text("instances: []")
         await file.round()
         assert fleet.known == set()
+
+    asyncio.run(scene())
+
+
+def test_a_file_that_was_emptied_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "register.yaml"
+    text = yaml.safe_dump({"instances": [{"role": "mixed", "host_ip": "10.0.0.1", "port": 80}]})
+    path.write_text(text)
+    fleet, errors = Fleet(), list[str]()
+    fleet.well.add("http://10.0.0.1:80")
+    log: Any = SimpleNamespace(info=lambda _: None, error=errors.append)
+    double: Any = fleet
+    file = RegisterFile(str(path), double, double, log, splitwise=False)
+
+    async def scene() -> None:
+        await file.round()
+        path.write_text("")  # as `> file` does before it writes
+        await file.round()
+        assert fleet.registry == fleet.well
+        assert len(errors) == 1
+        fleet.drop("http://10.0.0.1:80")  # unregistered
+        path.write_text(text + "# changed")
+        await file.round()
+        assert fleet.registry == fleet.well, "a change of the file brings it back"
+        path.write_text("instances: []")
+        await file.round()
+        assert fleet.registry == set()
+
+    asyncio.run(scene())
+
+
+def test_an_entry_with_a_mistake_takes_nobody_out(tmp_path: Path) -> None:
+    path = tmp_path / "register.yaml"
+    entry = {"role": "mixed", "host_ip": "engine", "port": 80}
+    path.write_text(yaml.safe_dump({"instances": [entry]}))
+    fleet, names, errors = Fleet(), Names(), list[str]()
+    fleet.well |= {"http://10.0.0.1:80", "http://10.0.0.2:80"}
+    names.addresses = ["10.0.0.1"]
+    log: Any = SimpleNamespace(info=lambda _: None, error=errors.append)
+    double: Any = fleet
+    file = RegisterFile(str(path), double, double, log, splitwise=False, resolver=names.resolve)
+
+    async def scene() -> None:
+        await file.round()
+        path.write_text(yaml.safe_dump({"instances": [{**entry, "models": "no list"}]}))
+        for _ in range(3):
+            await file.round()
+        assert fleet.registry == {"http://10.0.0.1:80"}
+        assert len(errors) == 1, "told once"
+        names.addresses = OSError("not now")
+        path.write_text(yaml.safe_dump({"instances": [{**entry, "models": ["m"]}]}))
+        await file.round()
+        assert fleet.registry == {"http://10.0.0.1:80"}
+        names.addresses = ["10.0.0.2"]
+        await file.round()
+        assert fleet.registry == {"http://10.0.0.2:80"}, "it says so when it can be made out"
+
+    asyncio.run(scene())
+
+
+def test_names_that_are_slow_do_not_keep_others_from_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register_file, "RESOLVE_SECS", 0.05)
+    path = tmp_path / "register.yaml"
+    hosts = ["slow-1", "slow-2", "good"]
+    entries = [{"role": "mixed", "host_ip": host, "port": 80} for host in hosts]
+    path.write_text(yaml.safe_dump({"instances": entries}))
+    fleet = Fleet()
+    fleet.well.add("http://10.0.0.1:80")
+    log: Any = SimpleNamespace(info=lambda _: None, error=lambda _: None)
+    double: Any = fleet
+
+    async def scene() -> None:
+        slot = asyncio.Semaphore(1)  # as a resolver with few threads has it
+
+        async def resolver(name: str) -> list[str]:
+            async with slot:
+                if name == "good":
+                    return ["10.0.0.1"]
+                await asyncio.sleep(0.12)
+                raise OSError("no such name")
+
+        file = RegisterFile(str(path), double, double, log, splitwise=False, resolver=resolver)
+        for _ in range(20):
+            await file.round()
+        assert fleet.registry == fleet.well
 
     asyncio.run(scene())

@@ -106,7 +106,7 @@ class Admission:
             raise
         finally:
             if self._members.knows(instance.url):
-                self._members.of_file(instance.url, name)
+                self._members.of_file(instance.url, name, instance.models)
 
     async def restore(self, bodies: Iterable[object]) -> None:
         """Workers that a process before this one knew, by what they sent, through the same gate, all at once.
@@ -132,8 +132,12 @@ class Admission:
 
     async def _admit(self, instance: Instance, *, own: bool = True) -> None:
         self._networks.require(instance)
-        if self._orders.refuses(instance.url):
-            return
+        if self._orders.refuses(instance.url, own=own):
+            if own:
+                return
+            raise RegistrationError(
+                409, f"{instance.url} was removed by order: POST /workers/undrain lets it back"
+            )
         self._members.check_room(instance.url)  # nobody is probed for nothing
         self._learner.ahead(instance)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fd_router.errors import RegistrationError
@@ -40,12 +41,16 @@ class Membership:
         self._lost: dict[str, Instance] = {}
         self._of_file: dict[str, str | None] = {}
         """Those of the register file, with the name of the host where the file has one."""
+        self._given: dict[str, tuple[str, ...]] = {}
+        """Of those, the models that the file names."""
         self._own: set[str] = set()
         """Those who registered by themselves."""
         self.on_change: Callable[[], object] = lambda: None
         """Called when `watched` says something else than before."""
         self.on_state: Callable[[str], object] = lambda _: None
         """Called with the url of a worker that came, was lost, is back, or is not known any more."""
+        self.on_dropped: Callable[[str, str | None], object] = lambda _url, _to: None
+        """Called with the url of a worker that the register file took out, and where it moved instead, if it did."""
         self.reconfigure(config.manager)
 
     def reconfigure(self, manager: ManagerConfig) -> None:
@@ -118,9 +123,13 @@ class Membership:
         if url not in self._standings and len(self._standings) >= self._limit and self._dispensable() is None:
             raise RegistrationError(503, f"{self._limit} workers are registered (manager.max-workers)")
 
-    def of_file(self, url: str, name: str | None) -> None:
-        """The register file names a known worker, and its host `name` where that is no address."""
+    def of_file(self, url: str, name: str | None, models: tuple[str, ...] | None = None) -> None:
+        """The register file names a known worker, its host `name` where that is no address, and maybe its `models`."""
         self._of_file[url] = name
+        if models is not None:
+            self._given[url] = models
+        else:
+            self._given.pop(url, None)
 
     def admit(self, instance: Instance, now: float, *, own: bool = True) -> None:
         """Take a worker into service, or take over what it says of itself anew.
@@ -130,6 +139,8 @@ class Membership:
         takes that of the one lost first. Raises as `check_room` does.
         """
         url = instance.url
+        if own and instance.models is None and url in self._given:
+            instance = replace(instance, models=self._given[url])
         standing = self._place(url, now)
         changed = own and url not in self._own
         if own:
@@ -220,22 +231,28 @@ class Membership:
             self._log.info(messages.unregistered(instance.role, url))
         return instance is not None
 
-    def drop(self, url: str) -> None:
-        """The register file does not name a worker any more: it leaves, unless it registered by itself as well."""
+    def drop(self, url: str, to: str | None = None) -> None:
+        """The register file does not name a worker any more: it leaves, unless it registered by itself as well.
+
+        `to` is where its host's name leads now.
+        """
         if url not in self._of_file:
             return
         if url in self._own:
             del self._of_file[url]
+            self._given.pop(url, None)
             return
         removal = self.registry.remove(url)
         instance = removal.instance if removal is not None else self._lost.pop(url, None)
         self._dismiss(url)
         if instance is not None:
             self._log.info(messages.dropped(instance.role, url))
+        self.on_dropped(url, to)
 
     def _dismiss(self, url: str) -> None:
         self._standings.pop(url, None)
         self._of_file.pop(url, None)
+        self._given.pop(url, None)
         self._own.discard(url)
         self._conduct.forget(url)
         self.registry.models.forget(url)

@@ -141,18 +141,31 @@ class Orders:
 
     # ---- what becomes of it
 
-    def refuses(self, url: str) -> bool:
-        """A worker registers: whether it is not to be taken in, as it was removed."""
+    def refuses(self, url: str, *, own: bool = True) -> bool:
+        """A worker registers, or else is named by the register file: whether it is not to be taken in, as removed.
+
+        What the file says is no sign of life of an engine.
+        """
         order = self._orders.get(url)
         if order is None or order.removed is None:
             return False
-        order.heard = self._clock()
+        if own:
+            order.heard = self._clock()
         return True
 
     def left(self, url: str) -> None:
         """A worker was unregistered by other means: what was ordered of it is over."""
         if (order := self._orders.get(url)) is not None and order.removed is None:
             self._end(url, order)
+
+    def dropped(self, url: str, to: str | None) -> None:
+        """The register file does not name a worker any more: what was ordered of it is over, or moves with it."""
+        order = self._orders.get(url)
+        if order is None or order.removed is not None:
+            return
+        self._end(url, order)
+        if to is not None and to not in self._orders:
+            self._give(to, order.kind).remove = order.remove
 
     async def round(self, _late: float) -> None:
         """Look at who is drained now, and at who may be forgotten."""

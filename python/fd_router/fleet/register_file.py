@@ -85,6 +85,8 @@ class RegisterFile:
         self._text = b""
         self._trouble = ""
         self._entries: list[Entry] = []
+        self._lookups: dict[str, asyncio.Task[list[str]]] = {}
+        """Names that are being resolved, or were since the last round."""
 
     async def round(self, _late: float = 0.0) -> None:
         """Take up what the file says now, and look for those that moved. To be awaited once before the rounds."""
@@ -93,8 +95,13 @@ class RegisterFile:
             await self._replace(entries)
         await asyncio.gather(*(self._settle(each) for each in self._entries if self._unsettled(each)))
 
+    @property
+    def settled(self) -> bool:
+        """Whether the file was read, and everybody whom it names is known."""
+        return bool(self._seen) and all(each.instance is not None for each in self._entries)
+
     def _unsettled(self, entry: Entry) -> bool:
-        if entry.instance is None:
+        if entry.instance is None or entry.trouble:
             return True
         return entry.name is not None and entry.instance.url not in self._members.registry
 
@@ -105,7 +112,7 @@ class RegisterFile:
             if seen == self._seen:
                 return None
             text = await asyncio.to_thread(_read, self._path)
-            bodies = load_register_file(text)
+            bodies = await asyncio.to_thread(_bodies, text, known=bool(self._entries))
         except OSError as error:
             self._unusable(messages.yaml_unread(self._path, error))
             return None
@@ -131,10 +138,22 @@ class RegisterFile:
         kept = {text: each for each in entries if (text := str(each.body)) in before}
         for text, entry in kept.items():
             old = before[text]
-            entry.instance, entry.trouble = old.instance, old.trouble
+            entry.trouble = old.trouble
+            # One that was unregistered comes back by a change of the file.
+            if old.instance is not None and self._members.knows(old.instance.url):
+                entry.instance = old.instance
         gone = [each for text, each in before.items() if text not in kept]
         self._entries = entries
+        for name in self._lookups.keys() - {each.name for each in entries}:
+            self._lookups.pop(name).cancel()
         fresh = [each for each in entries if each.instance is None]
+        known = [
+            each for each in gone if each.instance is not None and self._members.knows(each.instance.url)
+        ]
+        places = {_place(each.body): each.instance for each in known}
+        for entry in fresh:
+            # One that says something else of an engine, which stays as it was while that cannot be made out.
+            entry.instance = places.get(_place(entry.body))
         await asyncio.gather(*map(self._settle, fresh))
         # Last, so that an engine whose entry says something else now is not taken out in between.
         named = {each.instance.url for each in entries if each.instance is not None}
@@ -161,7 +180,7 @@ class RegisterFile:
         before, entry.instance = entry.instance, None
         if before is not None and before.url != instance.url:
             self._log.info(messages.moved(str(entry.name), before.url, instance.url))
-            self._members.drop(before.url)
+            self._members.drop(before.url, instance.url)
         try:
             await self._admission.admit_of_file(instance, entry.name)
         finally:
@@ -169,10 +188,21 @@ class RegisterFile:
             if self._members.knows(instance.url):
                 entry.instance = instance
 
+    async def _addresses(self, name: str) -> list[str]:
+        """What a name resolves to. One question goes on over rounds: else slow names keep others from theirs."""
+        lookup = self._lookups.get(name)
+        if lookup is None:
+            lookup = self._lookups[name] = asyncio.get_running_loop().create_task(self._resolver(name))
+        try:
+            return await within(RESOLVE_SECS, asyncio.shield(lookup))
+        finally:
+            if lookup.done():
+                self._lookups.pop(name, None)
+
     async def _instance(self, entry: Entry) -> Instance:
         body = entry.body
         if entry.name is not None:
-            addresses = await within(RESOLVE_SECS, self._resolver(entry.name))
+            addresses = await self._addresses(entry.name)
             if not addresses:
                 raise RegistrationError(400, f"{entry.name} has no address")
             known = entry.instance.host.strip("[]") if entry.instance is not None else None
@@ -186,6 +216,25 @@ def _read(path: str) -> bytes:
     if len(text) > MAX_FILE_BYTES:
         raise ConfigError(f"the file: accepted: up to {MAX_FILE_BYTES} bytes")
     return text
+
+
+def _bodies(text: bytes, *, known: bool) -> list[object]:
+    """The engines of the file. Raises `ConfigError`.
+
+    Where some are `known` it must not be empty: whoever writes it in place has emptied it first; `instances: []` is a
+    file without engines.
+    """
+    if known and not text.strip():
+        raise ConfigError("the file: empty")
+    return load_register_file(text)
+
+
+def _place(body: object) -> tuple[str, str] | None:
+    """The host and the port of an entry as they stand there; None where it has none."""
+    if not isinstance(body, dict):
+        return None
+    fields = {str(key).lower(): value for key, value in body.items()}
+    return str(fields.get("host_ip")), str(fields.get("port"))
 
 
 def _signature(path: str) -> tuple[int, ...]:

@@ -215,6 +215,7 @@ class Service:
         self._members.on_change = self._registrations.changed
         self._members.on_state = self._conduct.on_change = states.note
         self._orders.on_change = ordered
+        self._members.on_dropped = self._orders.dropped
         states.on_gone = self._metrics.latest.forget
 
     def _tell(self, notices: Sequence[Notice]) -> None:
@@ -412,6 +413,7 @@ class Service:
             *self._room(sockets),
             (WATCH_INTERVAL, self._trust.round),
             (orders.ROUND_SECS, self._orders.round),
+            (orders.ROUND_SECS, self._settle_orders),
             (pulse.ROUND_SECS, self._pulse.round),
         ]
         if self.config.manager.models_interval_secs:
@@ -473,7 +475,6 @@ class Service:
         await asyncio.wait([self._restoring], timeout=RESTORE_SECS)
         if self._register_file is not None:
             await self._register_file.round()
-        self._restoring.add_done_callback(lambda _: self._orders.settle())
         for periodic in self._rounds:
             periodic.start()
         self._tell_limit()
@@ -484,6 +485,11 @@ class Service:
         wanted, taken = self.config.server.max_connections, self.shares.clients
         tell = self.log.info if taken == wanted else self.log.warn
         tell(messages.descriptors(descriptors.limit(), taken, wanted))
+
+    async def _settle_orders(self, _late: float) -> None:
+        """Of whom nobody knows any more nothing is ordered, once everybody who was kept or is named had a chance."""
+        if self._restoring.done() and (self._register_file is None or self._register_file.settled):
+            self._orders.settle()
 
     async def _restore(self) -> None:
         bodies, kept = self._registrations.load()

@@ -9,10 +9,10 @@ nobody else, it gets one fresh period. The relay's limits do the same (`rust/rel
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def _nothing() -> None:
     pass
 
 
-async def within(secs: float, work: Coroutine[Any, Any, T]) -> T:
+async def within(secs: float, work: Awaitable[T]) -> T:
     """What `work` comes to. Raises `asyncio.TimeoutError`, and cancels it, where that takes longer."""
     task = asyncio.ensure_future(work)
     patience = Patience(secs, task.cancel)
