@@ -741,6 +741,14 @@ class Trace:
         """
 
     @staticmethod
+    def agents(text: str, block_size: int, name: str, sessions: int | None) -> Trace:
+        """Read JSON lines of agents' calls, for blocks of `block_size` tokens.
+
+        `sessions`: so many of them, over and over, at the recorded rate; None for each once, as recorded. Raises
+        `ValueError`, `name:line: ...`, for a line that cannot be read. Releases the GIL.
+        """
+
+    @staticmethod
     def recording(path: str, output_tokens: int) -> Trace:
         """Read the recording whose newest file is at `path`; answers of unknown length have `output_tokens`.
 

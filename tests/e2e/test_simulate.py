@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +22,7 @@ COMMAND = [str(Path(sys.executable).with_name("fd-router")), "simulate"]
 REQUESTS = 200
 RECORDED = 30
 BLOCK = 512
+DATA = Path(os.environ.get("FD_ROUTER_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -167,6 +169,56 @@ def test_closed_loop(tmp_path: Path) -> None:
     assert run["makespan_ms"] > 15_000
     # Three of four find all but the last block, which an engine computes anew for its first token.
     assert run["hit"] == pytest.approx(3 / 4 * 5 / 6)
+
+
+CALLS = 5
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Path:
+    """Two sessions of five calls, a second apart; each call repeats the one before it and adds 400 tokens."""
+
+    def call(session: int, number: int) -> dict[str, object]:
+        return {
+            "timestamp": 1_000_000 * (session + number),
+            "session_id": f"session {session}",
+            "output": "done" * 20,
+            "input_lcp": 1_600 * number,
+            "input_tail": f"s{session}c{number}" * 400,
+        }
+
+    calls = [call(session, number) for number in range(CALLS) for session in range(2)]
+    return write(tmp_path / "agents.jsonl.gz", calls)
+
+
+def test_calls_of_agents_are_a_closed_loop(agents: Path) -> None:
+    asked = (agents, "--policy", "least_work", "--block-size", 16, "--workers", 2)
+    run = runs(*asked)["least_work"]
+    assert (run["requests"], run["errors"]) == (2 * CALLS, 0)
+    # A call a second and 400 tokens more each time, of which the engine has those before.
+    assert run["makespan_ms"] == pytest.approx(1_000 * CALLS, rel=0.1)
+    assert run["hit"] == pytest.approx(10 / 15, abs=0.01)
+    slow = runs(*asked, "--engine", "serial")["least_work"]
+    assert slow["makespan_ms"] > run["makespan_ms"], "tools take as long, so slower engines get calls later"
+    many = runs(*asked, "--sessions", 7)["least_work"]
+    assert many["requests"] == 7 * CALLS
+    assert many["makespan_ms"] == pytest.approx(1_000 * (5 + CALLS), rel=0.1)
+
+
+def test_sessions_are_those_of_agents(agents: Path, trace: Path) -> None:
+    assert f"{trace}: --sessions is for" in simulate(trace, "--sessions", 7, status=1)[1]
+    bad = write(agents.with_name("bad.jsonl"), [{"input_tail": ""}])
+    assert f"{bad}:1: column " in simulate(bad, status=1)[1]
+
+
+@pytest.mark.parametrize("name", ["miniswe", "taubench"])
+def test_published_calls_of_agents(name: str) -> None:
+    path = DATA / f"{name}.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    found = runs(path, "--block-size", 16, "--workers", 4, "--sessions", 60)
+    assert {run["errors"] for run in found.values()} == {0}
+    assert found["least_work"]["hit"] > found["request_num"]["hit"]
 
 
 def test_configuration(trace: Path, tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::path::Path;
 
-use fd_router_simulate::{Arrival, Batching, CacheChange, Engine, Fleet, Model, Serial, Trace};
+use fd_router_simulate::{
+    Arrival, Batching, CacheChange, Engine, Fleet, Model, Serial, Sessions, Trace,
+};
 
 use crate::bars::{self, Bars};
-use crate::traces::agents::{Plan, Recording};
 use crate::traces::{azure, read, shared_prefix};
 
 /// A trace, a load and a fleet.
@@ -192,15 +193,8 @@ impl Scenario {
                 let Some(text) = read(&data.join(file).with_extension("jsonl.gz"))? else {
                     return Ok(Vec::new());
                 };
-                let recording = Recording::read(&text, AGENT_BLOCK_SIZE)?;
-                let run = |seed| {
-                    recording.trace(&Plan {
-                        block_size: AGENT_BLOCK_SIZE,
-                        sessions,
-                        rate,
-                        seed,
-                    })
-                };
+                let recording = Sessions::read(&text, AGENT_BLOCK_SIZE)?;
+                let run = |seed| recording.trace(at_random(seed, rate).take(sessions));
                 return Ok((1..=AGENT_RUNS).map(run).collect());
             }
         };
@@ -234,6 +228,16 @@ fn recorded_conversation(data: &Path) -> Result<Option<Trace>, Box<dyn Error>> {
     let text = read(&data.join("conversation_trace.jsonl.gz"))?;
     let trace = text.map(|text| Trace::from_mooncake(&text, BLOCK_SIZE));
     Ok(trace.transpose()?)
+}
+
+/// Times at which something starts that happens so many times a second, in microseconds; the first is 0.
+fn at_random(seed: u64, rate: f64) -> impl Iterator<Item = u64> {
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let gaps = std::iter::repeat_with(move || -(1.0 - chance.f64()).ln() / rate * 1e6);
+    std::iter::once(0.0).chain(gaps).scan(0.0, |at, gap| {
+        *at += gap;
+        Some(*at as u64)
+    })
 }
 
 fn later(mut trace: Trace) -> Trace {

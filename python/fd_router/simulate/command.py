@@ -61,7 +61,12 @@ def _run(options: Options) -> None:
 
 
 def _trace(file: TraceFile, options: Options) -> Trace:
-    return file.trace(block_size=options.block_size, output_tokens=options.output_tokens, speed=options.speed)
+    return file.trace(
+        block_size=options.block_size,
+        output_tokens=options.output_tokens,
+        sessions=options.sessions,
+        speed=options.speed,
+    )
 
 
 def _simulate(lab: Lab, path: str, trace: Trace, options: Options, output: _Output) -> dict[str, Simulation]:

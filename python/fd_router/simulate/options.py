@@ -16,6 +16,7 @@ RECORDED = "recorded"
 
 MAX_WORKERS = 4_096
 MAX_CACHE_BLOCKS = 1 << 32
+MAX_SESSIONS = 10_000
 MIN_SPEED = 0.001
 MAX_SPEED = 1_000
 DEFAULT_POLICIES = ("request_num", "cache_aware", "least_work")
@@ -33,6 +34,7 @@ class Options(argparse.Namespace):
     cache_blocks: int | None
     block_size: int
     output_tokens: int
+    sessions: int | None
     speed: float
     config_path: str | None
     seed: int
@@ -65,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "traces",
         nargs="+",
         metavar="TRACE",
-        help="Mooncake's JSON lines, perhaps .gz, or a recording of a router",
+        help="JSON lines of Mooncake's or of agents' calls, perhaps .gz, or a recording of a router",
     )
     add(
         "--policy",
@@ -113,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
         default=128,
         metavar="N",
         help="tokens of an answer whose length a recording does not have (%(default)s)",
+    )
+    add(
+        "--sessions",
+        type=_Whole(1, MAX_SESSIONS),
+        metavar="N",
+        help="the sessions of a trace of agents' calls over and over, N in all (each once)",
     )
     add("--speed", type=_factor, default=1.0, metavar="X", help="arrivals X times as dense (%(default)s)")
     add("--config_path", metavar="F", help="YAML file of a router, of which the section scheduler is taken")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from typing import Any
 
 from fd_router._core import Trace
 
@@ -25,16 +26,22 @@ class TraceFile:
         """Reads `path`. Raises `SimulationError`."""
         self.path = path
         self._text, packed = _read(path)
-        self.recorded = _begins_a_recording(self._text)
+        first = _first(self._text)
+        self.recorded = first.get("event") == "start"
         """Whether it is a recording of a router."""
+        self._of_agents = "input_tail" in first
         if self.recorded and packed:
             raise SimulationError(f"{path}: a recording is read as it was written: unpack it")
 
-    def trace(self, *, block_size: int, output_tokens: int, speed: float) -> Trace:
+    def trace(self, *, block_size: int, output_tokens: int, sessions: int | None, speed: float) -> Trace:
         """Its requests, see `Trace`. Raises `SimulationError`."""
+        if sessions is not None and not self._of_agents:
+            raise SimulationError(f"{self.path}: --sessions is for traces of agents' calls")
         try:
             if self.recorded:
                 trace = Trace.recording(self.path, output_tokens)
+            elif self._of_agents:
+                trace = Trace.agents(self._text, block_size, self.path, sessions)
             else:
                 trace = Trace.mooncake(self._text, block_size, self.path)
         except ValueError as error:
@@ -64,9 +71,10 @@ def _read(path: str) -> tuple[str, bool]:
     return text, packed
 
 
-def _begins_a_recording(text: str) -> bool:
+def _first(text: str) -> dict[str, Any]:
+    """The first line's object; empty where there is none."""
     try:
         head = json.loads(text[: text.find("\n") + 1] or text)
     except ValueError:
-        return False
-    return isinstance(head, dict) and head.get("event") == "start"
+        return {}
+    return head if isinstance(head, dict) else {}

@@ -25,9 +25,26 @@ impl Trace {
     fn mooncake(py: Python<'_>, text: &str, block_size: usize, name: &str) -> PyResult<Self> {
         py.detach(|| sim::Trace::from_mooncake(text, block_size))
             .map(Self)
-            .map_err(|error| {
-                PyValueError::new_err(format!("{name}:{}: {}", error.line, error.problem))
+            .map_err(|error| at_line(name, &error))
+    }
+
+    #[staticmethod]
+    fn agents(
+        py: Python<'_>,
+        text: &str,
+        block_size: usize,
+        name: &str,
+        sessions: Option<usize>,
+    ) -> PyResult<Self> {
+        py.detach(|| {
+            let recorded = sim::Sessions::read(text, block_size)?;
+            Ok(match sessions {
+                Some(count) => recorded.trace(recorded.starts_of(count)),
+                None => recorded.trace(recorded.starts()),
             })
+        })
+        .map(Self)
+        .map_err(|error| at_line(name, &error))
     }
 
     #[staticmethod]
@@ -62,6 +79,10 @@ impl Trace {
     const fn block_size(&self) -> usize {
         self.0.block_size
     }
+}
+
+fn at_line(name: &str, error: &sim::trace::TraceError) -> PyErr {
+    PyValueError::new_err(format!("{name}:{}: {}", error.line, error.problem))
 }
 
 type Spread = (f64, f64, f64, f64);

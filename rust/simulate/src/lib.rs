@@ -4,7 +4,8 @@
 //! would have seen: first tokens, ends, cached prompt tokens. It reads no clock, no file and no source of chance, so
 //! equal inputs give equal outputs on every machine. Times are whole microseconds from the trace's start.
 //!
-//! - [`trace`] holds requests and reads them from Mooncake's JSON lines, or from a recording.
+//! - [`trace`] holds requests and reads them from Mooncake's JSON lines, from agents' sessions, or from a
+//!   recording.
 //! - [`chooser`] is the one seam to a router: who is chosen, and what became of the choice.
 //! - [`router`] is fd-router behind that seam: the real scheduler, with its tree, its leases and what it learns.
 //! - [`fleet`] describes engines, [`profile`] has some by name; [`mod@engine`] has one file a model of how they spend
@@ -35,4 +36,4 @@ pub use recorded::{ReplayError, Replayed, replay};
 pub use report::Report;
 pub use router::{Feedback, SchedulerChooser, Setup};
 pub use simulate::{NoSuchWorker, simulate};
-pub use trace::{Arrival, Request, Trace};
+pub use trace::{Arrival, Request, Sessions, Trace};

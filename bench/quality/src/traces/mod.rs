@@ -1,6 +1,5 @@
 //! Traffic: public traces, and what is made up.
 
-pub(crate) mod agents;
 pub(crate) mod azure;
 pub(crate) mod shared_prefix;
 

@@ -1,8 +1,10 @@
 //! Requests over time.
 
+mod agents;
 mod mooncake;
 mod recording;
 
+pub use agents::Sessions;
 pub use mooncake::{Problem, TraceError};
 
 /// Requests in the order of their rows.

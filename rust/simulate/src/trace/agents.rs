@@ -1,44 +1,27 @@
-//! Agent sessions as closed-loop traffic.
+//! Sessions of agents, as `LMCache` publishes them: closed-loop traffic.
 //!
-//! `LMCache`'s agent traces have a call a line: `timestamp` (us), `session_id`, `output`, and the prompt as `input_lcp`, the
-//! characters that it shares with the session's previous prompt, and `input_tail`. They were recorded one or two sessions
-//! at a time, which no fleet would notice, so a trace here is many sessions: the recorded ones over and over, started
-//! at random at a given rate, every repetition with content of its own.
+//! A call a line: `timestamp` (us), `session_id`, `output`, and the prompt as `input_lcp`, the characters that it shares with
+//! the session's previous prompt, and `input_tail`, what follows them.
 //!
 //! - Four characters are a token, for prompts and answers.
 //! - A call follows the previous one's answer after the recorded gap between the two, less what the previous call
 //!   would nominally have taken: [`FIRST_TOKEN`] and [`TOKEN`] for each token of its answer, an idle engine of the batching
 //!   model. What is left is the tool's time, at least 0.
-//! - Blocks that several recorded sessions have stay shared between repetitions: these are templates.
+//! - Such traces are recorded a session or two at a time, which no fleet would notice. So the sessions can be had over and
+//!   over, each repetition with content of its own. Blocks that several recorded sessions have stay shared between
+//!   repetitions: these are templates.
 
-use fd_router_simulate::{Arrival, Request, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
+
+use super::mooncake::{Problem, TraceError};
+use super::{Arrival, Request, Trace};
 
 const CHARACTERS_A_TOKEN: usize = 4;
 /// Microseconds.
 const FIRST_TOKEN: u64 = 50_000;
 /// Microseconds.
 const TOKEN: u64 = 8_000;
-
-/// How many sessions, how fast.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
-    /// Tokens a block.
-    pub(crate) block_size: usize,
-    pub(crate) sessions: usize,
-    /// Sessions that start in a second on average.
-    pub(crate) rate: f64,
-    pub(crate) seed: u64,
-}
-
-/// Something wrong in a recording.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line}: {error}")]
-pub(crate) struct BadCall {
-    line: usize,
-    error: serde_json::Error,
-}
 
 #[derive(Deserialize)]
 struct Row {
@@ -50,6 +33,7 @@ struct Row {
 }
 
 /// A recorded call.
+#[derive(Debug)]
 struct Recorded {
     delay: u64,
     input_tokens: usize,
@@ -57,41 +41,75 @@ struct Recorded {
     blocks: Vec<u64>,
 }
 
-/// The sessions of a recording, in order of their first calls.
-pub(crate) struct Recording {
-    sessions: Vec<Vec<Recorded>>,
+/// The sessions of a trace, in order of their first calls.
+#[derive(Debug)]
+pub struct Sessions {
+    recorded: Vec<Session>,
     shared: FxHashSet<u64>,
     ids: u64,
+    block_size: usize,
 }
 
-impl Recording {
-    pub(crate) fn read(text: &str, block_size: usize) -> Result<Self, BadCall> {
+#[derive(Debug)]
+struct Session {
+    /// Of the first call, in microseconds from that of the trace's first.
+    start: u64,
+    calls: Vec<Recorded>,
+}
+
+impl Sessions {
+    /// Reads a trace for blocks of `block_size` tokens. Empty lines are skipped.
+    pub fn read(text: &str, block_size: usize) -> Result<Self, TraceError> {
+        let block_size = block_size.max(1);
         let mut numbers: FxHashMap<String, usize> = FxHashMap::default();
         let mut open: Vec<Open> = Vec::new();
-        let mut chain = Chain::new(block_size * CHARACTERS_A_TOKEN);
+        let mut chain = Chain::new(block_size.saturating_mul(CHARACTERS_A_TOKEN));
         for (text, line) in text.lines().zip(1..) {
-            let call: Row = serde_json::from_str(text).map_err(|error| BadCall { line, error })?;
+            if text.trim().is_empty() {
+                continue;
+            }
+            let wrong = |error| TraceError {
+                line,
+                problem: Problem::from(error),
+            };
+            let call: Row = serde_json::from_str(text).map_err(wrong)?;
             let number = *numbers.entry(call.session_id.clone()).or_insert(open.len());
             if number == open.len() {
-                open.push(Open::default());
+                open.push(Open::new(call.timestamp));
             }
             open[number].call(&call, number, &mut chain);
         }
+        let first = open.iter().map(|open| open.start).min().unwrap_or(0);
+        let sessions = open.into_iter().map(|open| Session {
+            start: open.start - first,
+            calls: open.calls,
+        });
         Ok(Self {
-            sessions: open.into_iter().map(|open| open.calls).collect(),
+            recorded: sessions.collect(),
             shared: chain.shared(),
             ids: chain.next,
+            block_size,
         })
     }
 
-    /// Traffic made of them.
-    pub(crate) fn trace(&self, plan: &Plan) -> Trace {
-        let mut chance = fastrand::Rng::with_seed(plan.seed);
+    /// When the recorded sessions start, in microseconds.
+    pub fn starts(&self) -> impl Iterator<Item = u64> {
+        self.recorded.iter().map(|session| session.start)
+    }
+
+    /// Starts of so many sessions, as many a second as were recorded, at even distances.
+    pub fn starts_of(&self, count: usize) -> impl Iterator<Item = u64> {
+        let last = self.starts().max().unwrap_or(0);
+        let each = last / (self.recorded.len() as u64).saturating_sub(1).max(1);
+        (0..count as u64).map(move |session| session.saturating_mul(each))
+    }
+
+    /// Traffic made of the recorded sessions, in their order and over and over, one for each start (microseconds).
+    pub fn trace(&self, starts: impl IntoIterator<Item = u64>) -> Trace {
         let mut requests = Vec::new();
-        let mut start = 0.0;
-        for session in 0..plan.sessions {
-            let repetition = (session / self.sessions.len()) as u64;
-            let calls = &self.sessions[session % self.sessions.len()];
+        let sessions = self.recorded.iter().cycle().enumerate();
+        for (start, (number, session)) in starts.into_iter().zip(sessions) {
+            let repetition = (number / self.recorded.len()) as u64;
             let own = |&block: &u64| {
                 if self.shared.contains(&block) {
                     block
@@ -99,9 +117,9 @@ impl Recording {
                     block + repetition * self.ids
                 }
             };
-            for (turn, call) in calls.iter().enumerate() {
+            for (turn, call) in session.calls.iter().enumerate() {
                 let arrival = match turn {
-                    0 => Arrival::At(start as u64),
+                    0 => Arrival::At(start),
                     _ => Arrival::After {
                         request: requests.len() - 1,
                         delay: call.delay,
@@ -109,31 +127,39 @@ impl Recording {
                 };
                 requests.push(Request {
                     arrival,
-                    session: Some(session),
+                    session: Some(number),
                     input_tokens: call.input_tokens,
                     output_tokens: call.output_tokens,
                     blocks: call.blocks.iter().map(own).collect(),
                     streamed: true,
                 });
             }
-            start += -(1.0 - chance.f64()).ln() / plan.rate * 1e6;
         }
         Trace {
             requests,
-            block_size: plan.block_size,
+            block_size: self.block_size,
         }
     }
 }
 
 /// A session being read.
-#[derive(Default)]
 struct Open {
+    start: u64,
     prompt: String,
     previous: Option<(u64, usize)>,
     calls: Vec<Recorded>,
 }
 
 impl Open {
+    const fn new(start: u64) -> Self {
+        Self {
+            start,
+            prompt: String::new(),
+            previous: None,
+            calls: Vec::new(),
+        }
+    }
+
     fn call(&mut self, call: &Row, session: usize, chain: &mut Chain) {
         let kept = self.prompt.char_indices().nth(call.input_lcp);
         self.prompt
@@ -215,14 +241,8 @@ mod tests {
 
     #[test]
     fn calls_become_a_closed_loop() {
-        let recording = Recording::read(RECORDING, 1).unwrap();
-        let plan = Plan {
-            block_size: 1,
-            sessions: 4,
-            rate: 1.0,
-            seed: 1,
-        };
-        let trace = recording.trace(&plan);
+        let sessions = Sessions::read(RECORDING, 1).unwrap();
+        let trace = sessions.trace([0, 7, 9, 9]);
         let [a, again, b, copy, ..] = &trace.requests[..] else {
             panic!("six requests");
         };
@@ -239,12 +259,24 @@ mod tests {
         assert_eq!(b.blocks[0], a.blocks[0]);
         assert_eq!(copy.blocks[0], a.blocks[0]);
         assert_ne!(copy.blocks[1], a.blocks[1]);
-        assert_eq!(trace, recording.trace(&plan));
+        assert_eq!(copy.arrival, Arrival::At(9));
+        assert_eq!(copy.session, Some(2));
+        assert_eq!(trace.requests.len(), 6);
+    }
+
+    #[test]
+    fn sessions_start_as_recorded_or_at_that_rate() {
+        let sessions = Sessions::read(RECORDING, 1).unwrap();
+        assert!(sessions.starts().eq([0, 500_000]));
+        assert!(sessions.starts_of(3).eq([0, 500_000, 1_000_000]));
+        let nobody = Sessions::read("\n", 1).unwrap();
+        assert_eq!(nobody.starts_of(3).count(), 3);
+        assert!(nobody.trace([0, 1]).requests.is_empty());
     }
 
     #[test]
     fn a_bad_call_is_named() {
-        let error = Recording::read("{}", 1).err().unwrap().to_string();
-        assert!(error.starts_with("line 1: missing field"), "{error}");
+        let error = Sessions::read("{}", 1).unwrap_err().to_string();
+        assert!(error.contains("line 1: column 2: missing field"), "{error}");
     }
 }
