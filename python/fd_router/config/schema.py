@@ -297,13 +297,13 @@ class SchedulerConfig:
     )
     copy_cost: float = setting(
         _WEIGHT,
-        0.4,
+        0.6,
         "least_work: by what share a prompt's uncached tokens count more than waiting ones",
         live=True,
     )
     base_running: float = setting(
         _WEIGHT,
-        16.0,
+        32.0,
         "least_work: running requests that each worker counts beside its own; more: the first byte matters more",
         "requests",
         live=True,

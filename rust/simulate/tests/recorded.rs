@@ -51,8 +51,8 @@ fn config(policy: Policy) -> SchedulerConfig {
             load_balance_weight: 1.0,
             waiting_weight: 1.5,
             metrics_max_age: 500,
-            copy_cost: 0.4,
-            base_running: 16.0,
+            copy_cost: 0.6,
+            base_running: 32.0,
         },
         seed: 7,
     }

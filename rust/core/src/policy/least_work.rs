@@ -1,10 +1,14 @@
 //! `least_work`: the worker on which the request, and what waits there, is least work, weighed by how busy it is.
 //!
-//! For each candidate: **(P + (1 + d) x u) x (running + k)**; the lowest wins.
+//! For each candidate: **(W + (1 + d) x u) x (running + k) + K**; the lowest wins.
 //!
 //! - `u`: tokens of the prompt that the worker does not hold, at least 1.
-//! - `P`: the same, summed over the worker's requests without a first byte. A whole answer shows no first byte: its part
-//!   is given back when the worker should be through with it, by the speed at which it served streams.
+//! - `W`: what waits there. `P`, the same summed over the worker's requests without a first byte, less what goes along in
+//!   a step that is under way in any case: the root of P^2 + s^2, less s (see [`STEP`]). So little as a few hundred tokens
+//!   are no reason to leave a prefix, and thousands count in full. A whole answer shows no first byte: its part of P is
+//!   given back when the worker should be through with it, by the speed at which it served streams.
+//! - `K`: prompt tokens of all the worker's requests in hand. Every token of an answer reads them all again, so a worker
+//!   with much of it decodes slowly, however few requests that is.
 //! - `d`: sending a prompt elsewhere copies its prefix there, and something else has to go. It counts for all candidates
 //!   alike, as far as their caches are known to be full (that share of it). Caches with room lose nothing, so that a
 //!   popular prefix spreads; and of those whose capacity is not known, an index believes in blocks long gone, which would
@@ -24,6 +28,9 @@ use super::{Candidate, Choice, Policy, Rule, Scene, Settings, Verdict};
 use crate::hash::Prefix;
 use crate::ids::Role;
 use crate::load::Worker;
+
+/// Tokens of a prompt that an engine computes in a step at hardly any cost: a step takes its time with few as well.
+const STEP: f64 = 240.0;
 
 #[derive(Debug)]
 pub(super) struct LeastWork {
@@ -72,7 +79,8 @@ impl LeastWork {
     /// `own` is what the request adds to the worker's work.
     fn cost(&self, scene: &Scene<'_>, worker: &Worker, own: f64) -> Cost {
         let running = worker.running();
-        let work = (worker.pending() + own) * (running as f64 + self.base_running);
+        let prefill = (waiting(worker.pending()) + own) * (running as f64 + self.base_running);
+        let work = prefill + worker.resident();
         let seed = scene.prefix.map_or(0, Prefix::lot);
         let lot = xxh3_64_with_seed(&worker.key().to_le_bytes(), seed);
         (work, running, worker.recorded(scene.now), lot)
@@ -83,6 +91,11 @@ impl LeastWork {
         let credit = slot.and_then(|slot| self.credit.get(slot.index()));
         credit.copied().unwrap_or(0) as usize
     }
+}
+
+/// What so many pending tokens keep a request waiting, in tokens; 0 for none.
+fn waiting(pending: f64) -> f64 {
+    (pending * pending + STEP * STEP).sqrt() - STEP
 }
 
 impl Rule for LeastWork {

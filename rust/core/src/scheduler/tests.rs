@@ -19,8 +19,8 @@ const SETTINGS: Settings = Settings {
     load_balance_weight: 1.0,
     waiting_weight: 10.0,
     metrics_max_age: 3_000,
-    copy_cost: 0.4,
-    base_running: 16.0,
+    copy_cost: 0.6,
+    base_running: 32.0,
 };
 
 fn config(policies: &[(Role, Policy)]) -> SchedulerConfig {

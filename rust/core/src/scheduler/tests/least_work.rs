@@ -75,7 +75,44 @@ fn a_prefix_draws_until_there_is_too_much_to_do() {
     assert_eq!(
         held.len(),
         4,
-        "(12 + 4) blocks x 19 running, against 14 x 16"
+        "(12 + 4) blocks, less 240 tokens, x 35 running and 42 blocks, against 14 x 32"
+    );
+}
+
+#[test]
+fn a_prefix_is_not_left_for_the_little_that_waits() {
+    let scheduler = fleet(Policy::LeastWork, 2);
+    let home = url(&serve(&scheduler, &[1], 0)).to_owned();
+    // Each lacks 100 tokens there and 612 elsewhere.
+    let next = || {
+        let mut turn = ask(&[], true);
+        turn.prefix = Some(Prefix::of_blocks(vec![1], BLOCK, BLOCK + 100));
+        scheduler.decide(Role::Mixed, turn, 0).unwrap().unwrap()
+    };
+    let mut held = vec![next()];
+    while held.last().is_some_and(|last| url(last) == home) {
+        held.push(next());
+    }
+    assert_eq!(held.len(), 7, "5 if what waits counted in full");
+}
+
+#[test]
+fn long_prompts_that_are_decoded_keep_others_away() {
+    let scheduler = fleet(Policy::LeastWork, 2);
+    let long: Vec<u64> = (1..=40).collect();
+    let decoded = decide_at(&scheduler, &long, true, 0);
+    decoded.lease.first_byte(0);
+    let short: Vec<Decision> = (0..5)
+        .map(|number| {
+            let short = decide_at(&scheduler, &[1_000 + number], true, 0);
+            short.lease.first_byte(0);
+            short
+        })
+        .collect();
+    let away = |each: &Decision| url(each) != url(&decoded);
+    assert!(
+        short.iter().all(away),
+        "five short ones run, and one long one"
     );
 }
 
