@@ -7,7 +7,6 @@ The words behind a fence say what becomes of the block:
 | `sh run=NAME` | executed; the blocks of one page with one name are one script |
 | `text output` | lines that the script so far must have printed, in this order |
 | `sh verbs` | calls of `build.sh`, whose verbs must exist |
-| `sh flags` | calls of `fd-router`, which must parse |
 | `sh fastdeploy`, `sh docker`, `sh kubectl` | needs what a test machine lacks; must be good shell |
 | `sh grep` | searches in a log, executed on the `text log` blocks of the page |
 | `text log` | log lines, which the grammar of the log must know |
@@ -27,7 +26,6 @@ KINDS = {
     "sh run",
     "text output",
     "sh verbs",
-    "sh flags",
     "sh fastdeploy",
     "sh docker",
     "sh kubectl",

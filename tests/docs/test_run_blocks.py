@@ -70,12 +70,6 @@ def test_quick_starts_one_after_the_other_in_one_shell(tmp_path: Path) -> None:
     assert "No such process" not in printed
 
 
-def test_nothing_in_the_readme_keeps_the_shell() -> None:
-    """A router in the foreground would, where the page is pasted from top to bottom."""
-    readme = pages.blocks_of(pages.ROOT / "README.md")
-    assert [block.where for block in readme if block.kind == "sh flags"] == []
-
-
 @pytest.mark.parametrize("taken", ["30000", "32000"])
 def test_a_quick_start_whose_port_is_taken_says_so_and_leaves_nothing(tmp_path: Path, taken: str) -> None:
     script = quick_starts()[0]
