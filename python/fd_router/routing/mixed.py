@@ -2,72 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from fd_router._core import UpstreamError
 from fd_router.errors import ClientGoneError, NoWorkerError
 from fd_router.observe.logs import messages
 from fd_router.routing.attempt import Failure, LegError, unanswered
-from fd_router.routing.delivery import Delivery
-from fd_router.routing.retry import GrantedError, Tries
+from fd_router.routing.dispatch import Dispatch
+from fd_router.routing.retry import GrantedError
+from fd_router.routing.selection import Chooser
 
 if TYPE_CHECKING:
     from fd_router._core import Lease, Request
     from fd_router.downstream.client import Client
-    from fd_router.fleet.conduct import Conduct
-    from fd_router.observe.logs import Log
-    from fd_router.observe.metrics import Metrics
-    from fd_router.routing.retry import Retries
-    from fd_router.routing.selection import Chooser
-    from fd_router.upstream.relay import Upstream
+    from fd_router.routing.retry import Tries
 
 
-class MixedDispatch:
+class MixedDispatch(Dispatch[Chooser]):
     """Sends a request to a worker, and to others while the client has seen no byte of an answer."""
 
-    def __init__(
-        self,
-        *,
-        selector: Chooser,
-        upstream: Upstream,
-        conduct: Conduct,
-        retries: Retries,
-        log: Log,
-        metrics: Metrics,
-        attempts: int,
-    ) -> None:
-        self._selector = selector
-        self._upstream = upstream
-        self._conduct = conduct
-        self._retries = retries
-        self._delivery = Delivery(log, metrics)
-        self._log = log
-        self._metrics = metrics
-        self.reconfigure(attempts)
+    def _again(self, client: Client, lost: LegError) -> None:
+        self._log.warn(messages.retrying(lost.url, lost), client.tags)
 
-    def reconfigure(self, attempts: int) -> None:
-        """Try requests that come from now on so often."""
-        self._attempts = attempts
-
-    async def serve(self, client: Client, request: Request) -> None:
-        """Answer the client. Raises `RouterError` for what the edge must answer."""
-        start = time.perf_counter()
-        tokens = await self._selector.tokens(request, client.tags)
-        tries = Tries(
-            self._retries,
-            self._attempts,
-            model=request.model,
-            stream=request.stream,
-            on_retry=lambda lost: self._log.warn(messages.retrying(lost.url, lost), client.tags),
-        )
-        try:
-            await tries.run(lambda: self._attempt(client, request, tokens, tries, start))
-        except LegError as lost:
-            self._log.error(messages.backend_failed(lost.url, lost), client.tags)
-            self._log.error(messages.connect_failed(lost), client.tags)
-            raise unanswered(lost) from lost
-        self._metrics.duration(time.perf_counter() - start)
+    async def _give_up(self, client: Client, lost: LegError) -> None:
+        self._log.error(messages.backend_failed(lost.url, lost), client.tags)
+        self._log.error(messages.connect_failed(lost), client.tags)
+        raise unanswered(lost) from lost
 
     async def _attempt(
         self, client: Client, request: Request, tokens: list[int] | None, tries: Tries, start: float
@@ -77,14 +37,7 @@ class MixedDispatch:
         exchange = None
         try:
             await self._confirm(url, request.model)
-            exchange = self._upstream.send(
-                url + client.path,
-                client.headers,
-                request.body,
-                query=client.query,
-                method=client.method,
-                collect=request.whole,
-            )
+            exchange = self._send(client, request, url, request.body)
             client.watch(exchange.cancel)
             head = await exchange.head()
             self._metrics.inference(mixed=url, status=head.status)

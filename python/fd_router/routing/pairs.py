@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,22 +12,19 @@ from fd_router.errors import ClientGoneError, NoPairError, PairBuildError
 from fd_router.fleet.outcome import FIRST_BYTE_TIMEOUT
 from fd_router.observe.logs import messages
 from fd_router.routing.attempt import Failure, LegError, unanswered
-from fd_router.routing.delivery import Delivery
 from fd_router.routing.disaggregate import encoded_info
+from fd_router.routing.dispatch import Dispatch
 from fd_router.routing.prefill_leg import PrefillLeg
-from fd_router.routing.retry import GrantedError, Tries
+from fd_router.routing.retry import GrantedError
+from fd_router.routing.selection import Selector
 
 if TYPE_CHECKING:
     from fd_router._core import Exchange, Lease, Request
     from fd_router.downstream.client import Client
-    from fd_router.fleet.conduct import Conduct
     from fd_router.fleet.registry import Registry
-    from fd_router.observe.logs import Log
-    from fd_router.observe.metrics import Metrics
-    from fd_router.routing.retry import Retries
-    from fd_router.routing.selection import Selector
+    from fd_router.routing.dispatch import Means
+    from fd_router.routing.retry import Retries, Tries
     from fd_router.types import Role
-    from fd_router.upstream.relay import Upstream
 
 
 NO_PAIR = "No available prefill/decode workers"
@@ -42,54 +38,26 @@ class Pair:
     decode: Lease
 
 
-class PairDispatch:
-    """Serves requests with pairs."""
+class PairDispatch(Dispatch[Selector]):
+    """Serves requests with pairs, whose workers share the client's `request_id`."""
 
     def __init__(
         self,
-        *,
+        means: Means,
         selector: Selector,
-        registry: Registry,
-        upstream: Upstream,
-        conduct: Conduct,
         retries: Retries,
-        log: Log,
-        metrics: Metrics,
         attempts: int,
+        *,
+        registry: Registry,
         expose_worker_urls: bool,
     ) -> None:
-        self._selector = selector
+        super().__init__(means, selector, retries, attempts)
         self._registry = registry
-        self._upstream = upstream
-        self._conduct = conduct
-        self._retries = retries
-        self._delivery = Delivery(log, metrics)
-        self._log = log
-        self._metrics = metrics
-        self.reconfigure(attempts, expose_worker_urls=expose_worker_urls)
-
-    def reconfigure(self, attempts: int, *, expose_worker_urls: bool) -> None:
-        """Try requests that come from now on so often, and tell clients the workers or not."""
-        self._attempts = attempts
         self._expose = expose_worker_urls
 
-    async def serve(self, client: Client, request: Request) -> None:
-        """Answer the client, whose `request_id` the pair shares. Raises `RouterError` for what the edge must answer."""
-        start = time.perf_counter()
-        tokens = await self._selector.tokens(request, client.tags)
-        tries = Tries(
-            self._retries,
-            self._attempts,
-            model=request.model,
-            stream=request.stream,
-            on_retry=lambda lost: self._again(client, lost),
-        )
-        try:
-            await tries.run(lambda: self._attempt(client, request, tokens, tries, start))
-        except LegError as lost:
-            await self._give_up(client, lost)
-        else:
-            self._metrics.duration(time.perf_counter() - start)
+    def expose(self, urls: bool) -> None:
+        """Tell clients which workers serve them, or not."""
+        self._expose = urls
 
     def _again(self, client: Client, lost: LegError) -> None:
         self._metrics.pair(f"{lost.role}_failed_repaired")
@@ -219,11 +187,6 @@ class PairDispatch:
         """Raise `GrantedError`, for another pair, where a worker left before anything was sent to it."""
         if not all(each.url in self._registry for each in (pair.prefill, pair.decode)):
             raise GrantedError
-
-    def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
-        return self._upstream.send(
-            url + client.path, client.headers, body, query=client.query, collect=not request.stream
-        )
 
     def _prefill(
         self, client: Client, request: Request, pair: Pair, body: bytes, decode: Exchange

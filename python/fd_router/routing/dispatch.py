@@ -1,0 +1,94 @@
+"""What both modes do alike with a request: choose, send, and try again as far as the rule of retries lets them."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from fd_router.routing.attempt import LegError
+from fd_router.routing.delivery import Delivery
+from fd_router.routing.retry import Tries
+
+if TYPE_CHECKING:
+    from fd_router._core import Exchange, Request
+    from fd_router.downstream.client import Client
+    from fd_router.fleet.conduct import Conduct
+    from fd_router.observe.logs import Log
+    from fd_router.observe.metrics import Metrics
+    from fd_router.routing.retry import Retries
+    from fd_router.routing.selection import Chooser
+    from fd_router.upstream.relay import Upstream
+
+C = TypeVar("C", bound="Chooser")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every dispatch works with."""
+
+    upstream: Upstream
+    conduct: Conduct
+    log: Log
+    metrics: Metrics
+
+
+class Dispatch(ABC, Generic[C]):
+    """Serves requests; what an attempt is, and what becomes of a lost one, is the mode's."""
+
+    def __init__(self, means: Means, selector: C, retries: Retries, attempts: int) -> None:
+        self._upstream = means.upstream
+        self._conduct = means.conduct
+        self._log = means.log
+        self._metrics = means.metrics
+        self._delivery = Delivery(means.log, means.metrics)
+        self._selector = selector
+        self._retries = retries
+        self._attempts = attempts
+
+    def set_attempts(self, attempts: int) -> None:
+        """Try requests that come from now on so often."""
+        self._attempts = attempts
+
+    async def serve(self, client: Client, request: Request) -> None:
+        """Answer the client. Raises `RouterError` for what the edge must answer."""
+        start = time.perf_counter()
+        tokens = await self._selector.tokens(request, client.tags)
+        tries = Tries(
+            self._retries,
+            self._attempts,
+            model=request.model,
+            stream=request.stream,
+            on_retry=lambda lost: self._again(client, lost),
+        )
+        try:
+            await tries.run(lambda: self._attempt(client, request, tokens, tries, start))
+        except LegError as lost:
+            await self._give_up(client, lost)
+        else:
+            self._metrics.duration(time.perf_counter() - start)
+
+    def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
+        return self._upstream.send(
+            url + client.path,
+            client.headers,
+            body,
+            query=client.query,
+            method=client.method,
+            collect=request.whole,
+        )
+
+    @abstractmethod
+    async def _attempt(
+        self, client: Client, request: Request, tokens: list[int] | None, tries: Tries, start: float
+    ) -> None:
+        """Serve the request once. Raises `LegError`, `GrantedError`, and what the edge must answer."""
+
+    @abstractmethod
+    def _again(self, client: Client, lost: LegError) -> None:
+        """An attempt is lost, and another follows."""
+
+    @abstractmethod
+    async def _give_up(self, client: Client, lost: LegError) -> None:
+        """The last attempt is lost: tell the client, or raise what the edge must answer."""
