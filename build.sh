@@ -164,9 +164,11 @@ rust_tests() {
     cargo test --locked --quiet --workspace --exclude fd-router-py
 }
 
-# Side by side on every core; neighbours share fixtures, so each process takes a run of them and helps out at the end.
+# Side by side, one more than there are cores, as much of a test is waiting; neighbours share fixtures, so each process
+# takes a run of them and helps out at the end.
 python_tests() {
-    python -m pytest -q -n auto --dist worksteal --benchmark-disable --durations=20 --durations-min=1 "$@"
+    local processes=$(($(python -c 'import os; print(len(os.sched_getaffinity(0)))') + 1))
+    python -m pytest -q -n "$processes" --dist worksteal --benchmark-disable --durations=20 --durations-min=1 "$@"
 }
 
 run_tests() {

@@ -72,7 +72,7 @@ def test_an_engine_that_was_taken_out_stays_out(
 ) -> None:
     """For ten heartbeats, with streams that run on, and until an operator says otherwise."""
     router = start_router(QUICK)
-    victim, other = start_engines(2, router, token_secs=0.05, answer_tokens=400)
+    victim, other = start_engines(2, router, token_secs=0.05, answer_tokens=160)
     router.wait_workers(mixed=2)
     with ExitStack() as stack:
         streams = [
