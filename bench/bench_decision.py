@@ -1,4 +1,4 @@
-"""Decisions of cache_aware through the Python border: time by prompt, tree and fleet; stalls; memory.
+"""Decisions of policies that look at prefixes, through the Python border: time by prompt, tree, fleet; stalls; memory.
 
 The medians to hold are 25 us for 8,000 characters and 90 us for 32,000, with 64 workers and 200,000 blocks. They
 depend on the machine, so they are shown and not asserted; ratios between two fleets measured in turn are asserted.
@@ -23,14 +23,15 @@ from workload import Fleet, Prompts, traffic
 
 BLOCKS = 200_000
 ROUNDS = 1_000
+POLICIES = pytest.mark.parametrize("policy", ["cache_aware", "least_work"])
 # What two runs of the same code differ by at most on a shared machine.
 NOISE = 1.3
 
 
 @cache
-def grown(workers: int, blocks: int, chars: int) -> Callable[[], Callable[[], None]]:
+def grown(workers: int, blocks: int, chars: int, policy: str) -> Callable[[], Callable[[], None]]:
     """A fleet with a tree of `blocks`; each call gives the next decision, ready to be timed."""
-    fleet, prompts = Fleet(workers), Prompts(chars)
+    fleet, prompts = Fleet(workers, policy=policy), Prompts(chars)
     bodies = traffic(prompts, fleet.grow(prompts, blocks))
 
     def prepare() -> Callable[[], None]:
@@ -44,15 +45,32 @@ def call(decision: Callable[[], None]) -> None:
     decision()
 
 
-def measure(benchmark: BenchmarkFixture, workers: int, blocks: int, chars: int) -> None:
-    prepare = grown(workers, blocks, chars)
+def measure(
+    benchmark: BenchmarkFixture, workers: int, blocks: int, chars: int, policy: str = "cache_aware"
+) -> None:
+    prepare = grown(workers, blocks, chars, policy)
     benchmark.pedantic(call, setup=lambda: ((prepare(),), {}), rounds=ROUNDS, warmup_rounds=20)
+
+
+def medians_in_turn(fleets: list[Fleet], prompts: Prompts, rounds: int) -> list[float]:
+    """Medians in microseconds of decisions on the same kind of prompts, taken in turn."""
+    prompt = prompts.fresh()
+    bodies = [traffic(prompts, [prompt]) for _ in fleets]
+    taken: list[list[int]] = [[] for _ in fleets]
+    for _ in range(rounds):
+        for fleet, supply, times_taken in zip(fleets, bodies, taken, strict=True):
+            body = next(supply)
+            start = time.perf_counter_ns()
+            fleet.decide(body)
+            times_taken.append(time.perf_counter_ns() - start)
+    return [statistics.median(times_taken) / 1e3 for times_taken in taken]
 
 
 @pytest.mark.benchmark(group="decision by prompt")
 @pytest.mark.parametrize("chars", [1_000, 8_000, 32_000])
-def test_prompt(benchmark: BenchmarkFixture, timed: bool, chars: int) -> None:
-    measure(benchmark, 64, BLOCKS if timed else BLOCKS // 10, chars)
+@POLICIES
+def test_prompt(benchmark: BenchmarkFixture, timed: bool, policy: str, chars: int) -> None:
+    measure(benchmark, 64, BLOCKS if timed else BLOCKS // 10, chars, policy)
 
 
 @pytest.mark.benchmark(group="decision by workers")
@@ -71,9 +89,12 @@ def test_tree(benchmark: BenchmarkFixture, timed: bool, times: int) -> None:
 @pytest.mark.parametrize(
     ("workers", "times", "most"), [(64, 100, 1.5), (1_000, 1, 3.0)], ids=["hundredfold tree", "1,000 workers"]
 )
-def test_ratio(benchmark: BenchmarkFixture, timed: bool, workers: int, times: int, most: float) -> None:
+@POLICIES
+def test_ratio(
+    benchmark: BenchmarkFixture, timed: bool, policy: str, workers: int, times: int, most: float
+) -> None:
     blocks = BLOCKS if timed else BLOCKS // 100
-    small, large = grown(64, blocks, 8_000), grown(workers, blocks * times, 8_000)
+    small, large = grown(64, blocks, 8_000, policy), grown(workers, blocks * times, 8_000, policy)
 
     def in_turn() -> float:
         """Ratio of the medians of decisions taken in turn."""
@@ -101,21 +122,9 @@ def test_models(benchmark: BenchmarkFixture, timed: bool, chars: int) -> None:
     for url, *_ in fleets[1].scheduler.loads():
         fleets[1].scheduler.tell_models(url, ["m"])
     prompts = Prompts(chars)
-    prompt = prompts.fresh()
-    bodies = [traffic(prompts, [prompt]) for _ in fleets]
-
-    def in_turn() -> list[float]:
-        """Medians in microseconds: unknown, known."""
-        taken: list[list[int]] = [[] for _ in fleets]
-        for _ in range(4 * ROUNDS if timed else 1):
-            for fleet, supply, times_taken in zip(fleets, bodies, taken, strict=True):
-                body = next(supply)
-                start = time.perf_counter_ns()
-                fleet.decide(body)
-                times_taken.append(time.perf_counter_ns() - start)
-        return [statistics.median(times_taken) / 1e3 for times_taken in taken]
-
-    unknown, known = benchmark.pedantic(in_turn, rounds=1)
+    unknown, known = benchmark.pedantic(
+        medians_in_turn, (fleets, prompts, 4 * ROUNDS if timed else 1), rounds=1
+    )
     benchmark.extra_info.update(unknown_us=unknown, known_us=known)
     if timed:
         print(f"\n{chars} characters: {unknown:.2f} us, {known:.2f} us where the models are known")
@@ -128,21 +137,9 @@ def test_recording(benchmark: BenchmarkFixture, timed: bool, chars: int, tmp_pat
     """What `log.record` adds to a decision and to its end, in turn with a scheduler that records nothing."""
     prompts = Prompts(chars)
     fleets = [Fleet(64), Fleet(64, record=(str(tmp_path / "decisions.jsonl"), 64 << 20, 2))]
-    prompt = prompts.fresh()
-    bodies = [traffic(prompts, [prompt]) for _ in fleets]
-
-    def in_turn() -> list[float]:
-        """Medians in microseconds: without, with."""
-        taken: list[list[int]] = [[] for _ in fleets]
-        for _ in range(4 * ROUNDS if timed else 1):
-            for fleet, supply, times_taken in zip(fleets, bodies, taken, strict=True):
-                body = next(supply)
-                start = time.perf_counter_ns()
-                fleet.decide(body)
-                times_taken.append(time.perf_counter_ns() - start)
-        return [statistics.median(times_taken) / 1e3 for times_taken in taken]
-
-    without, recorded = benchmark.pedantic(in_turn, rounds=1)
+    without, recorded = benchmark.pedantic(
+        medians_in_turn, (fleets, prompts, 4 * ROUNDS if timed else 1), rounds=1
+    )
     fleets[1].scheduler.end_recording()
     written, lost = fleets[1].scheduler.recorded()
     assert written > 0
@@ -175,9 +172,10 @@ def test_distinct_prefixes(benchmark: BenchmarkFixture, timed: bool) -> None:
 
 @pytest.mark.benchmark(group="memory")
 @pytest.mark.parametrize("workers", [64, 1_000])
-def test_memory_of_a_block(benchmark: BenchmarkFixture, timed: bool, workers: int) -> None:
+@POLICIES
+def test_memory_of_a_block(benchmark: BenchmarkFixture, timed: bool, policy: str, workers: int) -> None:
     def fill() -> float:
-        fleet = Fleet(workers)
+        fleet = Fleet(workers, policy=policy)
         fleet.grow(Prompts(8_000), BLOCKS if timed else BLOCKS // 4)
         stats = fleet.scheduler.tree()
         return stats.bytes / stats.blocks

@@ -62,9 +62,16 @@ def body_of(prompt: str) -> bytes:
 
 
 class Fleet:
-    """A cache-aware scheduler under load: each worker has about two requests in hand."""
+    """A scheduler under load, whose policy looks at prefixes: each worker has about two requests in hand."""
 
-    def __init__(self, workers: int, capacity: int = 1 << 30, record: Recorded | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        capacity: int = 1 << 30,
+        record: Recorded | None = None,
+        *,
+        policy: str = "cache_aware",
+    ) -> None:
         # Wide thresholds keep every decision on the long way, the scored one.
         settings = replace(
             SchedulerConfig(),
@@ -74,7 +81,7 @@ class Fleet:
             load_balance_weight=0.05,
         )
         self.scheduler = new_scheduler(
-            settings, {"mixed": "cache_aware"}, metrics_interval_secs=1.0, seed=SEED, record=record
+            settings, {"mixed": policy}, metrics_interval_secs=1.0, seed=SEED, record=record
         )
         for number in range(workers):
             self.scheduler.add(f"http://10.0.{number // 250}.{number % 250}:8188", "mixed")
