@@ -42,7 +42,7 @@ def test_extra_paths_are_served_to_clients() -> None:
     assert ("GET", "/version") not in listing(("GET /version",), guards=ADMIN_GUARDS).handlers
 
 
-@pytest.mark.parametrize("path", ["/register", "/v1/embeddings", "/metrics"])
+@pytest.mark.parametrize("path", ["/register", "/v1/embeddings", "/metrics", "/v1/models/load"])
 def test_extra_paths_are_none_of_ours(path: str) -> None:
     with pytest.raises(ConfigError, match=f"server.extra-paths: {path} is served already"):
         table((f"PUT {path}",))

@@ -103,7 +103,7 @@ def table(extra: Sequence[str]) -> tuple[Route, ...]:
     more = []
     for endpoint in extra:
         method, _, path = endpoint.partition(" ")
-        if path in own:
+        if pattern_of(path) in own:
             raise ConfigError(f"server.extra-paths: {path} is served already, accepted: other paths")
         more.append(Route(method, path, "client", lambda to: to.inference.serve))
     return (*ROUTES, *more)
