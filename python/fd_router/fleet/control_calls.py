@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
 from fd_router.errors import NoWorkerError
 from fd_router.fleet.fanout import ask_all
 from fd_router.observe.logs import messages
-from fd_router.upstream.engines import CALLS_AT_ONCE, EngineError
+from fd_router.upstream.engines import CALLS_AT_ONCE, EngineError, parsed
 
 if TYPE_CHECKING:
     from fd_router.fleet.membership import Membership
@@ -81,7 +79,7 @@ def _told(instance: Instance, answer: Answer | EngineError) -> dict[str, Any]:
     if isinstance(answer, EngineError):
         return told | {"error": str(answer)}
     try:
-        said = orjson.loads(answer.content) if answer.content else None
-    except orjson.JSONDecodeError:
+        said = parsed(answer.content) if answer.content else None
+    except EngineError:
         said = answer.content.decode("utf-8", "replace")
     return told | {"status": answer.status, "answer": said}

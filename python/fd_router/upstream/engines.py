@@ -155,12 +155,22 @@ class EngineApi:
         await self._slow.close()
 
 
+def parsed(content: bytes) -> Any:
+    """What JSON says, where the router may say it again in an answer of its own. Raises `EngineError`."""
+    try:
+        value = orjson.loads(content)
+        # It reads deeper nesting than it writes, and an answer that has this in it is some levels deeper.
+        orjson.dumps([[[[value]]]])
+    except orjson.JSONDecodeError as error:
+        raise EngineError(f"answer is not JSON: {error}") from error
+    except orjson.JSONEncodeError as error:
+        raise EngineError(f"answer is nested too deeply: {error}") from error
+    return value
+
+
 def _object(answer: Answer) -> dict[str, Any]:
     answer.require_success()
-    try:
-        payload = orjson.loads(answer.content)
-    except orjson.JSONDecodeError as error:
-        raise EngineError(str(error)) from error
+    payload = parsed(answer.content)
     if not isinstance(payload, dict):
         raise EngineError("answer is not a JSON object")
     return payload

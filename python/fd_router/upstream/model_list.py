@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from fd_router._core import UpstreamError
 from fd_router.runtime.patience import Patience
-from fd_router.upstream.engines import MAX_ANSWER_BYTES, EngineError
+from fd_router.upstream.engines import MAX_ANSWER_BYTES, EngineError, parsed
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -91,10 +89,7 @@ async def _long(exchange: Exchange) -> bytes:
 def _parsed(head: Head, body: bytes) -> ModelList:
     if not 200 <= head.status < 300:
         raise EngineError(f"status {head.status}")
-    try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise EngineError(f"answer is not JSON: {error}") from error
+    payload = parsed(body)
     entries = payload.get("data") if isinstance(payload, dict) else None
     if not isinstance(entries, list):
         raise EngineError("answer has no list 'data'")
