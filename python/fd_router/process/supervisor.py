@@ -156,15 +156,16 @@ class Supervisor(MPServer):
             self.main_loop_interrupt.wait(rest)
 
     def _stop_workers(self) -> None:
-        server = self._in_force.get().server
-        limit = server.drain_delay_secs + server.drain_timeout_secs + LEEWAY_SECS
-        self._deadline = min(self._deadline, time.monotonic() + limit)
-        told = 0.0
+        begun = time.monotonic()
+        delay = timeout = told = 0.0
         for worker in self.wrks:
             worker.interrupt_by_parent = True
             while worker.is_alive():
                 now = time.monotonic()
-                if now >= self._deadline:
+                # The worker takes each when it needs it, and a reload may have changed it by then.
+                server = self._in_force.get().server
+                delay, timeout = max(delay, server.drain_delay_secs), max(timeout, server.drain_timeout_secs)
+                if now >= min(self._deadline, begun + delay + timeout + LEEWAY_SECS):
                     worker.kill()
                     worker.join()
                     self._say("error", messages.worker_killed(worker.inner.pid))
