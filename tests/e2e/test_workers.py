@@ -107,6 +107,20 @@ def test_an_engine_that_was_taken_out_stays_out(
     assert served == {victim.name, other.name}
 
 
+def test_aborts_reach_a_worker_on_probation(start_router: StartRouter, start_engine: StartEngine) -> None:
+    router = start_router(QUICK.replace("forget-after-secs: 0.5", "forget-after-secs: 60"))
+    engine = start_engine(router, token_secs=0.05, answer_tokens=1_000)
+    router.wait_workers(mixed=1)
+    with router.stream("/v1/chat/completions", chat_body("hi", stream=True)) as stream:
+        lines = stream.iter_lines()
+        assert next(lines)
+        engine.fault(health_status=500)
+        assert wait_state(router, engine, "probation")["running"] == 1
+        answer = router.post("/v1/abort_requests", {"abort_all": True}).json()
+        assert (len(answer["aborted"]), answer["errors"]) == (1, [])
+        assert '"finish_reason":"abort"' in [line for line in lines if line][-2]
+
+
 def test_drained_outlives_a_restart_of_the_engine_and_of_the_process_that_serves(
     start_router: StartRouter, start_engine: StartEngine
 ) -> None:

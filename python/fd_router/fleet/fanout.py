@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fd_router.fleet.learning import Learner
+    from fd_router.fleet.membership import Membership
     from fd_router.fleet.registry import Registry
     from fd_router.observe.logs import Log
     from fd_router.types import Instance
@@ -111,18 +112,18 @@ async def ask_all(
 class Aborts:
     """Sends an abort to every worker and merges what they say, as FastDeploy's Python router does."""
 
-    def __init__(self, registry: Registry, api: EngineApi) -> None:
-        self._registry = registry
+    def __init__(self, members: Membership, api: EngineApi) -> None:
+        self._members = members
         self._api = api
 
     async def abort(self, body: bytes) -> dict[str, list[Any]]:
         """`aborted` and `not_found` request ids, and `errors` as `{url, error}`.
 
         In PD mode decode's word counts, as decode holds the running answer. An id that any worker aborted is not
-        `not_found`. Raises `BadRequestError`.
+        `not_found`. Workers on probation are asked as well, as what runs there goes on. Raises `BadRequestError`.
         """
         check_abort(body)
-        answers = await ask_all(self._registry.all(), lambda each: self._api.abort(each.url, body))
+        answers = await ask_all(self._members.watched(), lambda each: self._api.abort(each.url, body))
         aborted: dict[str, Any] = {}
         missing: dict[str, Any] = {}
         errors: list[Any] = []

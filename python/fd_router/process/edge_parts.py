@@ -95,7 +95,7 @@ class EdgeParts:
             basis.config.server,
             admission=fleet.admission,
             monitor=fleet.monitor,
-            aborts=Aborts(fleet.registry, fleet.api),
+            aborts=Aborts(fleet.members, fleet.api),
             calls=ControlCalls(fleet.members, fleet.api, basis.log),
             reload=self._reloading.reload,
             log=basis.log,
