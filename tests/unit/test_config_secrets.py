@@ -97,6 +97,15 @@ def test_a_file_of_many_keys_is_no_single_key(tmp_path: Path) -> None:
     assert "a value that is not shown" in refusal(tmp_path, f"api-keys: ['file:{tmp_path}/keys']")
 
 
+def test_a_file_of_keys_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    """The rest of a key that was cut would open too."""
+    (tmp_path / "keys").write_text("#" * 65_534 + "\nsesame\n")
+    said = refusal(tmp_path, f'api-keys: ["file:{tmp_path}/keys"]')
+    assert said.endswith(f"file:{tmp_path}/keys is larger than 65536 bytes")
+    (tmp_path / "keys").write_text("#" * 65_528 + "\nsesame\n")
+    assert values(load(tmp_path, f'api-keys: ["file:{tmp_path}/keys"]')) == ["sesame"]
+
+
 def test_networks(tmp_path: Path) -> None:
     config = load(tmp_path, "trusted-proxies: [10.0.0.0/8, 127.0.0.1]", "allowed-networks: [fd00::/8]")
     assert config.server.trusted_proxies == ("10.0.0.0/8", "127.0.0.1/32")

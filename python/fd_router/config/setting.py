@@ -324,9 +324,13 @@ def _contents(text: str) -> list[str]:
             raise ValueError(f"{text} is not set in the environment") from None
     try:
         with open(source["path"], encoding="ascii", errors="replace") as file:
-            return file.read(_MAX_KEY_FILE).splitlines()
+            content = file.read(_MAX_KEY_FILE + 1)
     except OSError as error:
         raise ValueError(f"{text} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    # Half of a key would be one that is soon guessed.
+    if len(content) > _MAX_KEY_FILE:
+        raise ValueError(f"{text} is larger than {_MAX_KEY_FILE} bytes")
+    return content.splitlines()
 
 
 @dataclass(frozen=True, slots=True)
