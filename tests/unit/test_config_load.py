@@ -389,3 +389,15 @@ def test_extra_paths_that_are_none(load: Load, value: str) -> None:
 def test_origins_that_are_none(load: Load, value: str) -> None:
     with pytest.raises(ConfigError, match=r"server\.cors-origins \(line 1\): "):
         load(f'server: {{cors-origins: ["{value}"]}}')
+
+
+@pytest.mark.parametrize("content", ["", " \n\n"])
+def test_an_empty_file_is_told_of_as_an_error(tmp_path: Path, content: str) -> None:
+    """A reload refuses it: it may be half written, and would take keys away."""
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    config, notices = load_config(str(path), port="1", splitwise=False)
+    assert config.server.port == 1
+    assert [(each.level, each.message) for each in notices] == [
+        ("ERROR", f"{path} is empty; continuing with the defaults")
+    ]

@@ -37,7 +37,11 @@ def load_config(path: str | None, *, port: str | None, splitwise: bool) -> tuple
     message follows `Failed to load config: `.
     """
     reading = _Reading()
-    sections = reading.document(_read_file(path)) if path else {}
+    data = _read_file(path) if path else b""
+    if path and not data.strip():
+        # Whoever writes it may be at it just now: a reload must not take keys and limits away for that.
+        reading.notices.append(Notice("ERROR", f"{path} is empty; continuing with the defaults"))
+    sections = reading.document(data)
     server = sections.pop("server", {})
     if port:
         reading.take(server, "port", "--port", settings_of(ServerConfig)["port"], Found("text", port))
