@@ -171,8 +171,11 @@ class Router:
     # ---- configuration
 
     def configure(self, config: str) -> None:
-        """Write its file anew, as `Stage.start_router` did; nobody reads it before a reload."""
-        self.process.log.with_name("config.yaml").write_text(config_text(config, self.port))
+        """Put another file in its place, made as `Stage.start_router` does; nobody reads it before a reload."""
+        place = self.process.log.with_name("config.yaml")
+        fresh = place.with_name("config.yaml.new")
+        fresh.write_text(config_text(config, self.port))
+        fresh.replace(place)
 
     def reload(self, config: str | None = None) -> httpx.Response:
         """`POST /reload`, with another file if one is given."""
