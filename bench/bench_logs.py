@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fd_router._core import AccessLog, Lease, Request
 from fd_router.config import LogConfig, SchedulerConfig
-from fd_router.edge.routes import ENDPOINTS, METHODS
+from fd_router.edge.routes import METHODS, ROUTES, paths_of
 from fd_router.observe.logs import Log, messages, tags
 from fd_router.routing.scheduling import new_scheduler
 
@@ -62,7 +62,7 @@ def one_request(log: Log, access: AccessLog, book: Callable[[str], Lease], numbe
 @pytest.mark.benchmark(group="logs: one request", timer=time.thread_time)
 def test_caller(benchmark: BenchmarkFixture, log: Log) -> None:
     numbers = itertools.count()
-    access, book = AccessLog(log.journal, METHODS, ENDPOINTS), booking(log)
+    access, book = AccessLog(log.journal, METHODS, paths_of(ROUTES)), booking(log)
     benchmark.pedantic(lambda: one_request(log, access, book, next(numbers)), rounds=200, iterations=10)
 
 
@@ -72,7 +72,7 @@ def test_caller_and_writer(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
 
     def run() -> None:
         log = Log(LogConfig(output="file"), directory=str(tmp_path / "logs"))
-        access, book = AccessLog(log.journal, METHODS, ENDPOINTS), booking(log)
+        access, book = AccessLog(log.journal, METHODS, paths_of(ROUTES)), booking(log)
         for number in range(REQUESTS):
             one_request(log, access, book, number)
         log.close()

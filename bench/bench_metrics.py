@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fd_router._core import GAP_BOUNDS, HIT_BOUNDS, AccessLog
 from fd_router.config import LogConfig
-from fd_router.edge.routes import ENDPOINTS, METHODS
+from fd_router.edge.routes import METHODS, ROUTES, paths_of
 from fd_router.observe.logs import Log
 from fd_router.observe.metrics import Metrics
 
@@ -68,7 +68,7 @@ class Fleet:
 
 def access() -> AccessLog:
     """Requests of two endpoints, each with a full window of durations."""
-    log = AccessLog(Log(LogConfig(level="error")).journal, METHODS, ENDPOINTS)
+    log = AccessLog(Log(LogConfig(level="error")).journal, METHODS, paths_of(ROUTES))
     for number in range(2000):
         for path in ("/v1/chat/completions", "/register"):
             log.note("POST", path, b"", 200, number / 1000, "10.0.0.9", "")

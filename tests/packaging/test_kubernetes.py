@@ -12,7 +12,7 @@ from recipe import ROOT
 
 from fd_router import __version__
 from fd_router.config import Config, load_config
-from fd_router.edge.routes import ENDPOINTS
+from fd_router.edge.routes import ROUTES, paths_of
 
 FILE = ROOT / "config" / "kubernetes" / "fd-router.yaml"
 VERSIONS = ("1.25", kubernetes_validate.latest_version())
@@ -101,7 +101,7 @@ def test_ports_agree(
         ]
     annotations = deployment["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(config.server.port)
-    assert annotations["prometheus.io/path"] in ENDPOINTS
+    assert annotations["prometheus.io/path"] in paths_of(ROUTES)
 
 
 def test_probes_ask_routes_that_exist(container: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def test_probes_ask_routes_that_exist(container: dict[str, Any]) -> None:
         "livenessProbe": "/health",
         "readinessProbe": "/ready",
     }
-    assert {probe["path"] for probe in asked.values()} <= set(ENDPOINTS)
+    assert {probe["path"] for probe in asked.values()} <= set(paths_of(ROUTES))
     assert {probe["port"] for probe in asked.values()} == {port["name"] for port in container["ports"]}
 
 

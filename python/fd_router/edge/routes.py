@@ -93,8 +93,10 @@ ADMIN_GUARDS: frozenset[Guard] = frozenset({"operator", "engine", "anyone"})
 METHODS = ("POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 """Methods that are metric labels of their own; any other counts as `other`."""
 
-ENDPOINTS = tuple(dict.fromkeys(route.path for route in ROUTES))
-"""Paths that are metric labels of their own, beside `server.extra-paths`; any other counts as `other`."""
+
+def paths_of(routes: Sequence[Route]) -> tuple[str, ...]:
+    """The paths of a table, which are metric labels of their own; any other counts as `other`."""
+    return tuple(dict.fromkeys(route.path for route in routes))
 
 
 def table(extra: Sequence[str]) -> tuple[Route, ...]:

@@ -12,7 +12,7 @@ from fd_router.edge.control import Control
 from fd_router.edge.inference import Inference
 from fd_router.edge.listing import Listing
 from fd_router.edge.overload import Overload
-from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, METHODS, Endpoints, table
+from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, METHODS, Endpoints, paths_of, table
 from fd_router.edge.status import Status
 from fd_router.edge.workers import Workers
 from fd_router.fleet.control_calls import ControlCalls
@@ -47,8 +47,7 @@ class EdgeParts:
         self._reloading = reloading
         server = basis.config.server
         routes = table(server.extra_paths)
-        paths = tuple(dict.fromkeys(route.path for route in routes))
-        self.access_log = AccessLog(basis.log.journal, METHODS, paths)
+        self.access_log = AccessLog(basis.log.journal, METHODS, paths_of(routes))
         self.overload = overload = Overload(server, basis.log, connections=clients)
         basis.follow(lambda now: overload.reconfigure(now.server))
         self.pulse = Pulse(basis.metrics.totals, basis.clock)
