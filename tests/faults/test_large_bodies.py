@@ -24,8 +24,8 @@ SMALL = b'{"prompt":"x"}'
 def test_small_requests_do_not_wait(
     start_router: Callable[..., Router], raw_worker: Callable[..., RawWorker]
 ) -> None:
-    """In the moment in which a large body is complete, the loop copies it, and does not read it: what takes by far the
-    most time is done beside. How long that is, is measured here, on the same machine."""
+    """In the moment in which a large body is complete, the loop neither puts it together nor reads it: that is done
+    beside. How long the reading takes is measured here, on the same machine."""
     router = start_router("manager: {health-check-interval-secs: 3600}")
     worker = raw_worker(lambda _: reply(b"{}"))
     assert router.register(worker.port).status_code == 200
@@ -34,7 +34,7 @@ def test_small_requests_do_not_wait(
     waited = added(router, body)
     assert [hit.body == body for hit in worker.hits].count(True) == ROUNDS
     print(f"a scan takes {1e3 * scan:.2f} ms, a small request waits {1e3 * waited:.2f} ms more")
-    assert waited < 0.75 * scan
+    assert waited < 0.5 * scan
 
 
 def seconds(what: Callable[[], object]) -> float:

@@ -68,8 +68,14 @@ class Client:
         self._receive = receive
         self._overdue_watch = watch
 
-    async def read_body(self, limits: BodyLimits, more: Callable[[int], object] | None = None) -> bytes:
-        """The whole body; to be called once, before anything else is waited for.
+    async def read_body(self, limits: BodyLimits) -> bytes:
+        """The whole body; see `read_pieces`."""
+        return b"".join(await self.read_pieces(limits))
+
+    async def read_pieces(
+        self, limits: BodyLimits, more: Callable[[int], object] | None = None
+    ) -> list[bytes]:
+        """The whole body as it came; to be called once, before anything else is waited for.
 
         Raises `UnsupportedCodingError` for one that is compressed, `BodyTooLargeError` for one over the limit (at the
         announced length, before a byte is read), `RequestTimeoutError`, `BadRequestError` when it breaks off:
@@ -114,7 +120,7 @@ class Client:
                 # It refers to this client: what is left to the collector would keep the connection, whose body the
                 # server still wants to hand over, for as long.
                 self._clock = None
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return pieces
 
     def watch(self, on_gone: Callable[[], None]) -> None:
         """Call `on_gone` once if the client leaves before its answer is complete; replaces an earlier callback."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fd_router.routing.pairs import PairDispatch
 
 LONG_BODY = MIB
-"""Bytes from which a body is scanned beside the loop, so that other requests do not wait for it."""
+"""Bytes from which a body is put together and scanned beside the loop, so that other requests do not wait for it."""
 
 
 class Inference:
@@ -84,16 +84,16 @@ class Inference:
         if trace_id is not None:
             client.tags = tags(trace_id)
         try:
-            body = await client.read_body(self._limits, holding.more)
+            pieces = await client.read_pieces(self._limits, holding.more)
         except BadRequestError as error:
             self._log.error(messages.body_unread(error), client.tags)
             raise type(error)(f"Invalid request body: {error}") from error
         try:
-            if len(body) < LONG_BODY:
-                request = scan(body, reading, client)
+            if holding.size < LONG_BODY:
+                request = scan(pieces, reading, client)
             else:
                 loop = asyncio.get_running_loop()
-                request = await loop.run_in_executor(self._scanner, scan, body, reading, client)
+                request = await loop.run_in_executor(self._scanner, scan, pieces, reading, client)
         except BodyError as error:
             self._log.error(messages.body_invalid(error), client.tags)
             raise BadRequestError(f"Invalid JSON format: {error}") from error
@@ -103,8 +103,10 @@ class Inference:
         return request
 
 
-def scan(body: bytes, reading: Reading, client: Client) -> Request:
-    """Read a body as its endpoint has it. Raises `BodyError`."""
+def scan(pieces: list[bytes], reading: Reading, client: Client) -> Request:
+    """Put a body together, leaving no pieces, and read it as its endpoint has it. Raises `BodyError`."""
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    pieces.clear()
     if reading == "chat":
         return Request.scan(body, True)
     if reading == "prompt":
@@ -115,18 +117,18 @@ def scan(body: bytes, reading: Reading, client: Client) -> Request:
 class Holding:
     """The bytes of one body, as the gate counts them."""
 
-    __slots__ = ("_overload", "_size")
+    __slots__ = ("_overload", "size")
 
     def __init__(self, overload: Overload) -> None:
         self._overload = overload
-        self._size = 0
+        self.size = 0
 
     def more(self, size: int) -> None:
         """Some have come. Raises `OverloadedError`."""
-        self._overload.take(size, self._size)
-        self._size += size
+        self._overload.take(size, self.size)
+        self.size += size
 
     def let_go(self) -> None:
         """None is held any more."""
-        self._overload.give_back(self._size)
-        self._size = 0
+        self._overload.give_back(self.size)
+        self.size = 0
