@@ -125,7 +125,7 @@ def test_a_worker_that_stays_away_is_forgotten() -> None:
 
 def test_without_probation_a_lost_worker_is_lost_first_and_never_held() -> None:
     health = lost(rules(forget=0.0), 1.0)
-    assert health.hold_until == 1.0
+    assert health.held(1.0) == 0.0
     assert health.judge(False, 1.0) == "forgotten"
 
 
@@ -135,10 +135,10 @@ def holds(table: HealthRules, served: float, flips: int) -> list[float]:
     for _ in range(flips):
         now += served
         assert health.judge(False, now) == "lost"
-        found.append(health.hold_until - now)
-        if health.hold_until > now:
-            assert health.judge(True, (now + health.hold_until) / 2) == "none"
-        now = health.hold_until
+        found.append(health.held(now))
+        if health.held(now):
+            assert health.judge(True, now + health.held(now) / 2) == "none"
+        now += health.held(now)
         assert health.judge(True, now) == "back"
     return found
 
@@ -152,11 +152,11 @@ def test_calm_service_undoes_the_doubling() -> None:
     health, now = WorkerHealth(rules(), 0.0), 0.0
     for _ in range(4):
         health.judge(False, now)
-        now = health.hold_until
+        now += health.held(now)
         health.judge(True, now)
     now += 2 * CALM_SECS
     health.judge(False, now)
-    assert health.hold_until - now == 8.0
+    assert health.held(now) == 8.0
 
 
 def test_a_held_worker_whose_probes_succeed_is_not_forgotten() -> None:
@@ -164,7 +164,7 @@ def test_a_held_worker_whose_probes_succeed_is_not_forgotten() -> None:
     health, now = WorkerHealth(table, 0.0), 0.0
     for _ in range(12):
         health.lose(now)
-        now = health.hold_until
+        now += health.held(now)
         health.readmit(now)
     health.lose(now)
     back = now + FORGET
@@ -180,7 +180,7 @@ def test_a_registration_brings_a_worker_back_and_the_flips_still_count() -> None
     health.readmit(1.0)
     assert health.serving
     health.lose(2.0)
-    assert health.hold_until - 2.0 == INTERVAL
+    assert health.held(2.0) == INTERVAL
 
 
 def test_readmitting_a_serving_worker_changes_nothing() -> None:
@@ -189,7 +189,7 @@ def test_readmitting_a_serving_worker_changes_nothing() -> None:
     for now in range(int(CALM_SECS) + 1):
         health.readmit(float(now))
     health.lose(CALM_SECS)
-    assert health.hold_until == CALM_SECS
+    assert not health.held(CALM_SECS)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0.1, 120.0)), max_size=60))
@@ -202,6 +202,6 @@ def test_the_standing_follows_the_changes(rounds: list[tuple[bool, float]]) -> N
         assert (change == "lost") == (serving and not healthy)
         serving = (serving and change != "lost") or change == "back"
         assert health.serving is serving
-        assert health.hold_until - now <= FORGET
+        assert health.held(now) <= FORGET
         if change == "forgotten":
             break

@@ -108,11 +108,6 @@ class WorkerHealth:
         """Whether the worker may be chosen; else it is on probation."""
         return self._serving
 
-    @property
-    def hold_until(self) -> float:
-        """When a worker on probation may be back at the earliest."""
-        return self._hold_until
-
     def trial(self, late: float = 0.0) -> Trial:
         """The trial of this round; `late` as in `HealthRules.keeping`."""
         return self.rules.keeping(late) if self._serving else self.rules.admitting()
