@@ -51,7 +51,7 @@ def draw(report: dict[str, Any], out: Path) -> None:
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(
-        "CPU of the router's processes; same engines, same run, medians of interleaved rounds", fontsize=11
+        "CPU of the router's processes; same engines, same run, medians of interleaved slices", fontsize=11
     )
     figure.tight_layout()
     figure.savefig(out, dpi=110)

@@ -148,6 +148,8 @@ class Ours:
 
     name: str = "fd-router"
     pd: bool = False
+    packages: Path | None = None
+    """Folder of another revision's build, which goes before the environment's."""
 
     def start(self, place: Place) -> Start:
         beside = Path(sys.executable).with_name("fd-router")
@@ -158,7 +160,10 @@ class Ours:
         register.write_text(register_text(place))
         config = place.folder / "config.yaml"
         config.write_text(OURS.format(splitwise=str(self.pd).lower(), register=register.name))
-        return Start([program, "--port", str(place.port), "--config_path", config.name], own_version())
+        command = [program, "--port", str(place.port), "--config_path", config.name]
+        if self.packages is None:
+            return Start(command, own_version())
+        return Start(command, self.packages.name[:12], {"PYTHONPATH": str(self.packages)})
 
 
 def own_version() -> str:
@@ -197,6 +202,11 @@ def register_text(place: Place) -> str:
 DIRECT = "direct"
 OURS_NAME = "fd-router"
 OURS_PD_NAME = "fd-router-pd"
+OURS_BEFORE_NAME = "fd-router-before"
+"""The revision of `--against`."""
+RUST_PEERS = ("sglang-router", "smg", "vllm-router")
+LOOPS = (OURS_NAME, OURS_PD_NAME, OURS_BEFORE_NAME, "granian+httpx", "granian+relay")
+"""Routers whose worker's main thread runs an event loop, while all other main threads sleep."""
 
 ROUTERS: tuple[Router, ...] = (
     Ours(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from .routers import OURS_BEFORE_NAME, OURS_NAME, OURS_PD_NAME, RUST_PEERS
+
 MIB = 1 << 20
 
 
@@ -11,9 +13,9 @@ MIB = 1 << 20
 class Row:
     """One kind of traffic.
 
-    Throughput and CPU come from a closed loop (`connections`); latency comes from an open loop at `rate`,
-    where there is one, so that a slow router cannot slow the offered load down. Paced streams are both at once: how
-    many are live and how fast they run is given.
+    Throughput and CPU come from a closed loop (`connections`); latency, and CPU at that rate, from an open loop at
+    `rate`, where there is one, so that a slow router cannot slow the offered load down. Paced streams are both at
+    once: how many are live and how fast they run is given.
     """
 
     name: str
@@ -26,44 +28,78 @@ class Row:
     stream: bool = False
     rate: float | None = None
     """Requests a second of the open loop."""
-    seconds: float = 3.0
-    """Length of each loop."""
+    seconds: float = 1.0
+    """Length of one slice of the closed loop."""
+    open_seconds: float = 2.0
+    """Length of one slice of the open loop."""
     each: int | None = None
     """Requests per connection, where that ends the closed loop instead of `seconds`."""
     ramp_ms: int = 0
-    pd: bool = False
+    anchor: str = OURS_NAME
+    """The router that is measured before and after every other, and that ratios are of."""
     only: tuple[str, ...] = ()
-    """Routers that the row is for; empty for all."""
+    """Other routers that the row is for; empty for all that serve mixed engines."""
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        return ("open", "closed") if self.rate else ("closed",)
+
+    def takes(self, router: str) -> bool:
+        others = router in self.only if self.only else router != OURS_PD_NAME
+        return router == self.anchor or others
 
     def shortened(self) -> Row:
         """The same traffic for a quick look."""
-        return replace(self, seconds=max(1.0, self.seconds / 3), each=1 if self.each else None)
+        return replace(
+            self,
+            seconds=self.seconds if self.each else self.seconds / 2,
+            open_seconds=self.open_seconds / 2,
+            each=1 if self.each else None,
+        )
 
 
 def paced(live: int, body: int = 1024, only: tuple[str, ...] = ()) -> Row:
     """`live` streams of 80 chunks, 50 ms apart; each connection runs two, the first ones begin over 2 s."""
     title = f"paced streams, {live} live (80 chunks, one each 50 ms; request {body} B)"
-    limit = 60.0
-    return Row(f"paced-{live}", title, body, 50 * 10_000 + 80, live, True, None, limit, 2, 2000, only=only)
+    return Row(
+        f"paced-{live}",
+        title,
+        body,
+        plan=50 * 10_000 + 80,
+        connections=live,
+        stream=True,
+        seconds=60.0,
+        each=2,
+        ramp_ms=2000,
+        only=only,
+    )
+
+
+def pair(row: Row) -> Row:
+    """The same traffic on prefill/decode pairs, beside fd-router on mixed engines."""
+    return replace(
+        row,
+        name=f"pd-{row.name.removeprefix('unary-')}",
+        title=f"prefill/decode pairs beside mixed engines: {row.title}",
+        anchor=OURS_PD_NAME,
+        only=(OURS_NAME,),
+    )
+
+
+UNARY_8K = Row("unary-8k", "unary, 8 kB request and answer", 8192, 8192, 32, rate=200)
+BURST = Row("burst", "burst streams, 64 chunks at once, 1 kB request", 1024, 64, 32, True, rate=20)
 
 
 ROWS: tuple[Row, ...] = (
     Row("unary-200", "unary, 200 B request, 256 B answer", 200, 256, 32, rate=200),
-    Row("unary-8k", "unary, 8 kB request and answer", 8192, 8192, 32, rate=200),
+    UNARY_8K,
     Row("unary-1m", "unary, 1 MiB request and answer", MIB, MIB, 8, rate=20),
-    Row("burst", "burst streams, 64 chunks at once, 1 kB request", 1024, 64, 32, True, rate=20),
+    BURST,
     paced(200),
     paced(800),
-    paced(1500, only=("fd-router",)),
-    Row("pd-8k", "prefill/decode pair, 8 kB request and answer", 8192, 8192, 32, rate=200, pd=True),
-    Row(
-        "pd-burst",
-        "prefill/decode pair, 64 chunks at once, 1 kB request",
-        1024,
-        64,
-        32,
-        True,
-        rate=20,
-        pd=True,
-    ),
+    paced(1500, only=(OURS_BEFORE_NAME,)),
+    # The plain proxy of httpx does not carry so many.
+    paced(2000, only=(*RUST_PEERS, "nginx", "granian+relay", OURS_BEFORE_NAME)),
+    pair(UNARY_8K),
+    pair(BURST),
 )

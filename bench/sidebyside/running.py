@@ -6,6 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import proc
@@ -13,6 +14,7 @@ from .process import Child, UnavailableError, free_ports
 from .routers import Place, Router
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 READY_LIMIT = 90.0
@@ -53,18 +55,29 @@ class Running:
 
     def usage(self) -> Usage:
         pids = proc.tree(self.child.pid)
-        return Usage(proc.cpu_seconds(pids), proc.main_thread_seconds(pids), proc.rss_bytes(pids))
+        return Usage(proc.cpu_ns(pids), proc.main_thread_ns(pids), proc.rss_bytes(pids))
 
 
+@dataclass(frozen=True)
 class Usage:
-    """CPU seconds of a router so far, those of its event loop, and its resident bytes.
+    """What a router has used so far: CPU nanoseconds by process, those of its main threads, resident bytes.
 
     granian runs the loop in the main thread of its worker, and its supervisor's main thread sleeps: the sum over
     main threads is the loop's.
     """
 
-    def __init__(self, cpu: float, loop: float, rss: int) -> None:
-        self.cpu, self.loop, self.rss = cpu, loop, rss
+    cpu: Mapping[int, int]
+    main: Mapping[int, int]
+    rss: int
+
+    def since(self, before: Usage) -> tuple[float, float]:
+        """CPU seconds since `before`, of all and of main threads. A process that has ended since counts nothing."""
+        return spent(before.cpu, self.cpu), spent(before.main, self.main)
+
+
+def spent(before: Mapping[int, int], after: Mapping[int, int]) -> float:
+    """Seconds by which what lives now has grown."""
+    return sum(used - before.get(pid, 0) for pid, used in after.items()) / 1e9
 
 
 def ask(port: int) -> str:
