@@ -48,6 +48,7 @@ __all__ = [
     "simulate",
 ]
 
+_Held: TypeAlias = tuple[str, int, int, float, float]
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 __version__: Final[str]
@@ -282,11 +283,14 @@ class Scheduler:
         seed: int,
         journal: Journal | None = None,
         record: tuple[str, int, int] | None = None,
+        replica: str | None = None,
     ) -> Scheduler:
         """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`.
 
         Decisions are logged to `journal`. They are recorded where `record` is (path of the newest file, bytes of a file
-        at most, files at most); raises `OSError` where the path cannot be written.
+        at most, files at most); raises `OSError` where the path cannot be written. `replica` is this router's name among
+        those that send to the same workers: beside others (`tell_foreign`) it has an order of its own among workers that
+        cost nearly the same.
         """
 
     def retune(self, arguments: Mapping[str, Any]) -> None:
@@ -374,6 +378,23 @@ class Scheduler:
 
     def loads(self) -> list[tuple[str, Role, int, int]]:
         """(url, role, running, tokens) of every candidate and of every departed worker with a lease out; by url."""
+
+    def own_loads(self) -> list[_Held]:
+        """What this router alone has in hand, for others' `tell_foreign`; by url.
+
+        (url, requests, weight of their prompts as `process_tokens` goes by it, uncached prompt tokens of those without a
+        first byte, prompt tokens of all of them). Every worker that is present has a row, also with nothing but zeros,
+        and a departed one as long as a lease is out.
+        """
+
+    def tell_foreign(self, origin: str, rows: Sequence[_Held]) -> int:
+        """Take all that another router, by its name, has in hand, in place of what it said before.
+
+        Policies add it to what is booked here; `loads` and all that is shown and logged stay this router's own. No rows
+        at all forget the other router. Rows of workers that are not here are kept, and count when these come. Figures
+        that are no numbers count as 0. Returns how many rows are not kept: there is room for 64 routers with 4,096 rows
+        each, and for names of 2,048 bytes.
+        """
 
     def reap(self) -> tuple[list[str], list[str]]:
         """Forget departed workers without leases. Returns (removed urls, urls preserved), each sorted."""

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fd_router._core import Journal, Lease, Request, Scheduler
+    from fd_router.routing.scheduling import Recorded
     from fd_router.types import Role
 
 
-def scheduler(policies: Mapping[Any, str], *, journal: Journal | None = None, **settings: Any) -> Scheduler:
+def scheduler(
+    policies: Mapping[Any, str],
+    *,
+    journal: Journal | None = None,
+    record: Recorded | None = None,
+    replica: str | None = None,
+    **settings: Any,
+) -> Scheduler:
     """A scheduler; `settings` are those of `SchedulerConfig` that differ from the default."""
     return new_scheduler(
         replace(SchedulerConfig(), **settings),
@@ -25,6 +33,8 @@ def scheduler(policies: Mapping[Any, str], *, journal: Journal | None = None, **
         metrics_interval_secs=ManagerConfig().metrics_interval_secs,
         seed=0,
         journal=journal,
+        record=record,
+        replica=replica,
     )
 
 

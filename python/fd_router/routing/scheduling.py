@@ -67,7 +67,8 @@ def new_scheduler(
     seed: int,
     journal: Journal | None = None,
     record: Recorded | None = None,
+    replica: str | None = None,
 ) -> Scheduler:
-    """A scheduler without workers that serves the roles of `policies` and logs to `journal`."""
+    """A scheduler without workers that serves the roles of `policies` and logs to `journal`; see `Scheduler`."""
     taken = arguments(settings, policies, metrics_interval_secs=metrics_interval_secs, seed=seed)
-    return Scheduler(**taken, journal=journal, record=record)
+    return Scheduler(**taken, journal=journal, record=record, replica=replica)

@@ -13,7 +13,7 @@ use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{
     ANY_MODEL, Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
 };
-use fd_router_record::line::What;
+use fd_router_record::line::{Row, What, held, row};
 use fd_router_record::{Asked, Entry, Tuned};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -57,6 +57,7 @@ impl Scheduler {
         seed,
         journal = None,
         record = None,
+        replica = None,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -78,6 +79,7 @@ impl Scheduler {
         seed: u64,
         journal: Option<&Bound<'_, Journal>>,
         record: Option<(PathBuf, u64, usize)>,
+        replica: Option<&str>,
     ) -> PyResult<Self> {
         let arguments = Arguments {
             policies: policies.items()?.extract()?,
@@ -95,9 +97,13 @@ impl Scheduler {
             seed,
         };
         let config = arguments.check().map_err(PyValueError::new_err)?;
-        let tape = record.map(|record| recording::open(record, &config));
+        let tape = record.map(|record| recording::open(record, &config, replica));
+        let core = Core::new(&config);
         Ok(Self {
-            core: Arc::new(Core::new(&config)),
+            core: Arc::new(match replica {
+                Some(replica) => core.named(replica),
+                None => core,
+            }),
             timeline: Timeline::new(tape.transpose()?),
             lines: journal.map(|journal| Arc::clone(&journal.get().0)),
         })
@@ -313,6 +319,24 @@ impl Scheduler {
                  }| (url, role.name(), running, tokens),
             )
             .collect()
+    }
+
+    fn own_loads(&self) -> Vec<Row> {
+        let loads = self.core.own_loads(self.timeline.moment().now).into_iter();
+        loads.map(|each| row(&each)).collect()
+    }
+
+    fn tell_foreign(&self, origin: &str, rows: Vec<Row>) -> usize {
+        // A recording has no room for what is no number.
+        let rows = rows.into_iter().map(held);
+        let rows: Vec<_> = rows.map(|(url, held)| (url, held.bounded())).collect();
+        let moment = self.timeline.moment();
+        let lost = self.core.tell_foreign(origin, &rows);
+        moment.told(|| What::Foreign {
+            origin: origin.to_owned(),
+            rows: rows.iter().map(row).collect(),
+        });
+        lost
     }
 
     fn reap(&self) -> (Vec<String>, Vec<String>) {

@@ -83,7 +83,7 @@ impl Item {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Decision(facts) => facts.bytes(),
-            Self::Change(_) => size_of::<Change>(),
+            Self::Change(change) => size_of::<Change>() + change.what.bytes(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! changed the scheduler, from 0, without gaps.
 
 use fd_router_core::ids::Role;
+use fd_router_core::load::Held;
 use fd_router_core::policy::{Policy, Settings};
 use fd_router_core::scheduler::SchedulerConfig;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ pub struct Head {
     pub settings: Tuning,
     /// Seed of all chance.
     pub seed: u64,
+    /// The router's name among those that send to the same workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
 }
 
 /// See [`Settings`].
@@ -204,6 +208,13 @@ pub enum What {
         /// Whether it takes models that no worker lists as well.
         others: bool,
     },
+    /// Another router said what it has in hand.
+    Foreign {
+        /// Its name.
+        origin: String,
+        /// (worker, requests, weight, pending tokens, resident tokens).
+        rows: Vec<Row>,
+    },
     /// What an engine said after its decision was over.
     Answered {
         /// Number of the decision.
@@ -219,6 +230,44 @@ pub enum What {
     Reaped,
     /// Old blocks were dropped.
     Expired,
+}
+
+impl What {
+    /// Bytes held beside the value itself, as far as they may be many.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Foreign { rows, .. } => rows
+                .iter()
+                .map(|(url, ..)| size_of::<Row>() + url.len())
+                .sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// A worker, and the fields of [`Held`].
+pub type Row = (String, u64, u64, f64, f64);
+
+/// What is held at a worker as a row.
+pub fn row((url, held): &(String, Held)) -> Row {
+    let Held {
+        running,
+        weight,
+        pending,
+        resident,
+    } = *held;
+    (url.clone(), running, weight, pending, resident)
+}
+
+/// A row as the scheduler takes it.
+pub fn held((url, running, weight, pending, resident): Row) -> (String, Held) {
+    let held = Held {
+        running,
+        weight,
+        pending,
+        resident,
+    };
+    (url, held)
 }
 
 /// What of a scheduler may change while it works; see [`Head`].
@@ -249,6 +298,7 @@ impl Head {
         *self
             == Self {
                 part: self.part,
+                replica: self.replica.clone(),
                 ..head
             }
     }
@@ -287,6 +337,7 @@ impl Head {
                 base_running: settings.base_running,
             },
             seed: config.seed,
+            replica: None,
         }
     }
 

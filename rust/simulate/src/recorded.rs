@@ -15,7 +15,7 @@ use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{
     Ask, Decision, NotServed, Scheduler, SchedulerConfig, Standing, Usage,
 };
-use fd_router_record::line::{Head, Outcome, Request, What};
+use fd_router_record::line::{Head, Outcome, Request, What, held};
 use fd_router_record::reader::{Event, Kind, Recording};
 
 use rustc_hash::FxHashMap;
@@ -78,8 +78,12 @@ pub struct Replayed {
 ///
 /// Where that is how the recorded one was set up, it changes as that did.
 pub fn replay(recording: &Recording, config: &SchedulerConfig) -> Result<Replayed, ReplayError> {
+    let scheduler = Scheduler::new(config);
     let mut player = Player {
-        scheduler: Scheduler::new(config),
+        scheduler: match &recording.head.replica {
+            Some(replica) => scheduler.named(replica),
+            None => scheduler,
+        },
         head: &recording.head,
         follows: recording.head.says(config),
         requests: &recording.requests,
@@ -216,6 +220,10 @@ impl Player<'_> {
                 running,
                 waiting,
             } => scheduler.observe(worker, *running, *waiting, event.at),
+            What::Foreign { origin, rows } => {
+                let rows: Vec<_> = rows.iter().cloned().map(held).collect();
+                scheduler.tell_foreign(origin, &rows);
+            }
             What::Answered {
                 decision,
                 prompt_tokens,

@@ -11,9 +11,10 @@ use std::thread;
 use fastrand::Rng;
 use fd_router_core::hash::Chain;
 use fd_router_core::ids::Role;
+use fd_router_core::load::Held;
 use fd_router_core::policy::{Policy, Settings};
 use fd_router_core::scheduler::{Ask, Decision, Scheduler, SchedulerConfig, Standing, Usage};
-use fd_router_record::line::What;
+use fd_router_record::line::{What, row};
 use fd_router_record::writer::MAX_WAITING;
 use fd_router_record::{Asked, Entry, Files, Head, Ids, Outcome, Recording, Tape, Tuned, Writer};
 use fd_router_simulate::{Replayed, Request, Trace, replay};
@@ -75,11 +76,15 @@ impl Taped {
     fn new(policy: Policy, path: &std::path::Path) -> Self {
         let config = config(policy);
         let ids = Ids::new(RandomState::new());
-        let files = Files::create(path, Head::new(&config, String::new()), 100_000, 1_000).unwrap();
+        let head = Head {
+            replica: Some("r1".to_owned()),
+            ..Head::new(&config, String::new())
+        };
+        let files = Files::create(path, head, 100_000, 1_000).unwrap();
         let writer = Writer::start(files, ids.clone(), MAX_WAITING).unwrap();
         Self {
             policy,
-            scheduler: Scheduler::new(&config),
+            scheduler: Scheduler::new(&config).named("r1"),
             tape: Arc::new(Tape::new(writer, ids)),
             clock: AtomicU64::new(0),
         }
@@ -95,7 +100,7 @@ impl Taped {
         let turn = self.tape.turn();
         let now = self.now();
         let scheduler = &self.scheduler;
-        let what = match rng.u8(..18) {
+        let what = match rng.u8(..20) {
             0..5 => {
                 scheduler.add(&worker, role);
                 let role = role.name().to_owned();
@@ -161,6 +166,22 @@ impl Taped {
                     models: models.map(ids),
                     others,
                 }
+            }
+            17..19 => {
+                let count = rng.usize(..4);
+                let held = |rng: &mut Rng| Held {
+                    running: rng.u64(..9),
+                    weight: rng.u64(..3_000),
+                    pending: 3_000.0 * rng.f64(),
+                    resident: 9_000.0 * rng.f64(),
+                };
+                let rows: Vec<_> = (0..count)
+                    .map(|_| (url(rng.u64(..WORKERS)), held(rng)))
+                    .collect();
+                let origin = rng.u8(..3).to_string();
+                scheduler.tell_foreign(&origin, &rows);
+                let rows = rows.iter().map(row).collect();
+                What::Foreign { origin, rows }
             }
             _ => {
                 scheduler.expire(now);

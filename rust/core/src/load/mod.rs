@@ -1,10 +1,12 @@
 //! What every worker has in hand: its counters, its own metrics, and the leases that are out.
 
+mod held;
 mod lease;
 mod observed;
 mod truth;
 mod worker;
 
+pub use self::held::Held;
 pub(crate) use self::lease::Booked;
 pub use self::lease::{Burden, Lease};
 pub(crate) use self::truth::Truth;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An engine's own counts and when they were taken: running, less the router's own count at that time, and waiting.
+/// An engine's own counts and when they were taken: running, less the routers' count at that time, and waiting.
 ///
 /// The pair stands in one word, so a reader never sees half of a change; `f32` is exact for counts up to 16 million.
 #[derive(Debug, Default)]

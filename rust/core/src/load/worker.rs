@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::held::{Foreign, Held};
 use super::lease::Burden;
 use super::observed::Observed;
 use super::truth::Truth;
@@ -14,7 +15,7 @@ const MEMORY: f64 = 0.97;
 /// Milliseconds in which what was recorded counts half.
 const HALF_LIFE: f64 = 60_000.0;
 /// Parts of a token that are counted: the counters are whole numbers, which can be added to without a lock.
-const PARTS: f64 = 16.0;
+pub(super) const PARTS: f64 = 16.0;
 
 /// A worker as the policies see it. Counters change without a lock and only through leases.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Worker {
     weight: AtomicU64,
     pending: AtomicU64,
     resident: AtomicU64,
+    foreign: Foreign,
     observed: Observed,
     pace: Mutex<Pace>,
     /// Bits of a number of tokens; 0 is not known.
@@ -55,6 +57,7 @@ impl Worker {
             weight: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             resident: AtomicU64::new(0),
+            foreign: Foreign::default(),
             observed: Observed::default(),
             pace: Mutex::default(),
             capacity: AtomicU64::new(0),
@@ -72,34 +75,56 @@ impl Worker {
         self.key
     }
 
-    /// Leases out.
+    /// Requests that it has in hand, those of other routers included.
     pub fn running(&self) -> u64 {
+        self.leases() + self.foreign.running()
+    }
+
+    /// Leases out: requests of this router alone.
+    pub fn leases(&self) -> u64 {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Tokens of prompts still to be prefilled, as upstream (the Go router) estimates them.
+    /// Tokens of this router's prompts still to be prefilled, as upstream (the Go router) estimates them.
     pub fn tokens(&self) -> u64 {
         self.tokens.load(Ordering::Relaxed)
     }
 
-    /// What those prompts weigh in a choice: their tokens, and what a prompt has beside its text.
+    /// What prompts still to be prefilled weigh in a choice: their tokens, and what a prompt has beside its text. With
+    /// those of other routers.
     pub fn weight(&self) -> u64 {
-        self.weight.load(Ordering::Relaxed)
+        self.weight.load(Ordering::Relaxed) + self.foreign.weight()
     }
 
-    /// Uncached prompt tokens of requests without a first byte.
+    /// Uncached prompt tokens of requests without a first byte, those of other routers included.
     pub fn pending(&self) -> f64 {
-        self.pending.load(Ordering::Relaxed) as f64 / PARTS
+        self.pending.load(Ordering::Relaxed) as f64 / PARTS + self.foreign.pending()
     }
 
-    /// Prompt tokens of all requests in hand.
+    /// Prompt tokens of all requests in hand, those of other routers included.
     pub fn resident(&self) -> f64 {
-        self.resident.load(Ordering::Relaxed) as f64 / PARTS
+        self.resident.load(Ordering::Relaxed) as f64 / PARTS + self.foreign.resident()
     }
 
-    /// Whether nothing is in hand.
+    /// What this router alone has in hand here.
+    pub fn own(&self) -> Held {
+        Held {
+            running: self.leases(),
+            weight: self.weight.load(Ordering::Relaxed),
+            pending: self.pending.load(Ordering::Relaxed) as f64 / PARTS,
+            resident: self.resident.load(Ordering::Relaxed) as f64 / PARTS,
+        }
+    }
+
+    /// Takes what all other routers together have in hand here.
+    pub(crate) fn set_foreign(&self, held: &Held) {
+        self.foreign.set(held);
+    }
+
+    /// Whether this router has nothing in hand here.
     pub fn is_idle(&self) -> bool {
-        self.running() == 0 && self.tokens() == 0 && self.weight() == 0
+        let own = self.own();
+        own.running == 0 && self.tokens() == 0 && own.weight == 0
     }
 
     /// What its answers say of its cache.
@@ -113,7 +138,7 @@ impl Worker {
             .set(running - self.running() as f64, waiting, now);
     }
 
-    /// The engine's own (running, waiting) if they are younger than `max_age`, with what was sent there and ended since:
+    /// The engine's own (running, waiting) if they are younger than `max_age`, with what routers sent there and ended since:
     /// an engine is asked now and then, and whoever was the least loaded would get everything until it is asked again.
     pub fn observed(&self, now: u64, max_age: u64) -> Option<(f64, f64)> {
         let (beside_ours, waiting) = self.observed.get(now, max_age)?;
@@ -188,6 +213,6 @@ impl Pace {
     }
 }
 
-fn parts(tokens: f64) -> u64 {
+pub(super) fn parts(tokens: f64) -> u64 {
     (tokens * PARTS) as u64
 }

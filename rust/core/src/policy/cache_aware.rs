@@ -118,24 +118,15 @@ impl Scoring {
     fn best(&self, scene: &Scene<'_>, loads: &[u64], hits: &[(u32, u8)]) -> usize {
         let highest = loads.iter().copied().max().unwrap_or(0).max(1) as f64;
         let mut hits = hits.iter().peekable();
-        let mut best = (0, f64::INFINITY);
-        for (index, &load) in loads.iter().enumerate() {
+        scene.least_by(|index, worker| {
             let hit = hits
                 .next_if(|hit| hit.0 as usize == index)
                 .map_or(0, |hit| hit.1);
             let score = f64::from(100 - hit) / 100.0 * self.hit_weight
-                + load as f64 / highest * self.load_weight;
-            let less_in_hand = || {
-                let worker = |index: usize| in_hand(&scene.candidates[index].worker);
-                worker(index) < worker(best.0)
-            };
-            #[expect(clippy::float_cmp, reason = "only an exact tie goes by tokens")]
-            let wins = score < best.1 || (score == best.1 && less_in_hand());
-            if wins {
-                best = (index, score);
-            }
-        }
-        best.0
+                + loads[index] as f64 / highest * self.load_weight;
+            let [weight, running] = in_hand(worker);
+            ([score, weight, running], ())
+        })
     }
 }
 

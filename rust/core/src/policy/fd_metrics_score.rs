@@ -5,13 +5,15 @@
 //! Go router) has it in its newest version.
 
 use super::{Choice, Policy, Rule, Scene};
-use crate::load::Worker;
 
 #[derive(Debug)]
 pub(super) struct FdMetricsScore;
 
 impl Rule for FdMetricsScore {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(Policy::FdMetricsScore, scene.least(Worker::running))
+        Choice::plain(
+            Policy::FdMetricsScore,
+            scene.least(|worker| [worker.running() as f64]),
+        )
     }
 }

@@ -33,7 +33,7 @@ impl Rule for FdRemoteMetricsScore {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
         Choice::plain(
             Policy::FdRemoteMetricsScore,
-            scene.least(|worker| self.score(worker, scene.now)),
+            scene.least(|worker| [self.score(worker, scene.now)]),
         )
     }
 }

@@ -40,8 +40,8 @@ pub(super) struct LeastWork {
     credit: Vec<u32>,
 }
 
-/// What decides, in this order; less is better.
-type Cost = (f64, u64, f64, u64);
+/// The work, and what decides where that is equal, in this order; less is better.
+type Cost = ([f64; 1], (u64, f64, u64));
 
 impl LeastWork {
     pub(super) const fn new(settings: &Settings) -> Self {
@@ -83,7 +83,7 @@ impl LeastWork {
         let work = prefill + worker.resident();
         let seed = scene.prefix.map_or(0, Prefix::lot);
         let lot = xxh3_64_with_seed(&worker.key().to_le_bytes(), seed);
-        (work, running, worker.recorded(scene.now), lot)
+        ([work], (running, worker.recorded(scene.now), lot))
     }
 
     fn matched(&self, scene: &Scene<'_>, index: usize) -> usize {
@@ -101,7 +101,7 @@ fn waiting(pending: f64) -> f64 {
 impl Rule for LeastWork {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
         if scene.role == Role::Decode {
-            let index = scene.least(|worker| (worker.resident(), worker.running()));
+            let index = scene.least(|worker| [worker.resident(), worker.running() as f64]);
             return Choice::plain(Policy::LeastWork, index);
         }
         self.least(scene)

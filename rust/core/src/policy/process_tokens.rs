@@ -10,8 +10,8 @@ use crate::load::Worker;
 pub(super) struct ProcessTokens;
 
 /// What is least where a worker has least to do before a first byte.
-pub(super) fn in_hand(worker: &Worker) -> (u64, u64) {
-    (worker.weight(), worker.running())
+pub(super) fn in_hand(worker: &Worker) -> [f64; 2] {
+    [worker.weight() as f64, worker.running() as f64]
 }
 
 /// The candidate with the fewest tokens.

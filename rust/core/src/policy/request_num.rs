@@ -1,13 +1,15 @@
 //! `request_num`: the fewest requests running; the first wins a tie.
 
 use super::{Choice, Policy, Rule, Scene};
-use crate::load::Worker;
 
 #[derive(Debug)]
 pub(super) struct RequestNum;
 
 impl Rule for RequestNum {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(Policy::RequestNum, scene.least(Worker::running))
+        Choice::plain(
+            Policy::RequestNum,
+            scene.least(|worker| [worker.running() as f64]),
+        )
     }
 }

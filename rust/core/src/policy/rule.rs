@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Policy;
 use crate::hash::Prefix;
@@ -34,18 +35,36 @@ pub(crate) struct Scene<'a> {
     pub(crate) tree: &'a Mutex<Tree>,
     /// Tokens that an engine makes of one that the prefix estimates.
     pub(crate) scale: f64,
+    /// A hash of this router's name, where others send to the same workers; None where it is alone.
+    pub(crate) replica: Option<u64>,
     /// Milliseconds.
     pub(crate) now: u64,
 }
 
+/// Costs that are no further apart than this, as a share of the least, are the same to a router that is not alone.
+const NEAR: f64 = 0.05;
+
 impl Scene<'_> {
-    /// The first of the candidates with the least `key`. Keys of pairs compare their first parts first.
-    pub(crate) fn least<K: PartialOrd>(&self, key: impl Fn(&Worker) -> K) -> usize {
-        self.least_by(|_, worker| key(worker))
+    /// The first of the candidates with the least costs, of which the first counts first.
+    pub(crate) fn least<const N: usize>(&self, costs: impl Fn(&Worker) -> [f64; N]) -> usize {
+        self.least_by(|_, worker| (costs(worker), ()))
     }
 
-    /// The same, where the key depends on the candidate's index as well.
-    pub(crate) fn least_by<K: PartialOrd>(&self, key: impl Fn(usize, &Worker) -> K) -> usize {
+    /// The same, where the costs depend on the candidate's index as well, and more is looked at where they are equal.
+    ///
+    /// Routers that are not alone know of each other's bookings only after a while. All of them would take the same
+    /// cheapest worker meanwhile, so each has an order of its own among those that cost nearly as little.
+    pub(crate) fn least_by<const N: usize, K: PartialOrd>(
+        &self,
+        key: impl FnMut(usize, &Worker) -> ([f64; N], K),
+    ) -> usize {
+        match self.replica {
+            None => self.first_least(key),
+            Some(replica) => self.near_least(replica, key),
+        }
+    }
+
+    fn first_least<K: PartialOrd>(&self, mut key: impl FnMut(usize, &Worker) -> K) -> usize {
         let mut keys = self
             .candidates
             .iter()
@@ -60,6 +79,33 @@ impl Scene<'_> {
             }
         }
         best.0
+    }
+
+    fn near_least<const N: usize, K>(
+        &self,
+        replica: u64,
+        mut key: impl FnMut(usize, &Worker) -> ([f64; N], K),
+    ) -> usize {
+        let candidates = self.candidates.iter().enumerate();
+        let mut left: Vec<(usize, [f64; N])> = candidates
+            .map(|(index, candidate)| (index, key(index, &candidate.worker).0))
+            .collect();
+        for place in 0..N {
+            let costs = left.iter().map(|(_, costs)| costs[place]);
+            let near = costs.fold(f64::INFINITY, f64::min) * (1.0 + NEAR);
+            left.retain(|(_, costs)| costs[place] <= near);
+        }
+        let drawn = left
+            .into_iter()
+            .max_by_key(|&(index, _)| self.lot(replica, index));
+        drawn.map_or(0, |(index, _)| index)
+    }
+
+    /// A number for a replica, the prompt and a candidate: whose is the greatest is drawn (rendezvous hashing).
+    fn lot(&self, replica: u64, index: usize) -> u64 {
+        let prompt = self.prefix.map_or(0, Prefix::lot);
+        let worker = self.candidates[index].worker.key();
+        xxh3_64_with_seed(&worker.to_le_bytes(), replica ^ prompt)
     }
 }
 

@@ -3,18 +3,20 @@
 //! # Locks
 //! Taken in this order, any of them left out, each held for microseconds and never across a call out of this crate:
 //! 1. `roster`: who is a candidate. Shared by decisions, exclusive for joining and leaving.
-//! 2. `rules`: the policies and their cursors. Held from the choice to the booking, so that no two decisions see the
+//! 2. `foreign`: what other routers have in hand. Never together with those below.
+//! 3. `rules`: the policies and their cursors. Held from the choice to the booking, so that no two decisions see the
 //!    same idle worker.
-//! 3. `unary`: whole answers whose prompts may be through.
-//! 4. `scales`: tokens by model.
-//! 5. `tree`: prefixes.
-//! 6. `sessions`: stickiness.
+//! 4. `unary`: whole answers whose prompts may be through.
+//! 5. `scales`: tokens by model.
+//! 6. `tree`: prefixes.
+//! 7. `sessions`: stickiness.
 //!
 //! Counters are atomic and need none of them: a lease is given back without waiting for a decision.
 
 mod capacity;
 mod config;
 mod decision;
+mod foreign;
 mod learning;
 pub mod lines;
 mod models;
@@ -29,6 +31,7 @@ mod unary;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -49,9 +52,10 @@ pub use self::decision::{Ask, Decision, NotServed, Options};
 pub use self::models::ANY_MODEL;
 pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
 pub use self::roster::{Load, Reaped, Standing};
-pub use crate::load::{TruthStats, Usage};
+pub use crate::load::{Held, TruthStats, Usage};
 
 use self::decision::Recorded;
+use self::foreign::Foreign;
 use self::models::Serves;
 use self::scales::Scales;
 use self::unary::Unary;
@@ -60,6 +64,11 @@ use self::unary::Unary;
 #[derive(Debug)]
 pub struct Scheduler {
     roster: RwLock<Roster>,
+    foreign: Mutex<Foreign>,
+    /// A hash of this router's name among those that send to the same workers; None without one.
+    replica: Option<u64>,
+    /// Whether no other router has said anything.
+    alone: AtomicBool,
     rules: Mutex<Rules>,
     tree: Mutex<Tree>,
     unary: Mutex<Unary>,
@@ -75,6 +84,9 @@ impl Scheduler {
     pub fn new(config: &SchedulerConfig) -> Self {
         Self {
             roster: RwLock::new(Roster::new(&config.policies)),
+            foreign: Mutex::default(),
+            replica: None,
+            alone: AtomicBool::new(true),
             rules: Mutex::new(Rules::new(config)),
             tree: Mutex::new(Tree::new(config.cache_max_bytes, config.idle_limit)),
             unary: Mutex::default(),
@@ -84,6 +96,22 @@ impl Scheduler {
             truth: Truth::default(),
             block_size: config.block_size.max(1),
         }
+    }
+
+    /// The same with a name among the routers that send to the same workers.
+    #[must_use]
+    pub fn named(mut self, replica: &str) -> Self {
+        self.replica = Some(hash::of_name(replica, 0));
+        self
+    }
+
+    fn set_alone(&self, alone: bool) {
+        self.alone.store(alone, Ordering::Relaxed);
+    }
+
+    /// See [`Scene::replica`].
+    fn among_others(&self) -> Option<u64> {
+        self.replica.filter(|_| !self.alone.load(Ordering::Relaxed))
     }
 
     /// Goes on with the policies, settings and seed of `config`, on the counters and prefixes that there are.
@@ -102,6 +130,9 @@ impl Scheduler {
     pub fn add(&self, url: &str, role: Role) {
         let mut roster = self.roster.write();
         roster.add(url, role, || self.tree.lock().assign());
+        if let Some(worker) = roster.worker(url) {
+            worker.set_foreign(&self.foreign.lock().at(url));
+        }
         roster.apply_capacity(url, &mut self.tree.lock());
     }
 
@@ -112,7 +143,7 @@ impl Scheduler {
         if let Some(slot) = gone.slot {
             self.tree.lock().retire(slot);
         }
-        Some((gone.worker.running(), gone.worker.tokens()))
+        Some((gone.worker.leases(), gone.worker.tokens()))
     }
 
     /// The policy of a role.
@@ -283,6 +314,7 @@ impl Scheduler {
             prefix: ask.prefix.as_ref(),
             tree: &self.tree,
             scale,
+            replica: self.among_others(),
             now,
         };
         let mut rules = self.rules.lock();

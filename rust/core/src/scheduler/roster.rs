@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{Role, Slot};
-use crate::load::{TruthStats, Worker};
+use crate::load::{Held, TruthStats, Worker};
 use crate::policy::{Candidate, Policy};
 use crate::tree::Tree;
 
@@ -67,7 +67,7 @@ impl Load {
         Self {
             url: worker.url().to_owned(),
             role,
-            running: worker.running(),
+            running: worker.leases(),
             tokens: worker.tokens(),
         }
     }
@@ -328,6 +328,20 @@ impl Roster {
             .chain(departed.map(|(role, worker)| Load::of(worker, *role)))
             .collect();
         loads.sort_by(|a, b| a.url.cmp(&b.url));
+        loads
+    }
+
+    /// What this router has in hand at everybody that is present, and at those departed as long as that is anything; by
+    /// url.
+    pub(super) fn own_loads(&self) -> Vec<(String, Held)> {
+        let present = self.present.values().map(|entry| &entry.candidate.worker);
+        let departed = self.departed.values().map(|(_, worker)| worker);
+        let departed = departed.filter(|worker| !worker.is_idle());
+        let mut loads: Vec<(String, Held)> = present
+            .chain(departed)
+            .map(|worker| (worker.url().to_owned(), worker.own()))
+            .collect();
+        loads.sort_by(|a, b| a.0.cmp(&b.0));
         loads
     }
 

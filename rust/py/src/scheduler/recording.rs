@@ -58,12 +58,17 @@ impl Moment<'_> {
 pub(super) fn open(
     (path, max_bytes, keep): (PathBuf, u64, usize),
     config: &SchedulerConfig,
+    replica: Option<&str>,
 ) -> PyResult<Tape> {
     let key = RandomState::new();
     let run = format!("{:016x}", key.hash_one(""));
     let ids = Ids::new(key);
+    let head = Head {
+        replica: replica.map(str::to_owned),
+        ..Head::new(config, run)
+    };
     let start = || {
-        let files = Files::create(&path, Head::new(config, run), max_bytes, keep)?;
+        let files = Files::create(&path, head, max_bytes, keep)?;
         Writer::start(files, ids.clone(), MAX_WAITING)
     };
     match start() {

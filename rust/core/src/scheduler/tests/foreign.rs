@@ -1,0 +1,208 @@
+//! What other routers have in hand, and how a router chooses beside them.
+
+use super::*;
+use crate::load::Held;
+
+fn row(url: &str, running: u64) -> (String, Held) {
+    let held = Held {
+        running,
+        weight: 10 * running,
+        pending: 100.0 * running as f64,
+        resident: 1_000.0 * running as f64,
+    };
+    (url.to_owned(), held)
+}
+
+fn running(scheduler: &Scheduler, url: &str) -> u64 {
+    scheduler.roster.read().worker(url).unwrap().running()
+}
+
+#[test]
+fn every_policy_that_goes_by_load_goes_by_that_of_others() {
+    for policy in [
+        Policy::RequestNum,
+        Policy::ProcessTokens,
+        Policy::PowerOfTwo,
+        Policy::FdMetricsScore,
+        Policy::FdRemoteMetricsScore,
+        Policy::CacheAware,
+        Policy::RemoteCacheAware,
+        Policy::LeastWork,
+    ] {
+        for role in Role::ALL {
+            let scheduler = scheduler(&[(*role, policy)]);
+            scheduler.add("a", *role);
+            scheduler.add("b", *role);
+            scheduler.tell_foreign("other", &[row("a", 9)]);
+            for turn in 0..4 {
+                let text = format!("{turn}{LONG}");
+                let chosen = decide(&scheduler, *role, &prompt(&text), &[]);
+                assert_eq!(url(&chosen), "b", "{policy:?} {role:?}");
+            }
+            scheduler.tell_foreign("other", &[row("b", 9)]);
+            let chosen = decide(&scheduler, *role, &prompt(LONG), &[]);
+            assert_eq!(url(&chosen), "a", "{policy:?} {role:?}");
+        }
+    }
+}
+
+#[test]
+fn an_engines_own_count_has_that_of_others_in_it() {
+    let scheduler = fleet(Policy::FdRemoteMetricsScore, 2);
+    scheduler.tell_foreign("other", &[row("a", 3)]);
+    scheduler.observe("a", 3.0, 0.0, 0);
+    scheduler.observe("b", 1.0, 0.0, 0);
+    assert_eq!(url(&select(&scheduler, LONG)), "b");
+    scheduler.tell_foreign("other", &[row("b", 0)]);
+    assert_eq!(url(&select(&scheduler, LONG)), "a", "theirs are over");
+}
+
+#[test]
+fn what_one_says_is_all_that_it_has() {
+    let scheduler = fleet(Policy::RequestNum, 2);
+    let held = select(&scheduler, "");
+    for _ in 0..3 {
+        scheduler.tell_foreign("one", &[row("a", 2), row("b", 1)]);
+        scheduler.tell_foreign("two", &[row("a", 5)]);
+    }
+    assert_eq!((running(&scheduler, "a"), running(&scheduler, "b")), (8, 1));
+    scheduler.tell_foreign("one", &[row("b", 4)]);
+    assert_eq!((running(&scheduler, "a"), running(&scheduler, "b")), (6, 4));
+    let loads = scheduler.loads();
+    assert_eq!(
+        (loads[0].running, loads[1].running),
+        (1, 0),
+        "ours stay ours"
+    );
+    assert_eq!(scheduler.remove("a"), Some((1, held.tokens)));
+    let own = scheduler.own_loads(0);
+    let own: Vec<_> = own
+        .iter()
+        .map(|(url, held)| (&**url, held.running))
+        .collect();
+    assert_eq!(own, [("a", 1), ("b", 0)]);
+    drop(held);
+    scheduler.tell_foreign("one", &[]);
+    scheduler.tell_foreign("two", &[]);
+    assert_eq!(running(&scheduler, "b"), 0);
+    assert!(scheduler.foreign.lock().is_empty());
+}
+
+#[test]
+fn rows_count_from_when_their_worker_comes() {
+    let scheduler = fleet(Policy::RequestNum, 1);
+    scheduler.tell_foreign("other", &[row("later", 3), row("a", 2)]);
+    scheduler.add("later", Role::Mixed);
+    assert_eq!(running(&scheduler, "later"), 3);
+    scheduler.remove("a");
+    scheduler.tell_foreign("other", &[row("a", 7)]);
+    assert_eq!(running(&scheduler, "later"), 0);
+    scheduler.add("a", Role::Mixed);
+    assert_eq!(running(&scheduler, "a"), 7);
+    let held = select(&scheduler, "");
+    scheduler.remove(url(&held));
+    scheduler.tell_foreign("other", &[row("a", 1)]);
+    scheduler.add("later", Role::Mixed);
+    scheduler.add("a", Role::Mixed);
+    assert_eq!(running(&scheduler, "later"), 1, "its lease is still out");
+    assert_eq!(running(&scheduler, "a"), 1);
+}
+
+#[test]
+fn there_is_room_for_so_many_and_no_more() {
+    let scheduler = fleet(Policy::RequestNum, 1);
+    let rows: Vec<_> = (0..5_000)
+        .map(|number| row(&format!("w{number}"), 1))
+        .collect();
+    assert_eq!(scheduler.tell_foreign("0", &rows), 5_000 - 4_096);
+    for origin in 1..64 {
+        assert_eq!(
+            scheduler.tell_foreign(&origin.to_string(), &[row("a", 1)]),
+            0
+        );
+    }
+    assert_eq!(scheduler.tell_foreign("one too many", &[row("a", 1)]), 1);
+    assert_eq!(scheduler.tell_foreign("63", &[row("a", 2)]), 0);
+    assert_eq!(running(&scheduler, "a"), 62 + 2);
+    let long = row(&"u".repeat(3_000), 1);
+    assert_eq!(scheduler.tell_foreign("63", &[long]), 1);
+    assert_eq!(running(&scheduler, "a"), 62);
+}
+
+#[test]
+fn figures_that_are_none_do_no_harm() {
+    let scheduler = fleet(Policy::LeastWork, 2);
+    let held = Held {
+        running: u64::MAX,
+        weight: u64::MAX,
+        pending: f64::NAN,
+        resident: f64::NEG_INFINITY,
+    };
+    let endless = Held {
+        pending: f64::INFINITY,
+        ..held
+    };
+    for origin in ["one", "two"] {
+        scheduler.tell_foreign(origin, &[("a".to_owned(), held), ("b".to_owned(), endless)]);
+    }
+    assert_eq!(url(&select(&scheduler, LONG)), "a");
+    scheduler.tell_foreign("one", &[]);
+    scheduler.tell_foreign("two", &[]);
+    assert_eq!(running(&scheduler, "a"), 0);
+}
+
+/// Where each of 200 prompts goes on an idle fleet of 8, for a router of this name.
+fn choices(policy: Policy, name: Option<&str>, beside: bool) -> Vec<String> {
+    let scheduler = fleet(policy, 8);
+    let scheduler = match name {
+        Some(name) => scheduler.named(name),
+        None => scheduler,
+    };
+    if beside {
+        scheduler.tell_foreign("other", &[row("a", 0)]);
+    }
+    let one = |number| {
+        let text = format!("{number:04}{LONG}");
+        url(&select(&scheduler, &text)).to_owned()
+    };
+    (0..200).map(one).collect()
+}
+
+#[test]
+fn a_router_that_is_alone_chooses_as_one_without_a_name() {
+    for &policy in Policy::ALL {
+        let plain = choices(policy, None, false);
+        assert_eq!(choices(policy, Some("r1"), false), plain, "{policy:?}");
+        assert_eq!(choices(policy, None, true), plain, "{policy:?}");
+    }
+}
+
+#[test]
+fn routers_have_orders_of_their_own() {
+    for policy in [Policy::CacheAware, Policy::LeastWork] {
+        let [one, two] = ["r1", "r2"].map(|name| choices(policy, Some(name), true));
+        assert_eq!(one, choices(policy, Some("r1"), true));
+        let same = one.iter().zip(&two).filter(|(one, two)| one == two).count();
+        assert!((5..60).contains(&same), "{policy:?}: {same} of 200");
+        for worker in "abcdefgh".chars() {
+            let count = one.iter().filter(|url| **url == worker.to_string()).count();
+            assert!((10..45).contains(&count), "{policy:?}: {worker} {count}");
+        }
+    }
+}
+
+#[test]
+fn what_costs_clearly_less_is_taken_whatever_is_drawn() {
+    for policy in [Policy::RequestNum, Policy::ProcessTokens, Policy::LeastWork] {
+        let scheduler = fleet(policy, 8).named("r1");
+        let rows: Vec<_> = "abcdefgh"
+            .chars()
+            .map(|worker| row(&worker.to_string(), if worker == 'e' { 9 } else { 10 }))
+            .collect();
+        scheduler.tell_foreign("other", &rows);
+        for number in 0..20 {
+            let chosen = select(&scheduler, &format!("{number:04}"));
+            assert_eq!(url(&chosen), "e", "{policy:?}");
+        }
+    }
+}
