@@ -288,9 +288,9 @@ class Scheduler:
         """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`.
 
         Decisions are logged to `journal`. They are recorded where `record` is (path of the newest file, bytes of a file
-        at most, files at most); raises `OSError` where the path cannot be written. `replica` is this router's name among
-        those that send to the same workers: beside others (`tell_foreign`) it has an order of its own among workers that
-        cost nearly the same.
+        at most, files at most); raises `OSError` where the path cannot be written. `replica` is this router's name
+        among those that send to the same workers: beside others (`tell_foreign`) it has an order of its own among
+        workers that cost nearly the same.
         """
 
     def retune(self, arguments: Mapping[str, Any]) -> None:
@@ -382,9 +382,9 @@ class Scheduler:
     def own_loads(self) -> list[_Held]:
         """What this router alone has in hand, for others' `tell_foreign`; by url.
 
-        (url, requests, weight of their prompts as `process_tokens` goes by it, uncached prompt tokens of those without a
-        first byte, prompt tokens of all of them). Every worker that is present has a row, also with nothing but zeros,
-        and a departed one as long as a lease is out.
+        (url, requests, weight of their prompts as `process_tokens` goes by it, uncached prompt tokens of those without
+        a first byte, prompt tokens of all of them). Every worker that is present has a row, also with nothing but
+        zeros, and a departed one as long as a lease is out.
         """
 
     def tell_foreign(self, origin: str, rows: Sequence[_Held]) -> int:
@@ -394,6 +394,31 @@ class Scheduler:
         at all forget the other router. Rows of workers that are not here are kept, and count when these come. Figures
         that are no numbers count as 0. Returns how many rows are not kept: there is room for 64 routers with 4,096 rows
         each, and for names of 2,048 bytes.
+        """
+
+    def share(self, limit_bytes: int) -> None:
+        """Begin to keep for other routers what is recorded here; it takes at most `limit_bytes` of memory.
+
+        Called again, each prefix is told from its beginning once more, as after a batch that was lost. 0 ends it.
+        Raises `ValueError` for less than 1 MiB.
+        """
+
+    def sharing(self) -> tuple[int, int]:
+        """(records that wait for `take_recorded`, records that were dropped, the oldest first, past the limit)."""
+
+    def take_recorded(self, max_bytes: int) -> bytes | None:
+        """The next batch of what was recorded here: prompts by worker, those that had no answer, engines that ended.
+
+        At most `max_bytes`, or one record where that is longer. Never what came by `apply_recorded`. Other routers are
+        to be given all batches in their order: what one goes on from was in one of those before, of 1/16 of the limit.
+        """
+
+    def apply_recorded(self, data: bytes) -> tuple[int, int, int]:
+        """Take a batch of another router. Any bytes may be given.
+
+        Returns how many records were (applied, not to be hung on anything, bad): those in the middle go on from what
+        was not told here, or are of a worker that is not here. A batch of another version or block size is bad, and so
+        is the rest behind whatever else is wrong. An engine's end that another router saw within 10 s is told once.
         """
 
     def reap(self) -> tuple[list[str], list[str]]:

@@ -76,3 +76,67 @@ def test_a_recording_with_rows_of_others_plays_again(tmp_path: Path) -> None:
     told = [line for line in lines if line["event"] == "foreign"]
     assert len(told) == 40
     assert told[0]["rows"][0] == ["a", 2, 0, 0.0, float(1 << 40)]
+
+
+def told(scheduler: Scheduler, max_bytes: int = 1 << 16) -> list[bytes]:
+    return list(iter(lambda: scheduler.take_recorded(max_bytes) or b"", b""))
+
+
+def heard(scheduler: Scheduler, batches: list[bytes]) -> tuple[int, int, int]:
+    counts = [scheduler.apply_recorded(batch) for batch in batches]
+    applied, unknown, bad = (sum(column) for column in zip(*counts, strict=True))
+    return applied, unknown, bad
+
+
+def test_a_prefix_learned_by_one_is_used_by_another() -> None:
+    one, two = fleet(replica="one"), fleet(replica="two")
+    assert one.take_recorded(99) is None
+    one.share(1 << 20)
+    lease = book(one, "mixed", request(LONG))
+    assert one.sharing() == (1, 0)
+    assert heard(two, told(one)) == (1, 0, 0)
+    assert two.tree().blocks == 10
+    assert book(two, "mixed", request(LONG + "more")).url == lease.url
+    assert two.sharing() == (0, 0)
+    one.share(0)
+    book(one, "mixed", request(LONG))
+    assert told(one) == []
+
+
+def test_a_limit_too_small_is_refused() -> None:
+    with pytest.raises(ValueError, match="limit_bytes is 1000: 0 or at least 1048576 is accepted"):
+        fleet().share(1000)
+
+
+@pytest.mark.parametrize("data", [b"", b"fdp1", b"fdp1\x04\0\0\0\x09", b"\xff" * 1000])
+def test_bytes_that_are_no_batch_are_counted(data: bytes) -> None:
+    scheduler = fleet()
+    scheduler.share(1 << 20)
+    assert scheduler.apply_recorded(data) == (0, 0, 1)
+
+
+def test_a_recording_with_prefixes_of_others_plays_again(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    one = fleet("least_work", "abcd", replica="one")
+    one.share(1 << 20)
+    two = fleet("least_work", "abcd", record=(str(path), 1 << 20, 2), replica="two")
+    two.share(1 << 20)
+    for number in range(60):
+        prompt = f"{number % 7}{LONG * (1 + number % 5)}{number:03}"
+        lease = book(one, "mixed", request(prompt))
+        if number % 10 != 9:
+            lease.answered()
+        lease.release()
+        if number == 30:
+            one.forget_prefixes("a")
+        assert heard(two, told(one))[1:] == (0, 0)
+        lease = book(two, "mixed", request(prompt + "more"))
+        lease.answered()
+        lease.release()
+    two.end_recording()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    events = [line["event"] for line in lines]
+    assert (events.count("heard"), events.count("unheard"), events.count("forgotten")) == (60, 6, 1)
+    assert any(line.get("predicted_blocks") for line in lines)
+    played = _core.replay(str(path))
+    assert (played.decisions, played.same_predictions, played.missing) == (60, 60, 0)

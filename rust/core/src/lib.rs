@@ -8,6 +8,7 @@
 //! - [`tree`] remembers which worker has seen which prefix, within a fixed memory.
 //! - [`load`] counts what every worker has in hand; a [`load::Lease`] is one booked unit.
 //! - [`policy`] has one leaf file per policy.
+//! - [`share`] has prefixes as other routers are told of them.
 //! - [`scheduler`] ties them together: choosing and booking are one step.
 
 #![forbid(unsafe_code)]
@@ -18,4 +19,5 @@ pub mod load;
 pub mod policy;
 pub mod scan;
 pub mod scheduler;
+pub mod share;
 pub mod tree;

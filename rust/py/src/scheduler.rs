@@ -13,11 +13,12 @@ use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{
     ANY_MODEL, Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
 };
+use fd_router_core::share::MIN_LIMIT;
 use fd_router_record::line::{Row, What, held, row};
 use fd_router_record::{Asked, Entry, Tuned};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyMapping, PyTuple};
+use pyo3::types::{PyBytes, PyMapping, PyTuple};
 use strum::VariantNames;
 
 use crate::journal::{Journal, Lines};
@@ -25,7 +26,7 @@ use crate::request::Request;
 
 use self::config::Arguments;
 use self::lease::Lease;
-use self::recording::Timeline;
+use self::recording::{Moment, Timeline};
 use self::stats::{DecisionStats, TreeStats, TruthStats};
 
 /// Workers, their counters, the prefix tree and the policies.
@@ -291,7 +292,7 @@ impl Scheduler {
 
     fn forget_prefixes(&self, url: &str) {
         let moment = self.timeline.moment();
-        self.core.forget_prefixes(url);
+        self.core.forget_prefixes(url, moment.now);
         moment.told(|| What::Forgotten {
             worker: url.to_owned(),
         });
@@ -337,6 +338,37 @@ impl Scheduler {
             rows: rows.iter().map(row).collect(),
         });
         lost
+    }
+
+    fn share(&self, limit_bytes: usize) -> PyResult<()> {
+        if limit_bytes > 0 && limit_bytes < MIN_LIMIT {
+            let problem =
+                format!("limit_bytes is {limit_bytes}: 0 or at least {MIN_LIMIT} is accepted");
+            return Err(PyValueError::new_err(problem));
+        }
+        self.core.share(limit_bytes);
+        Ok(())
+    }
+
+    fn sharing(&self) -> (usize, u64) {
+        self.core.sharing()
+    }
+
+    fn take_recorded<'py>(&self, py: Python<'py>, max_bytes: usize) -> Option<Bound<'py, PyBytes>> {
+        let batch = py.detach(|| self.core.take_recorded(max_bytes))?;
+        Some(PyBytes::new(py, &batch))
+    }
+
+    fn apply_recorded(&self, py: Python<'_>, data: &[u8]) -> (u64, u64, u64) {
+        let applied = py.detach(|| {
+            let Moment { now, mut turn } = self.timeline.moment();
+            self.core.apply_recorded(data, now, |heard| {
+                if let (Some(turn), Some(tape)) = (&mut turn, &self.timeline.tape) {
+                    turn.tell(now, What::heard(heard, tape.ids()));
+                }
+            })
+        });
+        (applied.applied, applied.unknown, applied.bad)
     }
 
     fn reap(&self) -> (Vec<String>, Vec<String>) {

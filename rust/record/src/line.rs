@@ -6,8 +6,10 @@
 use fd_router_core::ids::Role;
 use fd_router_core::load::Held;
 use fd_router_core::policy::{Policy, Settings};
-use fd_router_core::scheduler::SchedulerConfig;
+use fd_router_core::scheduler::{Heard, SchedulerConfig};
 use serde::{Deserialize, Serialize};
+
+use crate::ids::Ids;
 
 /// The version of the format, in the head of every file.
 pub const FORMAT: u32 = 1;
@@ -215,6 +217,28 @@ pub enum What {
         /// (worker, requests, weight, pending tokens, resident tokens).
         rows: Vec<Row>,
     },
+    /// Another router told of a prompt.
+    Heard {
+        /// The worker that it was given to.
+        worker: String,
+        /// Tokens of the prompt.
+        tokens: f64,
+        /// Of these, those that the worker was thought to lack.
+        uncached: f64,
+        /// Ids of its whole blocks.
+        hash_ids: Vec<u64>,
+    },
+    /// Another router told that a prompt had no answer.
+    Unheard {
+        /// The worker.
+        worker: String,
+        /// Tokens that the worker has not got after all.
+        uncached: f64,
+        /// Ids of the prompt's whole blocks.
+        hash_ids: Vec<u64>,
+        /// Blocks that the worker has.
+        stay: u32,
+    },
     /// What an engine said after its decision was over.
     Answered {
         /// Number of the decision.
@@ -233,6 +257,38 @@ pub enum What {
 }
 
 impl What {
+    /// What another router told, with ids in the place of hashes.
+    pub fn heard(heard: &Heard, ids: &Ids) -> Self {
+        let blocks = |hashes: &[u64]| hashes.iter().map(|&hash| ids.block(hash)).collect();
+        match heard {
+            Heard::Recorded {
+                worker,
+                hashes,
+                tokens,
+                uncached,
+            } => Self::Heard {
+                worker: worker.clone(),
+                tokens: *tokens,
+                uncached: *uncached,
+                hash_ids: blocks(hashes),
+            },
+            Heard::TakenBack {
+                worker,
+                hashes,
+                stay,
+                uncached,
+            } => Self::Unheard {
+                worker: worker.clone(),
+                uncached: *uncached,
+                hash_ids: blocks(hashes),
+                stay: *stay,
+            },
+            Heard::Forgotten { worker } => Self::Forgotten {
+                worker: worker.clone(),
+            },
+        }
+    }
+
     /// Bytes held beside the value itself, as far as they may be many.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -240,6 +296,9 @@ impl What {
                 .iter()
                 .map(|(url, ..)| size_of::<Row>() + url.len())
                 .sum(),
+            Self::Heard { hash_ids, .. } | Self::Unheard { hash_ids, .. } => {
+                size_of_val(&**hash_ids)
+            }
             _ => 0,
         }
     }

@@ -77,6 +77,11 @@ impl Turn<'_> {
 
     /// Tells of something beside decisions that happened at `now`.
     pub fn change(mut self, now: u64, what: What) {
+        self.tell(now, what);
+    }
+
+    /// The same of one of several things that happen within the turn.
+    pub fn tell(&mut self, now: u64, what: What) {
         let seq = self.number();
         self.tape.put(Item::Change(Change {
             seq,

@@ -13,7 +13,7 @@ use fd_router_core::hash::Prefix;
 use fd_router_core::ids::Role;
 use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{
-    Ask, Decision, NotServed, Scheduler, SchedulerConfig, Standing, Usage,
+    Ask, Decision, Heard, NotServed, Scheduler, SchedulerConfig, Standing, Usage,
 };
 use fd_router_record::line::{Head, Outcome, Request, What, held};
 use fd_router_record::reader::{Event, Kind, Recording};
@@ -214,7 +214,7 @@ impl Player<'_> {
                     standing.parse().map_err(|_| unknown(event.seq, standing))?;
                 scheduler.stand(worker, standing);
             }
-            What::Forgotten { worker } => scheduler.forget_prefixes(worker),
+            What::Forgotten { worker } => scheduler.forget_prefixes(worker, event.at),
             What::Observed {
                 worker,
                 running,
@@ -223,6 +223,34 @@ impl Player<'_> {
             What::Foreign { origin, rows } => {
                 let rows: Vec<_> = rows.iter().cloned().map(held).collect();
                 scheduler.tell_foreign(origin, &rows);
+            }
+            What::Heard {
+                worker,
+                tokens,
+                uncached,
+                hash_ids,
+            } => {
+                let heard = Heard::Recorded {
+                    worker: worker.clone(),
+                    hashes: hashes(hash_ids),
+                    tokens: *tokens,
+                    uncached: *uncached,
+                };
+                scheduler.hear(&heard, event.at);
+            }
+            What::Unheard {
+                worker,
+                uncached,
+                hash_ids,
+                stay,
+            } => {
+                let heard = Heard::TakenBack {
+                    worker: worker.clone(),
+                    hashes: hashes(hash_ids),
+                    stay: *stay,
+                    uncached: *uncached,
+                };
+                scheduler.hear(&heard, event.at);
             }
             What::Answered {
                 decision,
@@ -283,6 +311,10 @@ fn unknown(seq: u64, name: &str) -> ReplayError {
     }
 }
 
+fn hashes(ids: &[u64]) -> Vec<u64> {
+    ids.iter().map(|&id| spread(id)).collect()
+}
+
 /// The prompt as the scheduler had it; None for one with nothing in it.
 fn prefix(request: &Request) -> Option<Prefix> {
     if request.empty {
@@ -291,7 +323,7 @@ fn prefix(request: &Request) -> Option<Prefix> {
     let runs = request.block_quarters.iter();
     let quarters =
         runs.flat_map(|&(count, quarters)| std::iter::repeat_n(quarters, count as usize));
-    let hashes = request.hash_ids.iter().map(|&id| spread(id));
+    let hashes = hashes(&request.hash_ids).into_iter();
     let prefix = Prefix::of_parts(hashes.zip(quarters), request.prompt_quarters);
     Some(match request.hash_ids.first() {
         Some(&lot) => prefix.with_lot(lot),

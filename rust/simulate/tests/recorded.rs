@@ -13,7 +13,9 @@ use fd_router_core::hash::Chain;
 use fd_router_core::ids::Role;
 use fd_router_core::load::Held;
 use fd_router_core::policy::{Policy, Settings};
-use fd_router_core::scheduler::{Ask, Decision, Scheduler, SchedulerConfig, Standing, Usage};
+use fd_router_core::scheduler::{
+    Ask, Decision, Heard, Scheduler, SchedulerConfig, Standing, Usage,
+};
 use fd_router_record::line::{What, row};
 use fd_router_record::writer::MAX_WAITING;
 use fd_router_record::{Asked, Entry, Files, Head, Ids, Outcome, Recording, Tape, Tuned, Writer};
@@ -100,7 +102,7 @@ impl Taped {
         let turn = self.tape.turn();
         let now = self.now();
         let scheduler = &self.scheduler;
-        let what = match rng.u8(..20) {
+        let what = match rng.u8(..24) {
             0..5 => {
                 scheduler.add(&worker, role);
                 let role = role.name().to_owned();
@@ -121,7 +123,7 @@ impl Taped {
                 What::Stands { worker, standing }
             }
             8 => {
-                scheduler.forget_prefixes(&worker);
+                scheduler.forget_prefixes(&worker, now);
                 What::Forgotten { worker }
             }
             9..11 => {
@@ -167,28 +169,54 @@ impl Taped {
                     others,
                 }
             }
-            17..19 => {
-                let count = rng.usize(..4);
-                let held = |rng: &mut Rng| Held {
-                    running: rng.u64(..9),
-                    weight: rng.u64(..3_000),
-                    pending: 3_000.0 * rng.f64(),
-                    resident: 9_000.0 * rng.f64(),
-                };
-                let rows: Vec<_> = (0..count)
-                    .map(|_| (url(rng.u64(..WORKERS)), held(rng)))
-                    .collect();
-                let origin = rng.u8(..3).to_string();
-                scheduler.tell_foreign(&origin, &rows);
-                let rows = rows.iter().map(row).collect();
-                What::Foreign { origin, rows }
-            }
+            17..19 => self.hear_loads(rng),
+            19..23 => self.hear_prompt(worker, now, rng),
             _ => {
                 scheduler.expire(now);
                 What::Expired
             }
         };
         turn.change(now, what);
+    }
+
+    fn hear_loads(&self, rng: &mut Rng) -> What {
+        let count = rng.usize(..4);
+        let held = |rng: &mut Rng| Held {
+            running: rng.u64(..9),
+            weight: rng.u64(..3_000),
+            pending: 3_000.0 * rng.f64(),
+            resident: 9_000.0 * rng.f64(),
+        };
+        let rows: Vec<_> = (0..count)
+            .map(|_| (url(rng.u64(..WORKERS)), held(rng)))
+            .collect();
+        let origin = rng.u8(..3).to_string();
+        self.scheduler.tell_foreign(&origin, &rows);
+        let rows = rows.iter().map(row).collect();
+        What::Foreign { origin, rows }
+    }
+
+    fn hear_prompt(&self, worker: String, now: u64, rng: &mut Rng) -> What {
+        let text = prompt(rng);
+        let hashes = Chain::new(Some("m"), BLOCK).end_with_text(text.as_bytes());
+        let hashes = hashes.hashes().to_vec();
+        let heard = if rng.u8(..4) > 0 {
+            Heard::Recorded {
+                worker,
+                hashes,
+                tokens: text.len() as f64 / 4.0,
+                uncached: rng.f64() * 100.0,
+            }
+        } else {
+            Heard::TakenBack {
+                worker,
+                hashes,
+                stay: rng.u32(..9),
+                uncached: rng.f64() * 100.0,
+            }
+        };
+        self.scheduler.hear(&heard, now);
+        What::heard(&heard, self.tape.ids())
     }
 
     fn decide(&self, rng: &mut Rng) -> Option<Flight> {

@@ -33,6 +33,8 @@ pub struct Worker {
     /// Bits of a number of tokens; 0 is not known.
     capacity: AtomicU64,
     truth: Truth,
+    /// When its engine ended last, in milliseconds plus one; 0 is never.
+    ended: AtomicU64,
 }
 
 /// What the policies want to know of the past.
@@ -62,6 +64,7 @@ impl Worker {
             pace: Mutex::default(),
             capacity: AtomicU64::new(0),
             truth: Truth::default(),
+            ended: AtomicU64::new(0),
         }
     }
 
@@ -159,6 +162,17 @@ impl Worker {
     pub(crate) fn set_capacity(&self, tokens: Option<f64>) {
         let bits = tokens.unwrap_or(0.0).to_bits();
         self.capacity.store(bits, Ordering::Relaxed);
+    }
+
+    /// Notes that its engine ended.
+    pub(crate) fn ended(&self, now: u64) {
+        self.ended.store(now + 1, Ordering::Relaxed);
+    }
+
+    /// Whether that was within so many milliseconds.
+    pub(crate) fn ended_within(&self, millis: u64, now: u64) -> bool {
+        let ended = self.ended.load(Ordering::Relaxed).checked_sub(1);
+        ended.is_some_and(|ended| now.saturating_sub(ended) < millis)
     }
 
     /// Uncached tokens that were recorded here lately.

@@ -1,8 +1,11 @@
 //! Learning from answers: how many tokens a prompt has, what was cached of it, and so how much a cache holds.
 
+use std::sync::Arc;
+
 use super::capacity::{Evidence, learned};
 use super::decision::{Decision, Recorded};
 use super::{Scheduler, Usage};
+use crate::share::News;
 
 /// Tokens of an engine's block at the most, as a power of two.
 const ENGINE_BLOCK_BITS: u32 = 6;
@@ -51,6 +54,15 @@ impl Scheduler {
             let from = recorded.matched as usize;
             let hashes = recorded.prefix.hashes();
             tree.take_back(hashes, from, recorded.slot, recorded.uncached);
+            drop(tree);
+            if let (true, Some(&last)) = (self.sharing.is_on(), hashes.last()) {
+                self.sharing.put(News::TakenBack {
+                    worker: Arc::clone(decision.lease.worker()),
+                    last,
+                    stay: recorded.matched,
+                    uncached: recorded.uncached,
+                });
+            }
         }
     }
 

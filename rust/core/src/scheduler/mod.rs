@@ -1,7 +1,8 @@
 //! The scheduler: choosing a worker and booking it are one step.
 //!
 //! # Locks
-//! Taken in this order, any of them left out, each held for microseconds and never across a call out of this crate:
+//! Taken in this order, any of them left out, each held for microseconds and never across a call out of this crate.
+//! Before them stand those of [`sharing`] for whoever takes and brings batches, which are held for a batch.
 //! 1. `roster`: who is a candidate. Shared by decisions, exclusive for joining and leaving.
 //! 2. `foreign`: what other routers have in hand. Never together with those below.
 //! 3. `rules`: the policies and their cursors. Held from the choice to the booking, so that no two decisions see the
@@ -10,6 +11,8 @@
 //! 5. `scales`: tokens by model.
 //! 6. `tree`: prefixes.
 //! 7. `sessions`: stickiness.
+//!
+//! The queue of what is to be told to others is held for itself.
 //!
 //! Counters are atomic and need none of them: a lease is given back without waiting for a decision.
 
@@ -25,6 +28,7 @@ mod roster;
 mod rules;
 mod scales;
 mod sessions;
+mod sharing;
 mod unary;
 
 #[cfg(test)]
@@ -40,18 +44,21 @@ use crate::ids::Role;
 use crate::load::{Burden, Lease, Truth};
 use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
 use crate::scan::{Body, Rendered};
+use crate::share::{Given, News};
 use crate::tree::{Expired, Tree, TreeStats};
 
 use self::outcomes::Decisions;
 use self::roster::Roster;
 use self::rules::Rules;
 use self::sessions::Stickiness;
+use self::sharing::Sharing;
 
 pub use self::config::SchedulerConfig;
 pub use self::decision::{Ask, Decision, NotServed, Options};
 pub use self::models::ANY_MODEL;
 pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
 pub use self::roster::{Load, Reaped, Standing};
+pub use self::sharing::{Applied, Heard};
 pub use crate::load::{Held, TruthStats, Usage};
 
 use self::decision::Recorded;
@@ -76,6 +83,7 @@ pub struct Scheduler {
     sessions: Mutex<Stickiness>,
     decisions: Decisions,
     truth: Truth,
+    sharing: Sharing,
     block_size: usize,
 }
 
@@ -94,6 +102,7 @@ impl Scheduler {
             sessions: Mutex::default(),
             decisions: Decisions::default(),
             truth: Truth::default(),
+            sharing: Sharing::default(),
             block_size: config.block_size.max(1),
         }
     }
@@ -192,7 +201,12 @@ impl Scheduler {
     }
 
     /// Takes a worker's credit for prefixes away: its engine ended, and its cache with it. Its counters stay.
-    pub fn forget_prefixes(&self, url: &str) {
+    pub fn forget_prefixes(&self, url: &str, now: u64) {
+        self.note_end(url, now);
+        self.forget(url);
+    }
+
+    fn forget(&self, url: &str) {
         let mut roster = self.roster.write();
         let mut tree = self.tree.lock();
         roster.replace_slot(url, |slot| {
@@ -454,6 +468,14 @@ impl Scheduler {
         }
         chosen.worker.record(uncached, now);
         let (slot, prefix) = (chosen.slot?, ask.prefix?);
+        if self.sharing.is_on() {
+            self.sharing.put(News::Recorded(Given {
+                worker: Arc::clone(&chosen.worker),
+                hashes: prefix.hashes().into(),
+                tokens: prompt,
+                uncached,
+            }));
+        }
         let mut tree = self.tree.lock();
         let spans = tree.spans(prefix.hashes(), slot);
         tree.record(prefix.hashes(), slot, prompt, now);

@@ -199,8 +199,8 @@ impl Roster {
         }
     }
 
-    pub(super) fn worker(&self, url: &str) -> Option<&Worker> {
-        self.present.get(url).map(|entry| &*entry.candidate.worker)
+    pub(super) fn worker(&self, url: &str) -> Option<&Arc<Worker>> {
+        self.present.get(url).map(|entry| &entry.candidate.worker)
     }
 
     /// Adds a worker, or gives a known one another role; `slot` is asked for a new one's place in the tree.

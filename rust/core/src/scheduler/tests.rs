@@ -5,6 +5,7 @@ mod least_work;
 mod models;
 mod policies;
 mod retuned;
+mod sharing;
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -129,7 +130,7 @@ fn standings_are_tiers() {
 fn an_engine_that_ended_has_no_prefix_and_keeps_its_counters() {
     let scheduler = fleet(Policy::CacheAware, 1);
     let held = select(&scheduler, LONG);
-    scheduler.forget_prefixes("a");
+    scheduler.forget_prefixes("a", 0);
     let next = select(&scheduler, LONG);
     assert_eq!((next.running, next.hit_ratio()), (2, Some(0.0)));
     assert_eq!(select(&scheduler, LONG).hit_ratio(), Some(1.0));

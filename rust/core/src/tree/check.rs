@@ -5,7 +5,7 @@ use super::slab::{EDGE, NIL, NodeId};
 
 impl Tree {
     /// Panics where an invariant does not hold.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         let count = self.slab.len();
         let mut newer = NIL;
         let mut id = self.slab.newest;

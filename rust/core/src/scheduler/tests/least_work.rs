@@ -210,7 +210,7 @@ fn a_capacity_that_is_told_holds_until_it_is_told_otherwise() {
     let learned = scheduler.capacities();
     scheduler.tell_capacity("a", 4_096.0);
     assert_eq!(scheduler.capacities(), learned, "the same again is no news");
-    scheduler.forget_prefixes("a");
+    scheduler.forget_prefixes("a", 0);
     assert_eq!(scheduler.capacities(), learned);
 }
 

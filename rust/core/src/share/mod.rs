@@ -1,0 +1,66 @@
+//! Prefixes for other routers: what was recorded here, in bytes, and what others recorded, out of theirs.
+//!
+//! Block hashes are the same on every machine, so routers need to agree on nothing: each tells whom it gave which chain
+//! of blocks. A chain is told as the last block of it that the same router has told lately, and the blocks after it: a
+//! next turn of a conversation costs its new blocks and some twenty bytes.
+//!
+//! - [`queue`] is what waits to be told. All that whoever decides pays for is a copy of the chain's hashes.
+//! - [`told`] knows which blocks were told lately, and [`wire`] writes and reads batches.
+//! - [`chains`] knows what others told, so that a block stands for the chain up to it.
+//!
+//! Nothing is told for ever: after so many bytes a router begins anew, and tells each chain once more from its first
+//! block. So whoever reads the last part of a stream of batches, as long as that, understands the rest.
+
+mod chains;
+mod queue;
+mod told;
+mod wire;
+
+use std::sync::Arc;
+
+use crate::load::Worker;
+
+pub(crate) use self::chains::Chains;
+pub(crate) use self::queue::{News, Queue};
+pub(crate) use self::told::Told;
+pub(crate) use self::wire::{Item, Reader, Start};
+
+/// Least memory for sharing, in bytes.
+pub const MIN_LIMIT: usize = 1 << 20;
+
+/// Parts of the limit: 4 for what waits, 1 for what was told, 10 for what others told; the rest is for what is on its way.
+const PART: usize = 16;
+
+/// How the memory of sharing is divided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shares {
+    /// Bytes of what waits.
+    pub(crate) waiting: usize,
+    /// Bytes of what was told, and of the batches after which it is told anew.
+    pub(crate) told: usize,
+    /// Bytes of what others told.
+    pub(crate) heard: usize,
+}
+
+impl Shares {
+    pub(crate) const fn of(limit: usize) -> Self {
+        let part = limit / PART;
+        Self {
+            waiting: 4 * part,
+            told: part,
+            heard: 10 * part,
+        }
+    }
+}
+
+/// A chain that a worker was given.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub(crate) worker: Arc<Worker>,
+    /// The whole chain.
+    pub(crate) hashes: Box<[u64]>,
+    /// Tokens of the prompt.
+    pub(crate) tokens: f64,
+    /// Of these, those that the worker was thought to lack.
+    pub(crate) uncached: f64,
+}
