@@ -496,9 +496,9 @@ class Exchange:
     ) -> Future[None]:
         """Hand the body to ASGI's `send` as it arrives; call once, after the head.
 
-        With a `head` the answer begins with its status and headers and the `extra` ones. They go out just before the
-        first body message: until a byte of the body is there the client has seen nothing, and the request may still be
-        served elsewhere (see `started`).
+        With a `head` the answer begins with its status and headers and the `extra` ones, which stand in place of its
+        own of these names. They go out just before the first body message: until a byte of the body is there the
+        client has seen nothing, and the request may still be served elsewhere (see `started`).
         `on_first` is called once, in the loop's thread, when the first bytes are handed over (or at the end of an
         empty body). When the body is whole, the final `more_body: False` message is sent and the future resolves.
         When the upstream fails nothing more is sent and the future raises `UpstreamError`: the caller ends the answer.
@@ -509,7 +509,7 @@ class Exchange:
         """Whether `forward` has sent anything to the client."""
 
     def answer(self, send: _Send, head: Head, extra: Headers | None = None) -> Awaitable[object] | None:
-        """Hand a collected answer, with `extra` headers, to ASGI's `send`.
+        """Hand a collected answer, with `extra` headers in place of its own, to ASGI's `send`.
 
         Returns what is to be awaited, or None when the server took all of it at once. Raises `RuntimeError` for a
         `head` without a body, and whatever `send` raises.

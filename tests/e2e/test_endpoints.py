@@ -172,11 +172,14 @@ def test_more_requests_than_allowed_are_turned_away(
     router.wait_log(r"\[fd-router\] limit: ")
 
 
-def test_worker_urls_can_be_kept_from_clients(start_router: StartRouter, start_engine: StartEngine) -> None:
-    router = start_router("server: {expose-worker-urls: false}", "--splitwise")
-    start_engine(router, role="prefill")
-    start_engine(router, role="decode")
-    router.wait_workers(prefill=1, decode=1)
+@pytest.mark.parametrize("roles", [("mixed",), ("prefill", "decode")])
+def test_worker_urls_can_be_kept_from_clients(
+    start_router: StartRouter, start_engine: StartEngine, roles: tuple[str, ...]
+) -> None:
+    router = start_router("server: {expose-worker-urls: false}", *(["--splitwise"] if len(roles) > 1 else []))
+    for role in roles:
+        start_engine(router, role=role)
+    router.wait_workers(**dict.fromkeys(roles, 1))
     answer = router.chat("hello", max_tokens=2)
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.startswith("x-router")]

@@ -30,9 +30,9 @@ def listing(extra: tuple[str, ...] = (), *, openai: bool = False, guards: Any = 
     return Listing(table(extra), endpoints, guards=guards, openai=openai)
 
 
-def client(path: str = CHAT, request_id: str | None = None, origin: bytes | None = None) -> Any:
+def client(path: str = CHAT, pair_id: str | None = None, origin: bytes | None = None) -> Any:
     headers = [(b"host", b"h")] + ([(b"origin", origin)] if origin else [])
-    return SimpleNamespace(path=path, request_id=request_id, headers=headers, shared=None)
+    return SimpleNamespace(path=path, pair_id=pair_id, headers=headers, shared=None)
 
 
 def test_extra_paths_are_served_to_clients() -> None:
@@ -88,9 +88,9 @@ def test_shapes_of_errors() -> None:
 def test_an_error_in_each_shape(error: Any, kind: str, code: str) -> None:
     nested = {"error": {"message": "said", "type": kind, "code": code}}
     assert refusal.payload(error, "plain", client()) == {"error": "said"}
-    assert refusal.payload(error, "coded", client(request_id="r")) == {"code": error.status, "msg": "said"}
+    assert refusal.payload(error, "coded", client(pair_id="r")) == {"code": error.status, "msg": "said"}
     assert refusal.payload(error, "openai", client()) == nested
-    assert refusal.payload(error, "openai", client(request_id="r")) == nested | {"request_id": "r"}
+    assert refusal.payload(error, "openai", client(pair_id="r")) == nested | {"request_id": "r"}
     assert refusal.payload(error, "openai", client(MESSAGES)) == {"type": "error"} | nested
 
 

@@ -123,7 +123,8 @@ class ServerConfig:
     expose_worker_urls: bool = setting(
         Flag(),
         True,
-        "PD mode: tell clients the workers in `X-Router-Prefill-URL` and `X-Router-Decode-URL`",
+        "tell clients which worker serves them in `X-Router-Worker-URL`, in PD mode which pair in "
+        "`X-Router-Prefill-URL` and `X-Router-Decode-URL`",
         live=True,
     )
     api_keys: tuple[Secret, ...] = setting(

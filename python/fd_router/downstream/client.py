@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fd_router.downstream import headers as http_headers
+from fd_router.downstream import request_id
 from fd_router.downstream.body import BodyClock
 from fd_router.errors import BadRequestError, BodyTooLargeError, RequestTimeoutError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from fd_router.downstream.body import BodyLimits
+    from fd_router.downstream.request_id import RequestId
     from fd_router.runtime.overdue import OverdueWatch
     from fd_router.types import Headers
 
@@ -37,13 +39,15 @@ class Client:
     """One request of one client.
 
     `status` is what it was answered (0 before that); `tags` stand before its log lines; `extra` are headers that
-    go out with its answer, an error's too. `request_id` is set in PD mode. `shared` are headers of whatever it is
-    answered; whoever sends a head past `answer` adds them.
+    go out with its answer, an error's too; `marks` are headers of whatever it is answered: whoever sends a head past
+    `answer` adds them. `request_id` is its id, and `sent_id` that as it sent it, None where it sent none. `pair_id` is
+    what the workers of a pair know it by, in PD mode.
     """
 
     # Defaults stand at the class: most requests need few of them, and all requests are made here.
-    request_id: str | None = None
+    pair_id: str | None = None
     shared: Headers | None = None
+    """What else is among its marks."""
     status = 0
     gone = False
     tags = ""
@@ -65,8 +69,18 @@ class Client:
         self.peer = http_headers.client_ip(scope.get("client"))
         self.send = send
         self.extra: Headers = []
+        self.name(request_id.of_headers(self.headers))
         self._receive = receive
         self._overdue_watch = watch
+
+    def name(self, known: RequestId) -> None:
+        """Know it by an id."""
+        self.request_id, self.sent_id, self.traced = known
+
+    def marks(self) -> Headers:
+        """Headers of whatever it is answered."""
+        mark = (request_id.HEADER, self.request_id.encode())
+        return [mark, *self.shared] if self.shared else [mark]
 
     async def read_body(self, limits: BodyLimits) -> bytes:
         """The whole body; see `read_pieces`."""
@@ -174,9 +188,7 @@ class Client:
 
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a whole answer."""
-        if self.shared:
-            headers = headers + self.shared
-        await self.send(self.start_message(status, headers))
+        await self.send(self.start_message(status, http_headers.joined(headers, self.marks())))
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
         self.settle()
 

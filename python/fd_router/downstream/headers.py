@@ -11,6 +11,8 @@ from fd_router.errors import BadRequestError, UnsupportedCodingError, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fd_router.types import Headers
+
 MAX_HOPS = 8
 """Routers that a request may pass before this one."""
 _LENGTH_DIGITS = 18
@@ -29,6 +31,12 @@ def get(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
         if key == name:
             return value
     return None
+
+
+def joined(theirs: Headers, ours: Headers) -> Headers:
+    """Headers of an answer that was made elsewhere with some of ours, which stand in place of its own."""
+    names = {name for name, _ in ours}
+    return [pair for pair in theirs if pair[0] not in names] + ours
 
 
 def trace_id(headers: Sequence[tuple[bytes, bytes]]) -> str | None:

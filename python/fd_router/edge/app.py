@@ -64,6 +64,7 @@ class App:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request, from its head to its access line."""
         client = Client(scope, receive, _last(send) if self.closing else send, self._overdue_watch)
+        client.tags = self._log.request_tags(client.request_id, client.sent_id)
         start = time.perf_counter()
         peer = scope["client"]
         self.active[peer] = client

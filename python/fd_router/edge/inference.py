@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from fd_router._core import BodyError, Request
 from fd_router.downstream import headers as http_headers
+from fd_router.downstream import request_id
 from fd_router.edge.body import MIB, limits
 from fd_router.edge.served import PAIRED, SERVED
 from fd_router.errors import BadRequestError, LoopError
-from fd_router.observe.logs import messages, tags
+from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
     from fd_router.config import ServerConfig
@@ -48,6 +48,8 @@ class Inference:
         self._specialists = specialists
         self._log = log
         self._hop = hop.encode()
+        self._traces: dict[str, Client] = {}
+        """Requests under way whose ids are those of traces."""
         self.reconfigure(server)
         self._overload = overload
         # One thread: it finds the memory of the last long body still mapped, and leaves the other cores alone.
@@ -77,12 +79,14 @@ class Inference:
         finally:
             body.let_go()
             self._overload.leave()
+            if self._traces.get(client.request_id) is client:
+                del self._traces[client.request_id]
 
     async def _read(self, client: Client, holding: Holding, reading: Reading) -> Request:
         """Read and scan the body; from here on the client's lines carry its ids."""
         trace_id = http_headers.trace_id(client.headers)
         if trace_id is not None:
-            client.tags = tags(trace_id)
+            client.tags = self._log.request_tags(client.request_id, client.sent_id, trace_id=trace_id)
         try:
             pieces = await client.read_pieces(self._limits, holding.more)
         except BadRequestError as error:
@@ -97,10 +101,32 @@ class Inference:
         except BodyError as error:
             self._log.error(messages.body_invalid(error), client.tags)
             raise BadRequestError(f"Invalid JSON format: {error}") from error
-        if self._pairs is not None and reading in PAIRED:
-            client.request_id = request.request_id or str(uuid4())
-        client.tags = tags(trace_id, request.req_id, request.session_id, client.request_id)
+        self._name(client, request, paired=self._pairs is not None and reading in PAIRED)
+        client.tags = self._log.request_tags(
+            client.request_id,
+            client.pair_id if client.sent_id is None else client.sent_id,
+            trace_id=trace_id,
+            req_id=request.req_id,
+            session_id=request.session_id,
+        )
         return request
+
+    def _name(self, client: Client, request: Request, *, paired: bool) -> None:
+        """Settle by what id the request is known: here, to its engine, and to a pair of them."""
+        body_id = request.request_id
+        if body_id:
+            client.name(request_id.of_text(body_id))
+        elif client.traced:
+            # A trace may have several requests at once, and there are engines that refuse a second one of an id.
+            if client.request_id in self._traces:
+                client.request_id = request_id.varied(client.request_id)
+            self._traces[client.request_id] = client
+        if paired:
+            # Workers of a pair find each other by it: it must not be that of another request, as one of a proxy's that
+            # sends again may be.
+            made = client.sent_id is None
+            client.pair_id = body_id or (client.request_id if made else request_id.varied(client.request_id))
+        client.headers = request_id.carried(client.headers, client.request_id)
 
 
 def scan(pieces: list[bytes], reading: Reading, client: Client) -> Request:

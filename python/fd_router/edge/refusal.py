@@ -34,8 +34,8 @@ def payload(error: RouterError, shape: Shape, client: Client) -> dict[str, Any]:
     if shape == "openai" and client.path == MESSAGES:
         # Clients of this protocol know an error by it.
         told = {"type": "error"} | told
-    if client.request_id is not None:
-        told["request_id"] = client.request_id
+    if client.pair_id is not None:
+        told["request_id"] = client.pair_id
     return told
 
 

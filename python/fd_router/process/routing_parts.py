@@ -62,7 +62,14 @@ class RoutingParts:
 
     def _mixed(self, selector: Chooser, retries: Retries) -> MixedDispatch:
         basis = self._basis
-        mixed = MixedDispatch(self._means, selector, retries, basis.config.upstream.attempts)
+        mixed = MixedDispatch(
+            self._means,
+            selector,
+            retries,
+            basis.config.upstream.attempts,
+            expose_worker_urls=basis.config.server.expose_worker_urls,
+        )
+        basis.follow(lambda now: mixed.expose(now.server.expose_worker_urls))
         basis.follow(lambda now: mixed.set_attempts(now.upstream.attempts))
         basis.follow(lambda now: retries.reconfigure(now.upstream))
         return mixed

@@ -42,7 +42,9 @@ class Delivery:
         start: float,
         on_first: Callable[[], object] | None = None,
     ) -> UpstreamError | None:
-        """Send the head, the client's `extra` headers and the body on, unchanged. Returns what broke it off, or None.
+        """Send the head, with the client's `extra` headers and marks, and the body on, unchanged.
+
+        Returns what broke it off, or None.
 
         `url` is the worker's. The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is
         called with the first byte of an answer that was not collected.
@@ -52,7 +54,7 @@ class Delivery:
         `UpstreamError` when the worker failed and the client has seen nothing; `ClientGoneError`.
         """
         client.status = head.status
-        extra = client.extra + client.shared if client.shared else client.extra
+        extra = client.extra + client.marks()
         if head.body is not None:
             self._metrics.ttft(url, head.status, time.perf_counter() - start)
             pending = exchange.answer(client.send, head, extra)

@@ -37,7 +37,10 @@ class Means:
 class Dispatch(ABC, Generic[C]):
     """Serves requests; what an attempt is, and what becomes of a lost one, is the mode's."""
 
-    def __init__(self, means: Means, selector: C, retries: Retries, attempts: int) -> None:
+    def __init__(
+        self, means: Means, selector: C, retries: Retries, attempts: int, *, expose_worker_urls: bool
+    ) -> None:
+        self._expose = expose_worker_urls
         self._upstream = means.upstream
         self._conduct = means.conduct
         self._log = means.log
@@ -50,6 +53,10 @@ class Dispatch(ABC, Generic[C]):
     def set_attempts(self, attempts: int) -> None:
         """Try requests that come from now on so often."""
         self._attempts = attempts
+
+    def expose(self, urls: bool) -> None:
+        """Tell clients which workers serve them, or not."""
+        self._expose = urls
 
     async def serve(self, client: Client, request: Request) -> None:
         """Answer the client. Raises `RouterError` for what the edge must answer."""

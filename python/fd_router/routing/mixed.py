@@ -34,6 +34,8 @@ class MixedDispatch(Dispatch[Chooser]):
     ) -> None:
         lease = self._book(client, request, tokens, tries)
         url = lease.url
+        if self._expose:
+            client.extra = [(b"x-router-worker-url", url.encode())]
         exchange = None
         try:
             await self._confirm(url, request.model)

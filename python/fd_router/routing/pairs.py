@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from fd_router._core import UpstreamError
+from fd_router.downstream import headers as http_headers
 from fd_router.errors import ClientGoneError, NoPairError, PairBuildError
 from fd_router.fleet.outcome import FIRST_BYTE_TIMEOUT
 from fd_router.observe.logs import messages
@@ -39,7 +40,7 @@ class Pair:
 
 
 class PairDispatch(Dispatch[Selector]):
-    """Serves requests with pairs, whose workers share the client's `request_id`."""
+    """Serves requests with pairs, whose workers share the client's `pair_id`."""
 
     def __init__(
         self,
@@ -51,13 +52,8 @@ class PairDispatch(Dispatch[Selector]):
         registry: Registry,
         expose_worker_urls: bool,
     ) -> None:
-        super().__init__(means, selector, retries, attempts)
+        super().__init__(means, selector, retries, attempts, expose_worker_urls=expose_worker_urls)
         self._registry = registry
-        self._expose = expose_worker_urls
-
-    def expose(self, urls: bool) -> None:
-        """Tell clients which workers serve them, or not."""
-        self._expose = urls
 
     def _again(self, client: Client, lost: LegError) -> None:
         self._metrics.pair(f"{lost.role}_failed_repaired")
@@ -121,7 +117,7 @@ class PairDispatch(Dispatch[Selector]):
             raise PairBuildError(f"Failed to build disaggregate_info: {what}")
         members = [("disaggregate_info", encoded_info(prefill, decode))]
         if not request.request_id:
-            members.append(("request_id", orjson.dumps(client.request_id)))
+            members.append(("request_id", orjson.dumps(client.pair_id)))
         return request.splice(members)
 
     async def _attempt(
@@ -271,4 +267,5 @@ class PairDispatch(Dispatch[Selector]):
         if failure.error is not None:
             self._log.error(messages.connect_failed(lost), client.tags)
             raise unanswered(lost) from lost
-        await client.answer(failure.status, failure.body, failure.headers + client.extra)
+        headers = http_headers.joined(failure.headers, client.extra)
+        await client.answer(failure.status, failure.body, headers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fd_router._core import Journal
 from fd_router.errors import printable
-from fd_router.observe.logs.line import describe_json, describe_text
+from fd_router.observe.logs.line import describe_json, describe_text, tags
 from fd_router.observe.logs.rotation import DatedFiles
 from fd_router.observe.logs.sink import Sink, Streams
 from fd_router.observe.logs.writer import Writer
@@ -43,7 +43,7 @@ class Log:
                 max_total_bytes=settings.max_total_size_mb * 1024 * 1024,
                 cleanup_interval_secs=settings.cleanup_interval_secs,
             )
-        as_json = settings.format == "json"
+        self._as_json = as_json = settings.format == "json"
         self.journal = journal = Journal(
             level=SHOWN.get(settings.level, 3),
             json=as_json,
@@ -62,6 +62,18 @@ class Log:
         self.stamped = journal.stamped
         self.set_level(settings.level)
         self._writer = Writer(journal, sink)
+
+    def request_tags(
+        self,
+        request_id: str,
+        sent_id: str | None,
+        *,
+        trace_id: str | None = None,
+        req_id: str | None = None,
+        session_id: str | None = None,
+    ) -> str:
+        """What stands before the lines of a request: ids that its client sent; in JSON also one that was made."""
+        return tags(trace_id, req_id, session_id, request_id if self._as_json else sent_id)
 
     def set_level(self, level: str) -> None:
         """From now on write lines of another level and above."""

@@ -21,14 +21,20 @@ impl Head {
         Self { head, body }
     }
 
-    /// The message that begins an answer with this head and `extra` headers.
+    /// The message that begins an answer with this head and `extra` headers, which stand in place of its own.
     pub(super) fn start_message<'py>(
         &self,
         py: Python<'py>,
         extra: Option<&Bound<'py, PyList>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let headers = self.headers(py)?;
+        let mut ours: Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> = Vec::new();
         for pair in extra.into_iter().flatten() {
+            ours.push(pair.extract()?);
+        }
+        let headers = self.gather(py, |name| {
+            ours.iter().all(|(known, _)| known.as_bytes() != name)
+        })?;
+        for pair in ours {
             headers.append(pair)?;
         }
         let message = PyDict::new(py);
@@ -36,6 +42,22 @@ impl Head {
         message.set_item(intern!(py, "status"), self.status())?;
         message.set_item(intern!(py, "headers"), headers)?;
         Ok(message)
+    }
+
+    /// The headers whose names are wanted.
+    fn gather<'py>(
+        &self,
+        py: Python<'py>,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for (name, value) in self.head.headers() {
+            let name: &[u8] = name.as_ref();
+            if wanted(name) {
+                list.append((PyBytes::new(py, name), PyBytes::new(py, value.as_bytes())))?;
+            }
+        }
+        Ok(list)
     }
 
     /// The collected body.
@@ -53,14 +75,7 @@ impl Head {
 
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let list = PyList::empty(py);
-        for (name, value) in self.head.headers() {
-            list.append((
-                PyBytes::new(py, name.as_ref()),
-                PyBytes::new(py, value.as_bytes()),
-            ))?;
-        }
-        Ok(list)
+        self.gather(py, |_| true)
     }
 
     #[getter]
