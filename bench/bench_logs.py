@@ -54,7 +54,7 @@ def one_request(log: Log, access: AccessLog, book: Callable[[str], Lease], numbe
     log.info(messages.PARSED, ids)
     lease = book(ids)
     lease.first_byte()
-    log.info(messages.COMPLETED, ids)
+    lease.ended(200)
     lease.release()
     access.note("POST", "/v1/chat/completions", b"", 200, 0.002798235, "10.0.0.9", ids)
 

@@ -190,6 +190,17 @@ class Lease:
 
     @property
     def url(self) -> str: ...
+    @property
+    def policy(self) -> str:
+        """The policy that decided in the end."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why another one left the choice to it."""
+
+    def ended(self, status: int) -> None:
+        """Log that the client has the whole answer, of this status."""
+
     def answered(self) -> None:
         """The worker gave an answer: what was recorded of the prompt stays, which else `release` takes back."""
 
@@ -676,7 +687,7 @@ class Journal:
         level: int,
         json: bool,
         errors_apart: bool,
-        describe: Callable[[int], tuple[str, str, list[str]]],
+        describe: Callable[[int], tuple[str, str, list[str], str]],
         escape: Callable[[str], str],
         clock: Callable[[], float] | None = None,
         max_lines: int = ...,
@@ -684,19 +695,21 @@ class Journal:
     ) -> Journal:
         """`level` is the lowest that is written, 0 (debug) to 3 (error).
 
-        `describe` takes a second since the epoch and returns its local date, its local time and the four levels'
-        prefixes; it is asked once a second. `errors_apart` keeps errors in pieces of their own. `clock` gives
-        seconds since the epoch, the system's by default. Beyond `max_lines` lines, or `max_bytes` bytes, lines are
-        dropped and counted.
+        `describe` takes a second since the epoch and returns its local date, its local time, the four levels' prefixes
+        and, for JSON, what follows the milliseconds that come after these; it is asked once a second. `errors_apart`
+        keeps errors in pieces of their own. `clock` gives seconds since the epoch, the system's by default. Beyond
+        `max_lines` lines, or `max_bytes` bytes, lines are dropped and counted.
         """
 
     def debug(self, message: str, tags: str = "") -> None: ...
-    def info(self, message: str, tags: str = "") -> None: ...
+    def info(self, message: str, tags: str = "", **facts: str | float | None) -> None:
+        """`facts` are what JSON has beside the message, here and in the others; None is unknown."""
+
     def stamped(self, message: str, tags: str = "") -> None:
         """Like `info`, with `. ts_ms=YYYY-MM-DD HH:MM:SS.mmm`, local time, after the message."""
 
-    def warn(self, message: str, tags: str = "") -> None: ...
-    def error(self, message: str, tags: str = "") -> None: ...
+    def warn(self, message: str, tags: str = "", **facts: str | float | None) -> None: ...
+    def error(self, message: str, tags: str = "", **facts: str | float | None) -> None: ...
     def set_level(self, level: int) -> None:
         """From now on the lowest that is written is another."""
 
@@ -743,8 +756,12 @@ class AccessLog:
         seconds: float,
         peer: str,
         tags: str,
+        facts: dict[str, str | float | None] | None = None,
     ) -> None:
-        """Log, at level info, `[METHOD] path?query HTTP/1.1 status duration peer`, and count."""
+        """Log, at level info, `[METHOD] path?query HTTP/1.1 status duration peer`, and count.
+
+        JSON has these as `method`, `path`, `status`, `duration` in seconds and `client`, and then the `facts`.
+        """
 
     def snapshot(self) -> list[tuple[str, str, list[tuple[int, int]], float, list[float]]]:
         """(method, endpoint, [(status, requests)], seconds in all, `QUANTILES` in seconds) of each series."""

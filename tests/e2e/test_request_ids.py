@@ -175,6 +175,85 @@ def test_every_json_line_of_a_request_names_it(stage: Stage, worker: RawWorker) 
         assert len(lines_of(each)) >= 5
 
 
+def story(router: Router, request_id: str) -> list[dict[str, Any]]:
+    """The JSON lines of a request, to its access line."""
+
+    def lines() -> list[dict[str, Any]] | None:
+        told = [json.loads(line) for line in router.log_text().splitlines() if line.endswith("}")]
+        mine = [line for line in told if line.get("request_id") == request_id]
+        return mine if any("duration" in line for line in mine) else None
+
+    return wait_for(lines)
+
+
+def test_json_tells_a_request_s_whole_story(stage: Stage) -> None:
+    router = stage.start_router(
+        "log: {format: json}\nscheduler: {policy: round_robin}\nupstream: {retry-statuses: [503]}"
+    )
+    workers = sorted(
+        (stage.raw_worker(lambda _: reply(b"{}", 503)) for _ in range(2)), key=lambda each: each.url
+    )
+    for each in workers:
+        assert router.register(each.port).status_code == 200
+    workers[1].answer = lambda _: reply(b"{}", 404)
+    assert router.post(f"{CHAT}?q=1", chat_body("hello"), headers={ID: "told"}).status_code == 404
+    lines = story(router, "told")
+    first, second = (each.url for each in workers)
+    chosen = [line for line in lines if line["message"].startswith("select worker")]
+    assert [(line["worker"], line["policy"], line["role"]) for line in chosen] == [
+        (first, "round_robin", "mixed"),
+        (second, "round_robin", "mixed"),
+    ]
+    (again,) = (line for line in lines if "retry: " in line["message"])
+    assert (again["level"], again["worker"], again["reason"]) == ("WARN", first, "status 503")
+    (ended,) = (line for line in lines if line["message"].startswith("Request completed"))
+    assert ended["message"] == "Request completed with an error: status 404."
+    assert (ended["worker"], ended["status"]) == (second, 404)
+    access = lines[-1]
+    assert 0 < access.pop("duration") < LIMIT
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", access.pop("ts"))
+    assert access.pop("message").startswith(f"[POST] {CHAT}?q=1 HTTP/1.1 404 ")
+    assert access == {
+        "level": "INFO",
+        "request_id": "told",
+        "method": "POST",
+        "path": CHAT,
+        "status": 404,
+        "client": "127.0.0.1",
+        "worker": second,
+        "policy": "round_robin",
+        "attempts": 2,
+    }
+
+
+def test_json_tells_why_a_request_was_refused(stage: Stage) -> None:
+    router = stage.start_router("log: {format: json}")
+    assert router.post(CHAT, chat_body("hello"), headers={ID: "nobody"}).status_code == 502
+    access = story(router, "nobody")[-1]
+    assert (access["status"], access["error"]) == (502, "no_worker")
+    assert "worker" not in access
+
+
+def test_json_tells_of_both_workers_of_a_pair(stage: Stage) -> None:
+    router = stage.start_router(
+        "log: {format: json}\nscheduler: {prefill-policy: cache_aware}", "--splitwise"
+    )
+    urls = {}
+    for role in ("prefill", "decode"):
+        urls[role] = stage.raw_worker(says_its_own)
+        assert router.register(urls[role].port, role).status_code == 200
+    answer = router.post(CHAT, chat_body(""), headers={ID: "pair"})
+    assert answer.status_code == 200
+    (access,) = (line for line in story(router, "pair") if "duration" in line)
+    assert (access["worker"], access["prefill_worker"]) == (urls["decode"].url, urls["prefill"].url)
+    assert access["prefill_reason"] == "tokenize failed: empty prompt for tokenizer"
+    assert (access["policy"], access["prefill_policy"], access["attempts"]) == (
+        "request_num",
+        "process_tokens",
+        1,
+    )
+
+
 def test_a_pair_is_told_an_id_of_its_own(stage: Stage, worker: RawWorker) -> None:
     """A proxy that sends a request again sends its id again, and two pairs must not find each other by one."""
     router = stage.start_router("", "--splitwise")

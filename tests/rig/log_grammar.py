@@ -9,7 +9,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 URL = r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d+"
 IP = r"(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|-)"
@@ -26,6 +27,8 @@ LINE = re.compile(
     r"(?P<tags>(?:\[trace_id:[^\]]+\] )?(?:\[req_id:[^\]]+\] )?(?:\[session_id:[^\]]+\] )?(?:\[request_id:[^\]]+\] )?)"
     r"(?P<message>.*)"
 )
+JSON_TS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d")
+IDS = {"trace_id", "req_id", "session_id", "request_id"}
 TAG = re.compile(r"\[(session_id|request_id|trace_id|req_id):([^\]]+)\]")
 
 TEMPLATES: dict[str, tuple[str, str]] = {
@@ -60,6 +63,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
         rf"\[prefill\] release in CommonCompletions defer \(error path\) url={URL}",
     ),
     "completed": ("INFO", r"Request completed successfully\."),
+    "completed with an error": ("INFO", r"Request completed with an error: status \d{3}\."),
     "scored": (
         "INFO",
         rf"{STRATEGY} cache_aware_scoring, selected=(?P<url>{URL}), "
@@ -152,15 +156,23 @@ class Line:
     message: str
     kind: str
     parts: dict[str, str | None] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What JSON has behind the message."""
 
 
 def parse(text: str) -> Line:
     """A line of either format. Raises `GrammarError`."""
     if text.startswith("{"):
         members = json.loads(text)
-        level, message = members.pop("level"), members.pop("message")
-        members.pop("ts")
-        return _known(level, members, message)
+        names = list(members)
+        before = names.index("message")
+        if names[:2] != ["level", "ts"] or not JSON_TS.fullmatch(members["ts"]):
+            raise GrammarError(f"level and time do not come first: {text!r}")
+        tags = {name: members[name] for name in names[2:before]}
+        if not set(tags) <= IDS:
+            raise GrammarError(f"no ids: {text!r}")
+        facts = {name: members[name] for name in names[before + 1 :]}
+        return replace(_known(members["level"], tags, members["message"]), facts=facts)
     match = LINE.fullmatch(text)
     if match is None:
         raise GrammarError(f"not a log line: {text!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,7 +99,7 @@ def access(method: str, path: str, query: bytes, status: int, seconds: float, ip
     return entry.message
 
 
-def told(role: Role, times: int, level: int = 1) -> list[str]:
+def told(role: Role, times: int, level: int = 1, ended: Sequence[int] = ()) -> list[str]:
     """The messages of a scheduler with one worker that books a prompt `times` times, each answered and given back."""
     journal = Journal(level=level, json=False, errors_apart=False, describe=describe_text, escape=printable)
     scheduler = core.scheduler({role: "cache_aware"}, journal=journal)
@@ -108,6 +108,8 @@ def told(role: Role, times: int, level: int = 1) -> list[str]:
     for _ in range(times):
         lease = core.book(scheduler, role, request, tags=tags("t"))
         lease.answered()
+        for status in ended:
+            lease.ended(status)
         lease.release()
     lines = read(journal)
     assert all(entry.level == "INFO" and entry.tags == {"trace_id": "t"} for entry in lines)
@@ -137,19 +139,14 @@ def parse_any(message: str) -> str:
     raise AssertionError(f"of no level: {message!r}")
 
 
-@pytest.mark.parametrize("message", [messages.PARSED, messages.COMPLETED])
-def test_constant_messages(message: str) -> None:
-    assert parse(line("INFO", message)).message == message
-
-
 STAMPED = (messages.BEFORE_PREFILL, messages.BEFORE_DECODE, messages.AFTER_DECODE)
 
 
 def test_every_template_has_a_message_but_the_scheduler_s_and_what_cannot_happen() -> None:
     emitted = {parse_any(sample(function)) for function in FUNCTIONS}
-    emitted |= {parse_any(text) for text in (messages.PARSED, messages.COMPLETED, messages.LOOP)}
+    emitted |= {parse_any(text) for text in (messages.PARSED, messages.LOOP)}
     emitted |= {parse_any(f"{text}. ts_ms=2026-03-01 12:00:00.000") for text in STAMPED}
-    emitted |= {parse_any(text) for role in ROLES for text in told(role, 2)}
+    emitted |= {parse_any(text) for role in ROLES for text in told(role, 2, ended=(204, 404))}
     assert set(TEMPLATES) - emitted == {
         "access",
         "stats",
@@ -191,6 +188,13 @@ def test_a_lease_tells_what_upstream_would() -> None:
         f"release worker: {A}, count: 0",
     ]
     assert told("mixed", 1, level=2) == []
+
+
+def test_only_2xx_is_a_success() -> None:
+    for status in (199, 307, 404, 503):
+        assert f"Request completed with an error: status {status}." in told("mixed", 1, ended=(status,))
+    for status in (200, 299):
+        assert "Request completed successfully." in told("mixed", 1, ended=(status,))
 
 
 STATS = stats_line([(A, "mixed", 2, 9)], 1, 2)

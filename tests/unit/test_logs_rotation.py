@@ -41,7 +41,7 @@ class Files:
         self.sink.tend()
         lost = 0
         for second, text in stamped:
-            day, _, prefixes = describe_text(int(second))
+            day, _, prefixes, _ = describe_text(int(second))
             lost += self.sink.write(day, False, f"{prefixes[1]}{text}\n".encode(), 1)[0]
         return lost
 

@@ -68,7 +68,7 @@ class Pen:
             level=0,
             json=False,
             errors_apart=False,
-            describe=lambda second: (str(second), "", [""] * 4),
+            describe=lambda second: (str(second), "", [""] * 4, ""),
             escape=printable,
             clock=lambda: 0.0,
             **limits,

@@ -150,7 +150,7 @@ class Broken:
 def run(scene: Any, store: Broken) -> str:
     lines: list[str] = []
     log = Log(LogConfig())
-    log.error = lambda message, tags="": lines.append(message)
+    log.error = lambda message, tags="", **facts: lines.append(message)
 
     async def all_of_it() -> None:
         await scene(Registrations(store, lambda: INSTANCES[:1], lambda: ORDERS, log))

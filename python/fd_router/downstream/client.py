@@ -20,6 +20,7 @@ from fd_router.errors import BadRequestError, BodyTooLargeError, RequestTimeoutE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from fd_router._core import Lease
     from fd_router.downstream.body import BodyLimits
     from fd_router.downstream.request_id import RequestId
     from fd_router.runtime.overdue import OverdueWatch
@@ -46,6 +47,11 @@ class Client:
 
     # Defaults stand at the class: most requests need few of them, and all requests are made here.
     pair_id: str | None = None
+    leases: tuple[Lease, ...] = ()
+    """Of the last attempt: a worker's, or those of prefill and decode."""
+    attempts = 0
+    error: str | None = None
+    """`RouterError.code` of what it was refused with."""
     shared: Headers | None = None
     """What else is among its marks."""
     status = 0
@@ -76,6 +82,21 @@ class Client:
     def name(self, known: RequestId) -> None:
         """Know it by an id."""
         self.request_id, self.sent_id, self.traced = known
+
+    def facts(self) -> dict[str, str | float | None]:
+        """What its access line has of how it was served."""
+        facts: dict[str, str | float | None] = {"error": self.error}
+        if self.leases:
+            *prefill, lease = self.leases
+            facts |= {"worker": lease.url, "policy": lease.policy, "reason": lease.reason}
+            facts["attempts"] = self.attempts
+            for each in prefill:
+                facts |= {
+                    "prefill_worker": each.url,
+                    "prefill_policy": each.policy,
+                    "prefill_reason": each.reason,
+                }
+        return facts
 
     def marks(self) -> Headers:
         """Headers of whatever it is answered."""

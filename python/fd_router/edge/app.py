@@ -78,6 +78,7 @@ class App:
             await self._handlers.get(asked, self._elsewhere)(client)
         except ClientGoneError as error:
             client.status = error.status
+            client.error = error.code
             self._metrics.client_gone(error.phase)
             self._log.info(messages.client_left(str(error)), client.tags)
         except RouterError as error:
@@ -99,6 +100,7 @@ class App:
                 time.perf_counter() - start,
                 client.peer,
                 client.tags,
+                client.facts() if self._log.has_facts else None,
             )
 
     async def _elsewhere(self, client: Client) -> None:
@@ -117,6 +119,7 @@ class App:
 
     async def _refuse(self, client: Client, error: RouterError) -> None:
         """Answer an error on purpose in the shape of the endpoint it came from."""
+        client.error = error.code
         self._metrics.rejected(error.code)
         shape = self._listing.shape(client.path)
         payload = refusal.payload(error, "coded" if isinstance(error, RegistrationError) else shape, client)
@@ -127,7 +130,8 @@ class App:
 
     async def _crash(self, client: Client, error: BaseException) -> None:
         self._log.error(messages.panic(error), client.tags)
-        self._metrics.rejected("internal")
+        client.error = "internal"
+        self._metrics.rejected(client.error)
         # When part of an answer is out already the server refuses a second one, and cuts it as we return.
         with suppress(RuntimeError):
             crash = RouterError("Internal server error")

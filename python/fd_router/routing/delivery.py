@@ -78,7 +78,7 @@ class Delivery:
         self, client: Client, exchange: Exchange, head: Head, url: str, error: UpstreamError
     ) -> None:
         self._metrics.upstream_error(url, error.kind)
-        self._log.error(messages.scanner_error(error), client.tags)
+        self._log.error(messages.scanner_error(error), client.tags, worker=url, reason=str(error))
         if takes_events(head):
             await client.finish(frame_boundary(exchange.tail) + error_event(error, client.path))
 

@@ -22,11 +22,12 @@ class MixedDispatch(Dispatch[Chooser]):
     """Sends a request to a worker, and to others while the client has seen no byte of an answer."""
 
     def _again(self, client: Client, lost: LegError) -> None:
-        self._log.warn(messages.retrying(lost.url, lost), client.tags)
+        self._log.warn(messages.retrying(lost.url, lost), client.tags, worker=lost.url, reason=str(lost))
 
     async def _give_up(self, client: Client, lost: LegError) -> None:
-        self._log.error(messages.backend_failed(lost.url, lost), client.tags)
-        self._log.error(messages.connect_failed(lost), client.tags)
+        known = {"worker": lost.url, "reason": str(lost)}
+        self._log.error(messages.backend_failed(lost.url, lost), client.tags, **known)
+        self._log.error(messages.connect_failed(lost), client.tags, **known)
         raise unanswered(lost) from lost
 
     async def _attempt(
@@ -34,6 +35,8 @@ class MixedDispatch(Dispatch[Chooser]):
     ) -> None:
         lease = self._book(client, request, tokens, tries)
         url = lease.url
+        client.leases = (lease,)
+        client.attempts = tries.number
         if self._expose:
             client.extra = [(b"x-router-worker-url", url.encode())]
         exchange = None
@@ -57,7 +60,7 @@ class MixedDispatch(Dispatch[Chooser]):
             if broken is None:
                 lease.completed(exchange.completion_tokens)
                 self._conduct.served(url, head.status)
-                self._log.info(messages.COMPLETED, client.tags)
+                lease.ended(head.status)
             else:
                 self._conduct.cut(url, head.status, broken.kind)
         except UpstreamError as error:
@@ -90,5 +93,11 @@ class MixedDispatch(Dispatch[Chooser]):
             return ClientGoneError("waiting")
         self._conduct.failed(url, error.kind)
         self._metrics.upstream_error(url, error.kind)
-        self._log.error(messages.attempt_failed(tries.number, self._attempts, error), client.tags)
+        self._log.error(
+            messages.attempt_failed(tries.number, self._attempts, error),
+            client.tags,
+            worker=url,
+            reason=str(error),
+            attempt=tries.number,
+        )
         return LegError("mixed", url, Failure.of_error(error), begun=error.received)

@@ -57,7 +57,8 @@ class PairDispatch(Dispatch[Selector]):
 
     def _again(self, client: Client, lost: LegError) -> None:
         self._metrics.pair(f"{lost.role}_failed_repaired")
-        self._log.warn(messages.pair_again(lost.role, lost.url, lost), client.tags)
+        again = messages.pair_again(lost.role, lost.url, lost)
+        self._log.warn(again, client.tags, worker=lost.url, role=lost.role, reason=str(lost))
 
     def _book(self, client: Client, request: Request, tokens: list[int] | None, tries: Tries) -> Pair:
         """Both or none."""
@@ -124,6 +125,8 @@ class PairDispatch(Dispatch[Selector]):
         self, client: Client, request: Request, tokens: list[int] | None, tries: Tries, start: float
     ) -> None:
         pair = self._book(client, request, tokens, tries)
+        client.leases = (pair.prefill, pair.decode)
+        client.attempts = tries.number
         try:
             waited = await self._confirm(client, "prefill", pair.prefill.url, request.model)
             waited |= await self._confirm(client, "decode", pair.decode.url, request.model)
@@ -157,7 +160,7 @@ class PairDispatch(Dispatch[Selector]):
             if outcome:
                 self._metrics.pair(outcome)
             if outcome not in ("", "decode_cut"):
-                self._log.info(messages.COMPLETED, client.tags)
+                pair.decode.ended(client.status)
             pair.decode.release()
 
     async def _confirm(self, client: Client, role: Role, url: str, model: str | None) -> bool:
@@ -173,7 +176,7 @@ class PairDispatch(Dispatch[Selector]):
             self._conduct.failed(url, error.kind)
             self._metrics.upstream_error(url, error.kind)
             tell = messages.prefill_failed if role == "prefill" else messages.decode_failed
-            self._log.error(tell(url, error), client.tags)
+            self._log.error(tell(url, error), client.tags, worker=url, role=role, reason=str(error))
             raise LegError(role, url, Failure.of_error(error)) from error
         if not serves:
             raise GrantedError
@@ -243,12 +246,15 @@ class PairDispatch(Dispatch[Selector]):
             self._conduct.given_up(decode)
             if leg.failure.error is not None:
                 self._metrics.upstream_error(prefill, leg.failure.error.kind)
-                self._log.error(messages.prefill_failed(prefill, leg.failure.error), client.tags)
+                failed = messages.prefill_failed(prefill, leg.failure.error)
+                why = str(leg.failure.error)
+                self._log.error(failed, client.tags, worker=prefill, role="prefill", reason=why)
             silent = leg.failure.error is not None and leg.failure.error.kind == FIRST_BYTE_TIMEOUT
             # Decode may have sent a head while it waited: nobody works on the request any more.
             return LegError("prefill", prefill, leg.failure, also=decode if silent else None, waits=decode)
         self._metrics.upstream_error(decode, error.kind)
-        self._log.error(messages.decode_failed(decode, error), client.tags)
+        failed = messages.decode_failed(decode, error)
+        self._log.error(failed, client.tags, worker=decode, role="decode", reason=str(error))
         silent = error.kind == FIRST_BYTE_TIMEOUT and not leg.answered
         if silent:
             # Decode waits for prefill, so its silence says nothing while prefill is silent too.
@@ -265,7 +271,8 @@ class PairDispatch(Dispatch[Selector]):
         refused = failure.error is None and failure.status < 500
         self._metrics.pair(f"{lost.role}_refused" if refused else f"{lost.role}_failed")
         if failure.error is not None:
-            self._log.error(messages.connect_failed(lost), client.tags)
+            told = messages.connect_failed(lost)
+            self._log.error(told, client.tags, worker=lost.url, role=lost.role, reason=str(lost))
             raise unanswered(lost) from lost
         headers = http_headers.joined(failure.headers, client.extra)
         await client.answer(failure.status, failure.body, headers)

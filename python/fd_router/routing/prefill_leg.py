@@ -138,7 +138,8 @@ class PrefillLeg:
             return
         error = future.exception()
         if isinstance(error, UpstreamError):
-            self._log.error(messages.prefill_copy_error(error), self._tags)
+            told = messages.prefill_copy_error(error)
+            self._log.error(told, self._tags, worker=self._url, role="prefill", reason=str(error))
             self._broken(error)
         else:
             future.result()

@@ -5,36 +5,95 @@ use std::borrow::Cow;
 /// Bytes of a message; what is longer is cut. A policy's explanation with 1,000 workers has 70,000.
 pub const MAX_MESSAGE: usize = 262_144;
 
+/// What is known of a line beside its message, where text has it in its words: a name and a value.
+pub type Fact<'a> = (Cow<'a, str>, Value<'a>);
+
+/// A fact's value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// Any text.
+    Text(Cow<'a, str>),
+    /// A count.
+    Whole(i64),
+    /// Seconds, or another quantity; null where it is not finite.
+    Number(f64),
+}
+
+/// A fact with a name of ours that is text.
+pub const fn text<'a>(name: &'a str, value: &'a str) -> Fact<'a> {
+    (Cow::Borrowed(name), Value::Text(Cow::Borrowed(value)))
+}
+
+/// What a line is laid out from.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// What comes first; of JSON all up to its time's fraction.
+    pub prefix: &'a str,
+    /// Milliseconds of its second; text has none.
+    pub millis: u16,
+    /// What follows the time's fraction in JSON.
+    pub suffix: &'a str,
+    /// Ids, each `[name:value] ` without brackets in the value.
+    pub tags: &'a str,
+    /// The words.
+    pub message: &'a str,
+    /// What JSON has beside them.
+    pub facts: &'a [Fact<'a>],
+}
+
 /// One of the two layouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Prefix, tags and message as they are.
     Text,
-    /// One ASCII-only object: the prefix holds its first members and is not closed.
+    /// One ASCII-only object: the prefix holds its first members, up to the fraction of its time.
     Json,
 }
 
 impl Layout {
-    /// Appends a line with its end. `tags` are ids, each `[name:value] ` without brackets in the value.
+    /// Appends a line with its end.
     ///
-    /// What could break a line of text is escaped in them as Python writes it. JSON has an escape of its own, so that
+    /// What could break a line of text is escaped in tags as Python writes it. JSON has an escape of its own, so that
     /// ids are there what the client sent.
-    pub fn append(self, line: &mut Vec<u8>, prefix: &str, tags: &str, message: &str) {
-        let message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
-        line.extend_from_slice(prefix.as_bytes());
+    pub fn append(self, out: &mut Vec<u8>, line: &Line<'_>) {
+        let message = cut(line.message);
+        out.extend_from_slice(line.prefix.as_bytes());
         match self {
             Self::Text => {
-                line.extend_from_slice(tags.as_bytes());
-                line.extend_from_slice(message.as_bytes());
+                out.extend_from_slice(line.tags.as_bytes());
+                out.extend_from_slice(message.as_bytes());
             }
             Self::Json => {
-                append_members(line, tags);
-                line.extend_from_slice(b",\"message\":");
-                append_string(line, message);
-                line.push(b'}');
+                out.extend_from_slice(format!(".{:03}", line.millis).as_bytes());
+                out.extend_from_slice(line.suffix.as_bytes());
+                append_members(out, line.tags);
+                out.extend_from_slice(b",\"message\":");
+                append_string(out, message);
+                append_facts(out, line.facts);
+                out.push(b'}');
             }
         }
-        line.push(b'\n');
+        out.push(b'\n');
+    }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_MESSAGE)]
+}
+
+fn append_facts(line: &mut Vec<u8>, facts: &[Fact<'_>]) {
+    for (name, value) in facts {
+        line.push(b',');
+        append_string(line, name);
+        line.push(b':');
+        match value {
+            Value::Text(text) => append_string(line, cut(text)),
+            Value::Whole(count) => line.extend_from_slice(count.to_string().as_bytes()),
+            Value::Number(number) if number.is_finite() => {
+                line.extend_from_slice(format!("{number:.6}").as_bytes());
+            }
+            Value::Number(_) => line.extend_from_slice(b"null"),
+        }
     }
 }
 
@@ -123,10 +182,43 @@ mod tests {
     use super::*;
 
     fn line(layout: Layout, prefix: &str, tags: &str, message: &str) -> String {
-        let mut line = Vec::new();
-        layout.append(&mut line, prefix, tags, message);
-        String::from_utf8(line).unwrap()
+        with(layout, prefix, tags, message, &[])
     }
+
+    fn with(layout: Layout, prefix: &str, tags: &str, message: &str, facts: &[Fact<'_>]) -> String {
+        let mut out = Vec::new();
+        let line = Line {
+            prefix,
+            millis: 7,
+            suffix: "Z\"",
+            tags,
+            message,
+            facts,
+        };
+        layout.append(&mut out, &line);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn facts_stand_behind_the_message_in_json_alone() {
+        let facts = [
+            text("url", "a\"b"),
+            ("count".into(), Value::Whole(-3)),
+            ("secs".into(), Value::Number(0.002_798_235)),
+            ("never".into(), Value::Number(f64::NAN)),
+        ];
+        assert_eq!(
+            with(Layout::Json, PREFIX, "[a:1] ", "m", &facts),
+            "{\"ts\":\"T.007Z\",\"a\":\"1\",\"message\":\"m\",\"url\":\"a\\\"b\",\"count\":-3,\
+             \"secs\":0.002798,\"never\":null}\n"
+        );
+        assert_eq!(
+            with(Layout::Text, "p ", "[a:1] ", "m", &facts),
+            "p [a:1] m\n"
+        );
+    }
+
+    const PREFIX: &str = "{\"ts\":\"T";
 
     #[test]
     fn text_is_joined() {
@@ -139,13 +231,8 @@ mod tests {
     #[test]
     fn json_holds_tags_and_escapes() {
         assert_eq!(
-            line(
-                Layout::Json,
-                "{\"level\":\"INFO\"",
-                "[a:1] [b:x:y] ",
-                "q\"\\\n\u{7f}中😀"
-            ),
-            "{\"level\":\"INFO\",\"a\":\"1\",\"b\":\"x:y\",\
+            line(Layout::Json, PREFIX, "[a:1] [b:x:y] ", "q\"\\\n\u{7f}中😀"),
+            "{\"ts\":\"T.007Z\",\"a\":\"1\",\"b\":\"x:y\",\
              \"message\":\"q\\\"\\\\\\n\\u007f\\u4e2d\\ud83d\\ude00\"}\n"
         );
     }
@@ -162,8 +249,8 @@ mod tests {
         ] {
             let tags = format!("[a:{tag}] [b:2] ");
             assert_eq!(
-                line(Layout::Json, "{\"level\":\"INFO\"", &tags, "m"),
-                format!("{{\"level\":\"INFO\",\"a\":\"{value}\",\"b\":\"2\",\"message\":\"m\"}}\n")
+                line(Layout::Json, PREFIX, &tags, "m"),
+                format!("{{\"ts\":\"T.007Z\",\"a\":\"{value}\",\"b\":\"2\",\"message\":\"m\"}}\n")
             );
             assert_eq!(line(Layout::Text, "", &tags, "m"), format!("{tags}m\n"));
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use fd_router_counts::traffic::{QUANTILES, Series, Traffic};
 use fd_router_journal::access;
+use fd_router_journal::layout::{Value, text};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::clock::Clock;
 use crate::journal::{Journal, Level, Lines};
@@ -33,6 +34,7 @@ impl AccessLog {
         clippy::too_many_arguments,
         reason = "one request's facts, passed as they are"
     )]
+    #[pyo3(signature = (method, path, query, status, seconds, peer, tags, facts = None))]
     fn note(
         &self,
         py: Python<'_>,
@@ -43,13 +45,27 @@ impl AccessLog {
         seconds: f64,
         peer: &str,
         tags: &str,
-    ) {
+        facts: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
         self.traffic
             .note(method, path, status, seconds, self.clock.now());
-        if self.lines.shows(Level::Info) {
-            let message = access::line(method, path, query, status, seconds, peer);
-            self.lines.put(py, Level::Info, tags, &message);
+        if !self.lines.shows(Level::Info) {
+            return Ok(());
         }
+        let message = access::line(method, path, query, status, seconds, peer);
+        let mut known = Vec::new();
+        if self.lines.has_facts() {
+            known.extend([
+                text("method", method),
+                text("path", path),
+                ("status".into(), Value::Whole(status.into())),
+                ("duration".into(), Value::Number(seconds)),
+                text("client", peer),
+            ]);
+            known.extend(self.lines.facts(facts)?);
+        }
+        self.lines.put(py, Level::Info, tags, &message, &known);
+        Ok(())
     }
 
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {

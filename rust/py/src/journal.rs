@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::SystemTime;
 
-use fd_router_journal::layout::{Layout, is_plain, stamped};
+use fd_router_journal::layout::{Fact, Layout, Line, Value, is_plain, stamped};
 use fd_router_journal::line_queue::{Limits, LineQueue};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString};
 
 /// Lines that wait for the writer at the most, where nothing else is said.
 const MAX_LINES: usize = 65_536;
@@ -37,6 +37,7 @@ struct Second {
     day: Arc<str>,
     stamp: String,
     prefixes: [String; 4],
+    suffix: String,
 }
 
 /// Lines on their way to the log.
@@ -59,14 +60,33 @@ impl Lines {
         level as u8 >= self.shown.load(Ordering::Relaxed)
     }
 
+    /// Whether lines have facts, so that they are worth gathering.
+    pub(crate) fn has_facts(&self) -> bool {
+        self.layout == Layout::Json
+    }
+
     /// Queues a line if its level is shown. Never fails: what Python code raises is reported and the line is lost.
-    pub(crate) fn put(&self, py: Python<'_>, level: Level, tags: &str, message: &str) {
-        self.write(py, level, tags, |_, _| Cow::Borrowed(message));
+    pub(crate) fn put(
+        &self,
+        py: Python<'_>,
+        level: Level,
+        tags: &str,
+        message: &str,
+        facts: &[Fact<'_>],
+    ) {
+        self.write(py, level, tags, facts, |_, _| Cow::Borrowed(message));
     }
 
     /// Queues a message that ends in `. ts_ms=YYYY-MM-DD HH:MM:SS.mmm`, local time.
-    pub(crate) fn put_stamped(&self, py: Python<'_>, level: Level, tags: &str, message: &str) {
-        self.write(py, level, tags, |second, millis| {
+    pub(crate) fn put_stamped(
+        &self,
+        py: Python<'_>,
+        level: Level,
+        tags: &str,
+        message: &str,
+        facts: &[Fact<'_>],
+    ) {
+        self.write(py, level, tags, facts, |second, millis| {
             Cow::Owned(stamped(message, &second.stamp, millis))
         });
     }
@@ -77,16 +97,25 @@ impl Lines {
         py: Python<'_>,
         level: Level,
         tags: &str,
+        facts: &[Fact<'_>],
         word: impl FnOnce(&Second, u16) -> Cow<'a, str>,
     ) {
         let enqueue = || {
             let now = self.now(py)?;
             let second = self.second(py, now)?;
-            let message = word(&second, (now.fract() * 1e3) as u16);
+            let millis = (now.fract() * 1e3) as u16;
+            let message = word(&second, millis);
             let message = self.printable(py, &message)?;
-            self.queue.put(&second.day, level == Level::Error, |line| {
-                self.layout
-                    .append(line, &second.prefixes[level as usize], tags, &message);
+            let line = Line {
+                prefix: &second.prefixes[level as usize],
+                millis,
+                suffix: &second.suffix,
+                tags,
+                message: &message,
+                facts,
+            };
+            self.queue.put(&second.day, level == Level::Error, |out| {
+                self.layout.append(out, &line);
             });
             self.rouse(py)
         };
@@ -136,13 +165,14 @@ impl Lines {
         if let Some(second) = known {
             return Ok(second);
         }
-        let (day, stamp, prefixes): (String, String, [String; 4]) =
+        let (day, stamp, prefixes, suffix): (String, String, [String; 4], String) =
             self.describe.call1(py, (number,))?.extract(py)?;
         let second = Arc::new(Second {
             number,
             day: day.into(),
             stamp,
             prefixes,
+            suffix,
         });
         *self.second.lock() = Some(Arc::clone(&second));
         Ok(second)
@@ -154,19 +184,49 @@ impl Lines {
 pub(crate) struct Journal(pub(crate) Arc<Lines>);
 
 impl Journal {
-    fn write(&self, level: Level, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
+    fn write(
+        &self,
+        level: Level,
+        message: &Bound<'_, PyString>,
+        tags: &str,
+        facts: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
         if !self.0.shows(level) {
             return Ok(());
         }
         let py = message.py();
-        if let Ok(text) = message.to_str() {
-            self.0.put(py, level, tags, text);
-        } else {
-            // A lone surrogate, which is no text outside of Python.
-            let text: String = self.0.escape.call1(py, (message,))?.extract(py)?;
-            self.0.put(py, level, tags, &text);
-        }
+        let facts = self.0.facts(facts)?;
+        self.0.put(py, level, tags, &self.0.words(message)?, &facts);
         Ok(())
+    }
+}
+
+impl Lines {
+    /// Text of Python's, in which there may be lone surrogates, which are none outside of it.
+    fn words<'a>(&self, text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, str>> {
+        text.to_str().map(Cow::Borrowed).or_else(|_| {
+            let escaped = self.escape.call1(text.py(), (text,))?;
+            escaped.extract(text.py()).map(Cow::Owned)
+        })
+    }
+
+    /// Python's facts, as far as lines have any: counts, numbers, and all else as text; what is None is unknown.
+    pub(crate) fn facts(&self, known: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Fact<'static>>> {
+        let mut facts = Vec::new();
+        for (name, value) in known.filter(|_| self.has_facts()).into_iter().flatten() {
+            if value.is_none() {
+                continue;
+            }
+            let value = if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
+                Value::Whole(value.extract()?)
+            } else if value.is_instance_of::<PyFloat>() {
+                Value::Number(value.extract()?)
+            } else {
+                Value::Text(self.words(&value.str()?)?.into_owned().into())
+            };
+            facts.push((name.extract::<String>()?.into(), value));
+        }
+        Ok(facts)
     }
 }
 
@@ -217,27 +277,42 @@ impl Journal {
 
     #[pyo3(signature = (message, tags = ""))]
     fn debug(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
-        self.write(Level::Debug, message, tags)
+        self.write(Level::Debug, message, tags, None)
     }
 
-    #[pyo3(signature = (message, tags = ""))]
-    fn info(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
-        self.write(Level::Info, message, tags)
+    #[pyo3(signature = (message, tags = "", **facts))]
+    fn info(
+        &self,
+        message: &Bound<'_, PyString>,
+        tags: &str,
+        facts: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        self.write(Level::Info, message, tags, facts)
     }
 
     #[pyo3(signature = (message, tags = ""))]
     fn stamped(&self, py: Python<'_>, message: &str, tags: &str) {
-        self.0.put_stamped(py, Level::Info, tags, message);
+        self.0.put_stamped(py, Level::Info, tags, message, &[]);
     }
 
-    #[pyo3(signature = (message, tags = ""))]
-    fn warn(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
-        self.write(Level::Warn, message, tags)
+    #[pyo3(signature = (message, tags = "", **facts))]
+    fn warn(
+        &self,
+        message: &Bound<'_, PyString>,
+        tags: &str,
+        facts: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        self.write(Level::Warn, message, tags, facts)
     }
 
-    #[pyo3(signature = (message, tags = ""))]
-    fn error(&self, message: &Bound<'_, PyString>, tags: &str) -> PyResult<()> {
-        self.write(Level::Error, message, tags)
+    #[pyo3(signature = (message, tags = "", **facts))]
+    fn error(
+        &self,
+        message: &Bound<'_, PyString>,
+        tags: &str,
+        facts: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        self.write(Level::Error, message, tags, facts)
     }
 
     fn set_level(&self, level: u8) {

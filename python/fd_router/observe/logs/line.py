@@ -13,9 +13,9 @@ from fd_router.errors import escaped, printable
 
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 
-Second = tuple[str, str, list[str]]
-"""What the lines of one second share: local date `YYYY-MM-DD`, local time `YYYY-MM-DD HH:MM:SS`, and what each of
-`LEVELS` puts before the tags."""
+Second = tuple[str, str, list[str], str]
+"""What the lines of one second share: local date `YYYY-MM-DD`, local time `YYYY-MM-DD HH:MM:SS`, what each of `LEVELS`
+puts before the tags, and what JSON has between these, where its milliseconds come first, and the tags."""
 
 MAX_TAG_CHARS = 128
 """An id is a client's text and stands in every line of its request; what is longer is cut and ends in `...`."""
@@ -27,15 +27,16 @@ _PLAIN_TAG = re.compile(rf"[ -Z^-~]{{1,{MAX_TAG_CHARS}}}")  # printable ASCII wi
 def describe_text(second: int) -> Second:
     """A second in the layout of upstream: `[LEVEL] YYYY/MM/DD HH:MM:SS logger.go:<n>: `."""
     stamp = _stamp(second)
-    return stamp[:10], stamp, [f"[{level}] {stamp.replace('-', '/')} {_SOURCE}: " for level in LEVELS]
+    return stamp[:10], stamp, [f"[{level}] {stamp.replace('-', '/')} {_SOURCE}: " for level in LEVELS], ""
 
 
 def describe_json(second: int) -> Second:
     """A second as the first members of a JSON object, not closed: `level` and `ts` (RFC 3339, local offset)."""
     stamp = _stamp(second)
     offset = time.strftime("%z", time.localtime(second))
-    ts = f"{stamp.replace(' ', 'T')}{offset[:-2]}:{offset[-2:]}"
-    return stamp[:10], stamp, [f'{{"level":"{level}","ts":"{ts}"' for level in LEVELS]
+    ts = stamp.replace(" ", "T")
+    prefixes = [f'{{"level":"{level}","ts":"{ts}' for level in LEVELS]
+    return stamp[:10], stamp, prefixes, f'{offset[:-2]}:{offset[-2:]}"'
 
 
 def _stamp(second: int) -> str:

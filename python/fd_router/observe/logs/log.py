@@ -43,7 +43,8 @@ class Log:
                 max_total_bytes=settings.max_total_size_mb * 1024 * 1024,
                 cleanup_interval_secs=settings.cleanup_interval_secs,
             )
-        self._as_json = as_json = settings.format == "json"
+        self.has_facts = as_json = settings.format == "json"
+        """Whether lines have facts beside their message."""
         self.journal = journal = Journal(
             level=SHOWN.get(settings.level, 3),
             json=as_json,
@@ -73,7 +74,7 @@ class Log:
         session_id: str | None = None,
     ) -> str:
         """What stands before the lines of a request: ids that its client sent; in JSON also one that was made."""
-        return tags(trace_id, req_id, session_id, request_id if self._as_json else sent_id)
+        return tags(trace_id, req_id, session_id, request_id if self.has_facts else sent_id)
 
     def set_level(self, level: str) -> None:
         """From now on write lines of another level and above."""

@@ -1,8 +1,8 @@
 """The text of the log lines that Python words: operators grep it and scripts parse it.
 
-Worded elsewhere are the `[stats]` line (`observe/stats_line.py`) and, in Rust, the lines of the hot path: of a decision
-and its lease (`rust/core/src/policy/explain.rs`, `rust/core/src/scheduler/lines.rs`) and of an HTTP request
-(`rust/journal/src/access.rs`).
+Worded elsewhere are the `[stats]` line (`observe/stats_line.py`) and, in Rust, the lines of the hot path: of a
+decision, its lease and the end of its answer (`rust/core/src/policy/explain.rs`, `rust/core/src/scheduler/lines.rs`)
+and of an HTTP request (`rust/journal/src/access.rs`).
 
 Most lines are those of upstream (the Go router), letter for letter. Lines of our own begin with `[fd-router] ` and a
 topic out of `TOPICS`, so that neither a script nor an eye takes one for the other. No line ever holds a prompt.
@@ -46,7 +46,6 @@ TOPICS = {
 
 PARSED = "Parsing completed; starting worker selection."
 LOOP = "[fd-router] loop: a request came back to this router, which is registered at itself"
-COMPLETED = "Request completed successfully."
 BEFORE_PREFILL = "before SelectWorker prefill"
 BEFORE_DECODE = "before SelectWorker decode, after prefill"
 AFTER_DECODE = "after SelectWorker decode, before return"

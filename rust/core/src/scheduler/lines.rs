@@ -18,6 +18,15 @@ pub fn chosen(decision: &Decision) -> String {
     format!("select worker ({role}): {url}, {name}: {count}")
 }
 
+/// The answer has reached the client in full.
+pub fn ended(status: u16) -> String {
+    if matches!(status, 200..=299) {
+        "Request completed successfully.".to_owned()
+    } else {
+        format!("Request completed with an error: status {status}.")
+    }
+}
+
 /// Tokens were given back; `left` are the worker's after it.
 pub fn tokens_released(decision: &Decision, left: u64) -> String {
     let url = decision.lease.worker().url();

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use fd_router_core::scheduler::{Decision, Scheduler as Core, Usage, lines};
+use fd_router_journal::layout::{Fact, Value, text};
 use fd_router_record::{Entry, Outcome};
 use pyo3::prelude::*;
 
@@ -52,9 +53,9 @@ impl Lease {
             });
         if let Some(story) = &story {
             if let Some(explanation) = decision.explanation.text() {
-                story.tell_stamped(py, &explanation);
+                story.tell_stamped(py, &decision, &explanation);
             }
-            story.tell(py, &lines::chosen(&decision));
+            story.tell(py, &decision, &lines::chosen(&decision), None);
         }
         Self {
             core,
@@ -111,12 +112,31 @@ impl Drop for Lease {
 }
 
 impl Story {
-    fn tell(&self, py: Python<'_>, message: &str) {
-        self.lines.put(py, Level::Info, &self.tags, message);
+    fn tell(&self, py: Python<'_>, decision: &Decision, message: &str, status: Option<u16>) {
+        let mut facts = self.facts(decision);
+        if let Some(status) = status.filter(|_| !facts.is_empty()) {
+            facts.push(("status".into(), Value::Whole(status.into())));
+        }
+        self.lines.put(py, Level::Info, &self.tags, message, &facts);
     }
 
-    fn tell_stamped(&self, py: Python<'_>, message: &str) {
-        self.lines.put_stamped(py, Level::Info, &self.tags, message);
+    fn tell_stamped(&self, py: Python<'_>, decision: &Decision, message: &str) {
+        let facts = self.facts(decision);
+        self.lines
+            .put_stamped(py, Level::Info, &self.tags, message, &facts);
+    }
+
+    fn facts<'a>(&self, decision: &'a Decision) -> Vec<Fact<'a>> {
+        if !self.lines.has_facts() {
+            return Vec::new();
+        }
+        let mut facts = vec![
+            text("worker", decision.lease.worker().url()),
+            text("role", decision.role.name()),
+            text("policy", decision.policy.name()),
+        ];
+        facts.extend(decision.reason().map(|reason| text("reason", reason)));
+        facts
     }
 }
 
@@ -125,6 +145,22 @@ impl Lease {
     #[getter]
     fn url(&self) -> &str {
         self.decision.lease.worker().url()
+    }
+
+    #[getter]
+    fn policy(&self) -> &'static str {
+        self.decision.policy.name()
+    }
+
+    #[getter]
+    fn reason(&self) -> Option<&'static str> {
+        self.decision.reason()
+    }
+
+    fn ended(&self, py: Python<'_>, status: u16) {
+        if let Some(story) = &self.story {
+            story.tell(py, &self.decision, &lines::ended(status), Some(status));
+        }
     }
 
     fn answered(&self) {
@@ -140,7 +176,8 @@ impl Lease {
         }
         drop(moment);
         if let (Some(left), Some(story)) = (left, &self.story) {
-            story.tell(py, &lines::tokens_released(&self.decision, left));
+            let message = lines::tokens_released(&self.decision, left);
+            story.tell(py, &self.decision, &message, None);
         }
     }
 
@@ -169,9 +206,9 @@ impl Lease {
         };
         if let Some(story) = &self.story {
             let (released, tokens) = lines::released(&self.decision, running, tokens);
-            story.tell(py, &released);
+            story.tell(py, &self.decision, &released, None);
             if let Some(tokens) = tokens {
-                story.tell(py, &tokens);
+                story.tell(py, &self.decision, &tokens, None);
             }
         }
     }
