@@ -76,8 +76,9 @@ def break_rounds() -> None:
         rounds = itertools.count()
 
         async def panicking(late: float) -> None:
-            if next(rounds) % 2 == 0:
-                raise Panic(f"sabotage of {action.__qualname__}")
+            number = next(rounds)
+            if number % 2 == 0:
+                raise Panic(f"sabotage of {action.__qualname__}, round {number}")
             await action(late)
 
         begin(self, interval, panicking, on_error)

@@ -126,6 +126,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own health": ("INFO WARN", rf"\[fd-router\] health: {ERR}"),
     "own limit": ("INFO WARN", rf"\[fd-router\] limit: {ERR}"),
     "own loop": ("ERROR", rf"\[fd-router\] loop: {ERR}"),
+    "own over": ("INFO", rf"\[fd-router\] over: {ERR}; it lasted \d+\.\d s, and was met \d+ times"),
     "own pair": ("WARN", rf"\[fd-router\] pair: {ERR}"),
     "own process": ("INFO WARN ERROR", rf"\[fd-router\] process: {ERR}"),
     "own pressure": ("WARN", rf"\[fd-router\] pressure: {ERR}"),

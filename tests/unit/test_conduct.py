@@ -8,6 +8,7 @@ import pytest
 
 from fd_router.fleet.conduct import Conduct
 from fd_router.fleet.registry import Registry
+from fd_router.observe.logs.lasting import Lasting
 from fd_router.types import Instance
 
 THRESHOLD = 3
@@ -30,6 +31,7 @@ class Scene:
         self.now = 0.0
         self.timers: list[tuple[float, Any]] = []
         self.counts: list[str] = []
+        self.lasting = Lasting(lambda _: None)
         everything: Any = self
         self.registry = Registry(everything)
         self.conduct = Conduct(

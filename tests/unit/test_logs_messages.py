@@ -74,6 +74,7 @@ SAMPLES: dict[str, object] = {
     "method": "POST",
     "workers": 3,
     "failed": 1,
+    "times": 3,
 }
 FUNCTIONS = [
     value

@@ -10,6 +10,7 @@ import pytest
 
 from fd_router.fleet.registry import Registry
 from fd_router.fleet.remote_load import CACHE_PERIOD, CACHE_POLICIES, POLICIES, RemoteLoad
+from fd_router.observe.logs.lasting import Lasting
 from fd_router.types import Instance
 from fd_router.upstream.trust import Trust
 from rig import core
@@ -29,6 +30,7 @@ class Log:
 
     def __init__(self) -> None:
         self.levels: list[str] = []
+        self.lasting = Lasting(lambda _: self.levels.append("info"))
 
     def __getattr__(self, level: str) -> Callable[[str], None]:
         return lambda _: self.levels.append(level)

@@ -31,8 +31,6 @@ LOOK_SECS = 0.1
 """Seconds between two looks at the queue; how long somebody waits before room is made."""
 REST = 10
 """How many times as long as a look at all connections took nobody looks again: a tenth of a core at most."""
-TOLD_AGAIN_SECS = 1.0
-"""Between two lines."""
 
 
 class Room:
@@ -66,7 +64,6 @@ class Room:
         self._metrics = metrics
         self._clock = clock
         self._not_before = 0.0
-        self._tell_from = 0.0
         self._closed = 0
         """Since the last line."""
 
@@ -95,9 +92,7 @@ class Room:
 
     def _tell(self, count: int, closed: int) -> None:
         self._closed += closed
-        now = self._clock()
-        if now >= self._tell_from:
-            self._tell_from = now + TOLD_AGAIN_SECS
+        if self._log.lasting.met(f"the limit of {self._what}", events=True):
             self._log.warn(messages.connections_full(count, self._what, self._closed))
             self._closed = 0
 

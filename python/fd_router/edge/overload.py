@@ -14,7 +14,6 @@ holds its connection and nothing else, as its body is still the client's.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from fd_router.config import ServerConfig
     from fd_router.observe.logs import Log
 
-TOLD_AGAIN_SECS = 1.0
-"""Between two lines that tell of one limit: a router that turns thousands away does not log thousands of lines."""
-
 
 class Overload:
     """The gate of inference requests. Lives in one event loop."""
@@ -38,7 +34,6 @@ class Overload:
         """So many `connections` may have a request, one that waits too."""
         self._connections = connections
         self._log = log
-        self._told: dict[str, float] = {}
         self._queue: deque[tuple[float, asyncio.Future[None]]] = deque()
         """When each may wait no longer, in order of arrival."""
         self._timer: asyncio.TimerHandle | None = None
@@ -156,8 +151,6 @@ class Overload:
         return self._refused(f"{self._limit} requests in flight (server.max-in-flight){waited}")
 
     def _refused(self, limit: str, error: type[OverloadedError] = OverloadedError) -> OverloadedError:
-        now = time.monotonic()
-        if now - self._told.get(limit, -TOLD_AGAIN_SECS) >= TOLD_AGAIN_SECS:
-            self._told[limit] = now
+        if self._log.lasting.met(f"the limit of {limit}", events=True):
             self._log.warn(messages.limit_reached(limit))
         return error(f"router is at its limit of {limit}")

@@ -168,7 +168,8 @@ class Conduct:
             self._metrics.passed_over(url)
             worker.why = f"a request was answered {status}"
             secs = self._hold(url, worker, now)
-            self._log.warn(messages.passed_over(url, secs, status))
+            if self._log.lasting.met(f"{url} refuses requests for load", events=True):
+                self._log.warn(messages.passed_over(url, secs, status))
 
     def _hold(self, url: str, worker: WorkerConduct, now: float) -> float:
         self._apply(url, worker)

@@ -149,7 +149,8 @@ class Membership:
         if held:
             self._lost[url] = instance
             self.on_change()
-            self._log.info(messages.held(instance.role, url, held))
+            if self._log.lasting.met(f"{url} is held back", events=True):
+                self._log.info(messages.held(instance.role, url, held))
             return
         before = self._take_in(instance)
         if not standing.serving:

@@ -28,7 +28,7 @@ class Prober:
     """Asks `GET <url><endpoint>`; well means status 200 within the timeout. A redirection is not followed.
 
     The whole body is read, up to what the relay collects of an answer. Every probe is noted, and one without an
-    answer is logged. Who must not wait for others has a prober of its own.
+    answer is logged, the first and one every five minutes. Who must not wait for others has a prober of its own.
     """
 
     def __init__(
@@ -50,7 +50,10 @@ class Prober:
         async with self._slots:
             probe = await self._ask(url + self._endpoint)
         self._last.note(url, probe)
-        if probe.kind and not quiet:
+        silent = f"{url} does not answer probes"
+        if not probe.kind:
+            self._log.lasting.over(silent)
+        elif not quiet and self._log.lasting.met(silent):
             self._log.error(messages.probe_failed(url + self._endpoint, probe.why))
         return probe
 

@@ -107,10 +107,14 @@ class RemoteLoad:
             if self._reads_load:
                 load = parse_engine_metrics(text)
                 self._scheduler.observe(instance.url, load.running, load.waiting)
+            self._log.lasting.over(_missing(instance))
         except (EngineError, ValueError) as error:
             # An engine without metrics is no fault where there is another way to know its cache.
-            log = self._log.warn if self._reads_load else self._log.debug
-            log(messages.remote_metrics_failed(instance.url, error))
+            told = messages.remote_metrics_failed(instance.url, error)
+            if not self._reads_load:
+                self._log.debug(told)
+            elif self._log.lasting.met(_missing(instance)):
+                self._log.warn(told)
 
     def _take_cache(self, instance: Instance, text: str) -> None:
         # It may have registered anew while it was asked.
@@ -126,3 +130,7 @@ class RemoteLoad:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
+
+
+def _missing(instance: Instance) -> str:
+    return f"{instance.url} has no metrics to go by"

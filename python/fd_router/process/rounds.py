@@ -9,7 +9,7 @@ from fd_router.downstream.room import LOOK_SECS, Room
 from fd_router.downstream.sockets import ClientSockets
 from fd_router.fleet import orders, register_file
 from fd_router.observe import pulse
-from fd_router.observe.logs import messages
+from fd_router.observe.logs import lasting, messages
 from fd_router.observe.stats_line import Stats
 from fd_router.process import descriptors
 from fd_router.process.handshakes import INTERVAL, Handshakes
@@ -78,6 +78,7 @@ class Rounds:
         basis.follow(lambda now: clients.reconfigure(now.server))
         yield self._live(lambda _: clients.interval, clients.round)
         yield self._fixed(pulse.ROUND_SECS, self._edge.pulse.round)
+        yield self._fixed(lasting.ROUND_SECS, basis.log.lasting.round)
         yield from self._rooms()
 
     def _of_scheduler(self, fleet: FleetParts) -> Iterator[Periodic]:
@@ -128,4 +129,6 @@ class Rounds:
         return periodic
 
     def _failed(self, error: BaseException) -> None:
-        self._basis.log.error(messages.panic(error))
+        told = messages.panic(error)
+        if self._basis.log.lasting.met(told, events=True):
+            self._basis.log.error(told)

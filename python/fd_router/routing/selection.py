@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOKENIZED_POLICIES = frozenset(policy.name for policy in POLICIES if policy.reads_prefixes)
 """The policies that look at prefixes."""
+UNTOKENIZED = "the tokenizer fails"
 
 
 class Chooser(Protocol):
@@ -103,10 +104,13 @@ class Selector:
         if self._tokenizer is None or request.chars == 0:
             return None
         try:
-            return await self._tokenizer.tokens(request.text)
+            tokens = await self._tokenizer.tokens(request.text)
         except Exception as error:  # whatever the service does, the request goes on
-            self._log.warn(messages.tokenizer_failed(error), tags)
+            if self._log.lasting.met(UNTOKENIZED):
+                self._log.warn(messages.tokenizer_failed(error), tags)
             return None
+        self._log.lasting.over(UNTOKENIZED)
+        return tokens
 
     def book(
         self,

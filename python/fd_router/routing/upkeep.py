@@ -55,6 +55,6 @@ class Upkeep:
     async def recording(self, _late: float) -> None:
         """Tell of lines that the recording of decisions has lost."""
         _, lost = self._scheduler.recorded()
-        if lost > self._lost:
+        if lost > self._lost and self._log.lasting.met("lines of the recording are lost", events=True):
             self._log.warn(messages.recording_lost(lost - self._lost, self._scheduler.recording_error()))
             self._lost = lost

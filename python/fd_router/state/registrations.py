@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fd_router.types import Instance
 
 FILE_NAME = "registrations.json"
+UNKEPT = "registrations cannot be kept"
 PAUSE_SECS = 0.1
 """Between two writings: a storm of registrations is not written one by one."""
 
@@ -64,7 +65,6 @@ class Registrations:
         self._log = log
         self._begun = False
         self._changed = False
-        self._failing = False
         self._task: asyncio.Task[None] | None = None
 
     def load(self) -> tuple[list[Any], dict[str, Any]]:
@@ -102,11 +102,10 @@ class Registrations:
         try:
             self._store.write(data)
         except OSError as error:
-            if not self._failing:
+            if self._log.lasting.met(UNKEPT):
                 self._log.error(messages.state_unwritten(error))
-            self._failing = True
         else:
-            self._failing = False
+            self._log.lasting.over(UNKEPT)
 
     async def close(self) -> None:
         """Write what has changed, once more, and end."""

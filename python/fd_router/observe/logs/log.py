@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fd_router._core import Journal
 from fd_router.errors import printable
+from fd_router.observe.logs.lasting import Lasting
 from fd_router.observe.logs.line import describe_json, describe_text, tags
 from fd_router.observe.logs.rotation import DatedFiles
 from fd_router.observe.logs.sink import Sink, Streams
@@ -61,6 +62,8 @@ class Log:
             journal.error,
         )
         self.stamped = journal.stamped
+        self.lasting = Lasting(journal.info)
+        """What tells of conditions that last."""
         self.set_level(settings.level)
         self._writer = Writer(journal, sink)
 

@@ -32,6 +32,7 @@ TOPICS = {
     "health": "INFO: a worker that was removed answers its probes again, or must wait; WARN: it is forgotten for good",
     "loop": "ERROR: a request came back to the router that sent it",
     "limit": "WARN: a request or a connection was turned away because a limit of the router is reached; INFO: at start",
+    "over": "INFO: a condition that was told of has ended, how long it lasted and how often it was met",
     "pair": "WARN: a leg failed, and another pair is chosen",
     "process": "ERROR: the process that serves died, another starts; WARN: requests outlast the end; INFO: a signal",
     "pressure": "WARN: a worker refuses requests for load, and is passed over for a while",
@@ -369,6 +370,11 @@ def reload_refused(error: object) -> str:
     return f"[fd-router] reload: refused, the configuration in force stays: {error}"
 
 
+def over(what: str, seconds: float, times: int) -> str:
+    """INFO; `what` names a condition that lasted."""
+    return f"[fd-router] over: {what}; it lasted {seconds:.1f} s, and was met {times} times"
+
+
 def exposed(what: str) -> str:
     """WARN; `what` names the listener and the setting."""
     return f"[fd-router] access: {what}"
@@ -430,7 +436,7 @@ def slow_heads(count: int, seconds: float) -> str:
 
 
 def connections_full(count: int, what: str, closed: int) -> str:
-    """WARN, once a second; `what` names them and their limit, `closed` is since the last one."""
+    """WARN; `what` names them and their limit, `closed` is since the last one."""
     ended = f"{closed} idle ones closed to make room" if closed else "none of them idle; others wait"
     return f"[fd-router] limit: {count} {what}, {ended}"
 
@@ -513,7 +519,7 @@ def state_unread(error: object) -> str:
 
 
 def state_unwritten(error: object) -> str:
-    """ERROR, once until it is mended."""
+    """ERROR."""
     return f"[fd-router] state: registrations cannot be kept: {error}"
 
 
