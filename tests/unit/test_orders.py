@@ -18,6 +18,7 @@ from fd_router.fleet.membership import Membership
 from fd_router.fleet.orders import REMOVED_SECS, Orders
 from fd_router.fleet.registry import Registry
 from fd_router.fleet.states import States
+from fd_router.observe.logs.lasting import Lasting
 from fd_router.types import Instance
 from rig import core
 
@@ -33,7 +34,14 @@ class Scene:
         config = Config(ServerConfig(port=1), replace(ManagerConfig(), **manager))
         self.scheduler = core.scheduler({"mixed": "request_num"})
         quiet: Any = SimpleNamespace(
-            info=print, warn=print, error=print, flip=print, ejected=print, passed_over=print, probe=print
+            info=print,
+            warn=print,
+            error=print,
+            flip=print,
+            ejected=print,
+            passed_over=print,
+            probe=print,
+            lasting=Lasting(print),
         )
         self.registry = Registry(self.scheduler)
         self.conduct = Conduct(

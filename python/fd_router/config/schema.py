@@ -361,6 +361,11 @@ class LogConfig:
     cleanup_interval_secs: float = setting(
         Number(-_YEAR_SECS, _YEAR_SECS), 3_600.0, "period of deleting log files; 0 or less: never", "s"
     )
+    tracing: bool = setting(
+        Flag(),
+        False,
+        "spans by OpenTelemetry, which goes by `OTEL_*` variables, see docs/logs.md; needs `fd-router[otel]`",
+    )
     record: str = setting(
         Text(), "", "file that decisions are recorded in, see docs/recording.md; empty: they are not"
     )

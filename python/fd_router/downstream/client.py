@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fd_router._core import Lease
     from fd_router.downstream.body import BodyLimits
     from fd_router.downstream.request_id import RequestId
+    from fd_router.observe.tracing import Trace
     from fd_router.runtime.overdue import OverdueWatch
     from fd_router.types import Headers
 
@@ -50,6 +51,8 @@ class Client:
     leases: tuple[Lease, ...] = ()
     """Of the last attempt: a worker's, or those of prefill and decode."""
     attempts = 0
+    trace: Trace | None = None
+    """Its spans, where requests are traced."""
     error: str | None = None
     """`RouterError.code` of what it was refused with."""
     shared: Headers | None = None

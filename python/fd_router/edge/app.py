@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fd_router.edge.listing import Listing
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
+    from fd_router.observe.tracing import Trace, Tracing
 
 WORKERS_FAILED = frozenset({502, 504})
 """Statuses for which the client is told, where it may know, which workers did not answer."""
@@ -45,6 +46,7 @@ class App:
         *,
         access: Access,
         server: ServerConfig,
+        tracing: Tracing | None = None,
     ) -> None:
         self._listing = listing
         self._handlers = listing.handlers
@@ -55,6 +57,7 @@ class App:
         self._metrics = metrics
         self._access_log = access_log
         self._access = access
+        self._tracing = tracing
         self._overdue_watch = OverdueWatch(WATCH_AFTER)
         self.active: dict[tuple[str, str], Client] = {}
         """The clients whose requests are under way, by address and port as the server writes them."""
@@ -74,6 +77,8 @@ class App:
             if self._cors is not None and self._listing.pages_may_ask(client.path):
                 self._cors.admit(client)
             asked = (client.method, pattern_of(client.path))
+            if self._tracing is not None:
+                self._trace(self._tracing, client, asked)
             self._access.check(self._guards.get(asked, "anyone"), client)
             await self._handlers.get(asked, self._elsewhere)(client)
         except ClientGoneError as error:
@@ -89,6 +94,8 @@ class App:
             await self._crash(client, error)
         finally:
             client.settle()
+            if client.trace is not None:
+                self._traced(client.trace, client)
             # The connection's next request may have begun.
             if self.active.get(peer) is client:
                 del self.active[peer]
@@ -102,6 +109,23 @@ class App:
                 client.tags,
                 client.facts() if self._log.has_facts else None,
             )
+
+    def _trace(self, tracing: Tracing, client: Client, asked: tuple[str, str]) -> None:
+        """Begin the span of a request that engines are to answer."""
+        if client.method == "POST" and self._guards.get(asked) == "client":
+            facts = {
+                "http.request.method": client.method,
+                "url.path": client.path,
+                "client.address": client.peer,
+            }
+            client.trace = tracing.request(" ".join(asked), client.headers, facts)
+
+    def _traced(self, trace: Trace, client: Client) -> None:
+        trace.tell(request_id=client.request_id, attempts=client.attempts)
+        trace.answered(client.status)
+        if client.error is not None:
+            trace.failed(client.error)
+        trace.end()
 
     async def _elsewhere(self, client: Client) -> None:
         """A path that is not served: one with a slash too many is sent to the right one."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fd_router.config import Config
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
+    from fd_router.observe.tracing import Tracing
     from fd_router.types import Role
     from fd_router.upstream.relay import Upstream
     from fd_router.upstream.trust import Trust
@@ -28,6 +29,8 @@ class Basis:
     scheduler: Scheduler
     upstream: Upstream
     trust: Trust
+    tracing: Tracing | None = None
+    """None where requests are not traced."""
     clock: Callable[[], float] = time.monotonic
     _following: list[Callable[[Config], object]] = field(default_factory=list)
 

@@ -70,6 +70,7 @@ class EdgeParts:
                 self.access_log,
                 access=access,
                 server=server,
+                tracing=basis.tracing,
             )
             for each in (guards, ADMIN_GUARDS)
         )

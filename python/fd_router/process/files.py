@@ -1,4 +1,4 @@
-"""The files of certificates that a configuration names, looked at before the start, and by `--check`.
+"""What a configuration needs of the machine, certificates and OpenTelemetry: looked at at the start and by `--check`.
 
 Without a look the worker process would find out, where the message is the server's or the extension's.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fd_router.errors import ConfigError
@@ -15,12 +16,19 @@ from fd_router.upstream.trust import Trust
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fd_router.config import Config, ServerConfig
+    from fd_router.config import Config, LogConfig, ServerConfig
+
+OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+"""What the extra `otel` brings."""
 
 
 def problems(config: Config) -> Iterator[ConfigError]:
     """What the start would be refused for."""
-    found = (listeners_problem(config.server), _problem(Trust(config.upstream.ca_file).check))
+    found = (
+        listeners_problem(config.server),
+        _problem(Trust(config.upstream.ca_file).check),
+        _problem(partial(_tracing, config.log)),
+    )
     return (problem for problem in found if problem is not None)
 
 
@@ -73,3 +81,16 @@ def _no_password() -> str:
 
 def _reason(error: Exception) -> str:
     return (getattr(error, "reason", None) or str(error)).lower().replace("_", " ")
+
+
+def _tracing(settings: LogConfig) -> None:
+    # Not imported: the supervisor asks too, and has no use for it.
+    if settings.tracing and not all(map(_installed, OTEL)):
+        raise ConfigError("log.tracing needs OpenTelemetry: pip install 'fd-router[otel]'")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

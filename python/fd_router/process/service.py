@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fd_router._core import Scheduler
     from fd_router.config import Config, LogConfig, Notice
+    from fd_router.observe.tracing import Tracing
     from fd_router.process.in_force import InForce
     from fd_router.process.reload import Load
     from fd_router.routing.scheduling import Recorded
@@ -47,7 +48,10 @@ class Service:
         upstream = Upstream(config.upstream, hop=hop)
         trust = Trust(config.upstream.ca_file)
         trust.on_change(upstream.relay.reload_roots)
-        self._basis = basis = Basis(config, log, Metrics(), _scheduler(config, log), upstream, trust)
+        self._tracing = _tracing(config.log, log)
+        self._basis = basis = Basis(
+            config, log, Metrics(), _scheduler(config, log), upstream, trust, self._tracing
+        )
         basis.follow(lambda now: log.set_level(now.log.level))
         basis.follow(self._retune)
         self.shares = descriptors.shares(config.server, descriptors.limit())
@@ -157,6 +161,8 @@ class Service:
                 await client.close()
         self._basis.upstream.close()
         await asyncio.to_thread(self._basis.scheduler.end_recording)
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         self.log.close()
 
 
@@ -169,6 +175,15 @@ def _scheduler(config: Config, log: Log) -> Scheduler:
         journal=log.journal,
         record=_record(config.log),
     )
+
+
+def _tracing(settings: LogConfig, log: Log) -> Tracing | None:
+    if not settings.tracing:
+        return None
+    # OpenTelemetry is there with an extra only, and takes its time and memory.
+    from fd_router.observe.tracing import Tracing  # noqa: PLC0415
+
+    return Tracing(log)
 
 
 def _record(settings: LogConfig) -> Recorded | None:

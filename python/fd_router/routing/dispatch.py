@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from fd_router.routing.attempt import LegError
 from fd_router.routing.delivery import Delivery
 from fd_router.routing.retry import Tries
+from fd_router.routing.traced import TracedChooser, TracedUpstream
 
 if TYPE_CHECKING:
     from fd_router._core import Exchange, Request
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from fd_router.fleet.conduct import Conduct
     from fd_router.observe.logs import Log
     from fd_router.observe.metrics import Metrics
+    from fd_router.observe.tracing import Trace
     from fd_router.routing.retry import Retries
     from fd_router.routing.selection import Chooser
     from fd_router.upstream.relay import Upstream
@@ -69,12 +72,20 @@ class Dispatch(ABC, Generic[C]):
             stream=request.stream,
             on_retry=lambda lost: self._again(client, lost),
         )
+        served_by = self if client.trace is None else self._traced(client, client.trace)
         try:
-            await tries.run(lambda: self._attempt(client, request, tokens, tries, start))
+            await tries.run(lambda: served_by._attempt(client, request, tokens, tries, start))
         except LegError as lost:
             await self._give_up(client, lost)
         else:
             self._metrics.duration(time.perf_counter() - start)
+
+    def _traced(self, client: Client, trace: Trace) -> Dispatch[C]:
+        """This dispatch, with spans of what it does for one client."""
+        twin = copy(self)
+        twin._selector = cast("C", TracedChooser(self._selector, trace))
+        twin._upstream = cast("Upstream", TracedUpstream(self._upstream, trace, client))
+        return twin
 
     def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
         return self._upstream.send(

@@ -40,6 +40,7 @@ TOPICS = {
     "reload": "INFO: the configuration was read again; WARN: a new value waits for a restart; ERROR: it was refused",
     "register": "INFO: a worker came, changed its role, address or models, or was taken out; WARN: one is waited for",
     "retry": "WARN: a request goes to another worker",
+    "trace": "WARN: spans of requests cannot be handed over",
     "tls": "WARN: files of the listeners' certificates were replaced, or cannot be used",
     "state": "WARN: a worker that was registered before a restart is not well; ERROR: what is kept cannot be used",
 }
@@ -473,6 +474,11 @@ def called(method: str, path: str, workers: int, failed: int) -> str:
 def recording_lost(lines: int, error: str | None) -> str:
     """WARN: `lines` since the last such line; `error` is the disk's, None where the queue was full."""
     return f"[fd-router] record: {lines} lines of the recording are lost: {error or 'they come too fast'}"
+
+
+def spans_lost(error: object) -> str:
+    """WARN."""
+    return f"[fd-router] trace: spans are lost: {error}"
 
 
 def worker_died(pid: int, cause: str, pause: float) -> str:
