@@ -20,6 +20,7 @@ __all__ = [
     "GAP_BOUNDS",
     "HIT_BOUNDS",
     "HOP_HEADER",
+    "MAX_ROUTERS",
     "POLICIES",
     "QUANTILES",
     "UPSTREAM_KINDS",
@@ -59,6 +60,9 @@ BUILT_FROM: Final[str]
 where the build was not told."""
 CACHE_TOKENS: Final[int]
 """Prompt tokens that a simulated engine caches, unless said otherwise."""
+
+MAX_ROUTERS: Final[int]
+"""Routers that are simulated before the same engines at the most."""
 
 ENGINES: Final[tuple[str, ...]]
 """The names of the profiles that `simulate` takes."""
@@ -881,6 +885,8 @@ def simulate(
     workers: int,
     decode_workers: int = 0,
     cache_blocks: int,
+    routers: int = 1,
+    staleness_ms: float = 0.0,
     progress: Callable[[int], object] | None = None,
 ) -> Simulation:
     """Run a trace through a scheduler and `workers` engines of the profile `engine`, in virtual time.
@@ -889,6 +895,9 @@ def simulate(
     `decode_workers` the others serve prompts only. An engine caches `cache_blocks` blocks. The scheduler knows how
     many, and hears with each answer how much was cached. `progress` is called some 200 times, with the requests that
     are over.
+
+    A balancer sends each request to any of `routers` (1 to `MAX_ROUTERS`), which hear of each other's loads so many
+    milliseconds after they change (up to an hour), and of prefixes up to 50 ms later.
 
     Equal arguments give equal results. Raises `ValueError` for what is not accepted. Releases the GIL.
     """

@@ -86,7 +86,7 @@ impl Knows {
 }
 
 /// fd-router as it is set up by default.
-const fn setup(knows: Knows) -> Setup {
+pub(crate) const fn setup(knows: Knows) -> Setup {
     Setup {
         policy: Policy::LeastWork,
         decode_policy: Policy::LeastWork,

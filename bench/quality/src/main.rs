@@ -7,6 +7,7 @@ mod bars;
 mod contender;
 mod index;
 mod loads;
+mod replicas;
 mod router;
 mod rules;
 mod scenario;
@@ -38,6 +39,9 @@ usage: fd-router-quality [--data DIR] [--only TEXT] [--first N] [--json] [--gate
 const HALF_UNARY: [&str; 2] = ["conversation x1.5, 8 serial", "conversation x2, 8 batching"];
 /// The scenario in which a cache is halved as well.
 const HALVED: &str = "conversation x1, 8 batching";
+
+/// The scenario that several routers share as well.
+const REPLICAS: &str = "conversation x1, 8 batching";
 
 struct Args {
     data: PathBuf,
@@ -95,6 +99,9 @@ fn run(args: &Args) -> Result<usize, Box<dyn Error>> {
         }
         if scenario.name == HALVED {
             checks.extend(special::halved(scenario, trace)?);
+        }
+        if scenario.name == REPLICAS {
+            checks.extend(replicas::checks(scenario, trace)?);
         }
     }
     Ok(if args.json {

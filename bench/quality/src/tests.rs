@@ -16,7 +16,7 @@ fn named(name: &str) -> Scenario {
 
 #[test]
 fn names_are_those_of_scenarios() {
-    for name in HALF_UNARY.into_iter().chain([HALVED]) {
+    for name in HALF_UNARY.into_iter().chain([HALVED, REPLICAS]) {
         named(name);
     }
 }

@@ -91,9 +91,11 @@ def _simulate(lab: Lab, path: str, trace: Trace, options: Options, output: _Outp
 
 
 def _fleet(options: Options) -> str:
-    if options.prefill is None:
-        return f"{options.workers} engines {options.engine}"
-    return f"{options.prefill} + {options.decode} engines {options.engine}"
+    count = options.workers if options.prefill is None else f"{options.prefill} + {options.decode}"
+    engines = f"{count} engines {options.engine}"
+    if options.routers == 1:
+        return engines
+    return f"{engines}, {options.routers} routers {options.staleness_ms} ms apart"
 
 
 def _replay(lab: Lab, file: TraceFile, output: _Output) -> None:
@@ -121,6 +123,8 @@ class _Output:
     def write_json(self, options: Options) -> None:
         """Everything that led to the results, and the results."""
         asked = {"engine": options.engine, "seed": options.seed, "speed": options.speed}
+        if options.routers > 1:
+            asked |= {"routers": options.routers, "staleness_ms": options.staleness_ms}
         pools = (
             {"workers": options.workers}
             if options.prefill is None

@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from fd_router._core import CACHE_TOKENS, ENGINES, POLICIES
+from fd_router._core import CACHE_TOKENS, ENGINES, MAX_ROUTERS, POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ RECORDED = "recorded"
 MAX_WORKERS = 4_096
 MAX_CACHE_BLOCKS = 1 << 32
 MAX_SESSIONS = 10_000
+MAX_STALENESS_MS = 3_600_000
 MIN_SPEED = 0.001
 MAX_SPEED = 1_000
 DEFAULT_POLICIES = ("request_num", "cache_aware", "least_work")
@@ -30,6 +31,8 @@ class Options(argparse.Namespace):
     workers: int
     prefill: int | None
     decode: int | None
+    routers: int
+    staleness_ms: int
     engine: str
     cache_blocks: int | None
     block_size: int
@@ -52,6 +55,8 @@ def parse(arguments: Sequence[str]) -> Options:
         parser.error(
             "--engine recorded: a recording has its own workers, --prefill and --decode do not go with it"
         )
+    if options.engine == RECORDED and options.routers > 1:
+        parser.error("--engine recorded: a recording is of one router, --routers does not go with it")
     return options
 
 
@@ -88,6 +93,20 @@ def _parser() -> argparse.ArgumentParser:
         type=_Whole(1, MAX_WORKERS),
         metavar="N",
         help="PD mode: engines for answers, with --prefill",
+    )
+    add(
+        "--routers",
+        type=_Whole(1, MAX_ROUTERS),
+        default=1,
+        metavar="N",
+        help="routers before the engines, with a random balancer before them (%(default)s)",
+    )
+    add(
+        "--staleness-ms",
+        type=_Whole(0, MAX_STALENESS_MS),
+        default=100,
+        metavar="MS",
+        help="after which routers hear of each other (%(default)s)",
     )
     add(
         "--engine",

@@ -83,6 +83,8 @@ class Lab:
                     workers=workers,
                     decode_workers=options.decode or 0,
                     cache_blocks=self.cache_blocks(trace),
+                    routers=options.routers,
+                    staleness_ms=options.staleness_ms,
                     progress=over,
                 ),
             )

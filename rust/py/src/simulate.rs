@@ -15,6 +15,11 @@ use crate::scheduler::config::Arguments;
 /// Parts of a run after which its progress is told.
 const PARTS: usize = 200;
 
+/// Routers that are simulated: as many as one router listens to, and itself.
+const MAX_ROUTERS: usize = 64;
+/// Milliseconds after which they hear of each other at the latest.
+const MAX_STALENESS_MS: f64 = 3_600_000.0;
+
 /// Requests over time.
 #[pyclass(frozen, module = "fd_router._core")]
 struct Trace(sim::Trace);
@@ -110,7 +115,7 @@ struct Run {
 }
 
 #[pyfunction]
-#[pyo3(signature = (trace, settings, *, engine, workers, decode_workers = 0, cache_blocks, progress = None))]
+#[pyo3(signature = (trace, settings, *, engine, workers, decode_workers = 0, cache_blocks, routers = 1, staleness_ms = 0.0, progress = None))]
 #[expect(
     clippy::needless_pass_by_value,
     reason = "what is extracted from Python is owned"
@@ -127,14 +132,17 @@ fn simulate(
     workers: usize,
     decode_workers: usize,
     cache_blocks: usize,
+    routers: usize,
+    staleness_ms: f64,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Simulation> {
     let trace = &trace.get().0;
     let pools = (workers, decode_workers);
     let Run { fleet, setup } = prepare(&settings, engine, pools, cache_blocks, trace.block_size)
         .map_err(PyValueError::new_err)?;
+    let exchange = exchange(routers, staleness_ms).map_err(PyValueError::new_err)?;
     py.detach(|| {
-        let mut router = sim::SchedulerChooser::new(&setup, &fleet, trace.block_size);
+        let mut router = sim::Routers::new(&setup, exchange, &fleet, trace.block_size);
         let every = trace.requests.len().div_ceil(PARTS).max(1);
         let (mut done, mut told) = (0, Ok(()));
         let records = sim::simulate(trace, &fleet, &mut router, |_| {
@@ -147,6 +155,24 @@ fn simulate(
         let records = records.map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Simulation::new(&records, fleet.workers()))
     })
+}
+
+/// How so many routers hear of each other.
+fn exchange(routers: usize, staleness_ms: f64) -> Result<sim::Exchange, String> {
+    if !(1..=MAX_ROUTERS).contains(&routers) {
+        return Err(format!(
+            "routers is {routers}: 1 to {MAX_ROUTERS} are accepted"
+        ));
+    }
+    if !(0.0..=MAX_STALENESS_MS).contains(&staleness_ms) {
+        return Err(format!(
+            "staleness_ms is {staleness_ms}: 0 to {MAX_STALENESS_MS} is accepted"
+        ));
+    }
+    Ok(sim::Exchange::new(
+        routers,
+        (staleness_ms * 1_000.0).round() as u64,
+    ))
 }
 
 fn prepare(
@@ -239,6 +265,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let profiles = sim::Profile::ALL.map(sim::Profile::name);
     module.add("ENGINES", PyTuple::new(py, profiles)?)?;
     module.add("CACHE_TOKENS", sim::profile::CACHE_TOKENS)?;
+    module.add("MAX_ROUTERS", MAX_ROUTERS)?;
     module.add_class::<Trace>()?;
     module.add_class::<Simulation>()?;
     module.add_function(wrap_pyfunction!(simulate, module)?)

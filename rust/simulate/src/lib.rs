@@ -8,6 +8,7 @@
 //!   recording.
 //! - [`chooser`] is the one seam to a router: who is chosen, and what became of the choice.
 //! - [`router`] is fd-router behind that seam: the real scheduler, with its tree, its leases and what it learns.
+//! - [`routers`] are several of them before the same engines.
 //! - [`fleet`] describes engines, [`profile`] has some by name; [`mod@engine`] has one file a model of how they spend
 //!   time and memory.
 //! - [`mod@simulate`] runs them through one queue of events.
@@ -25,6 +26,7 @@ pub mod record;
 pub mod recorded;
 pub mod report;
 pub mod router;
+pub mod routers;
 pub mod simulate;
 pub mod trace;
 
@@ -35,5 +37,6 @@ pub use record::Record;
 pub use recorded::{ReplayError, Replayed, replay};
 pub use report::Report;
 pub use router::{Feedback, SchedulerChooser, Setup};
+pub use routers::{Exchange, Routers};
 pub use simulate::{NoSuchWorker, simulate};
 pub use trace::{Arrival, Request, Sessions, Trace};

@@ -63,6 +63,11 @@ pub struct SchedulerChooser {
 impl SchedulerChooser {
     /// A router in front of `fleet`, for a trace whose blocks have `block_size` tokens.
     pub fn new(setup: &Setup, fleet: &Fleet, block_size: usize) -> Self {
+        Self::named(setup, fleet, block_size, None)
+    }
+
+    /// The same with a name among others.
+    pub fn named(setup: &Setup, fleet: &Fleet, block_size: usize, name: Option<&str>) -> Self {
         use ids::Role::{Decode, Mixed, Prefill};
         let config = |policies| SchedulerConfig {
             policies,
@@ -87,6 +92,10 @@ impl SchedulerChooser {
                 ])),
                 vec![(Prefill, prefill), (Decode, decode)],
             ),
+        };
+        let scheduler = match name {
+            Some(name) => scheduler.named(name),
+            None => scheduler,
         };
         for (role, engines) in pools {
             for (place, engine) in engines.iter().enumerate() {
