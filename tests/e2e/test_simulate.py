@@ -125,6 +125,16 @@ def test_the_same_seed_gives_the_same(trace: Path) -> None:
     assert json.loads(simulate(*asked, "--seed", 8)[0])["traces"] != json.loads(first[0])["traces"]
 
 
+def test_several_routers(trace: Path) -> None:
+    asked = (trace, "--policy", "least_work", "--json", "-")
+    one, _ = simulate(*asked)
+    assert simulate(*asked, "--routers", 1, "--staleness-ms", 500)[0] == one
+    found = json.loads(simulate(*asked, "--routers", 3)[0])
+    assert (found["routers"], found["staleness_ms"]) == (3, 100)
+    assert found["traces"] != json.loads(one)["traces"]
+    assert "3 routers 500 ms apart" in simulate(trace, "--routers", 3, "--staleness-ms", 500)[0]
+
+
 def test_every_policy(trace: Path) -> None:
     names = [policy.name for policy in POLICIES]
     found = runs(trace, *(word for name in names for word in ("--policy", name)))
@@ -314,6 +324,8 @@ def test_files_that_are_no_traces(tmp_path: Path, trace: Path) -> None:
         (["--engine", "warp"], "recorded"),
         (["--workers", "0"], "a whole number from 1 to 4096 is accepted"),
         (["--cache-blocks", "none"], "a whole number from 1"),
+        (["--routers", "65"], "a whole number from 1 to 64 is accepted"),
+        (["--routers", "2", "--engine", "recorded"], "a recording is of one router"),
         (["--speed", "0"], "a number from 0.001 to 1000 is accepted"),
     ],
 )
