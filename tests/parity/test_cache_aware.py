@@ -201,6 +201,10 @@ def test_case_085_tokenizer_fails(tokenized: TokenizerScene, stage: Stage) -> No
         selected = ask(router, "some words of a prompt")
         router.wait_log(r"^\[WARN\] .* cache-aware prefill: tokenizer failed, fallback to char tokens: .")
         router.wait_log(SCORED.format(selected=selected))
+        # As long as it fails it is told of once, and again every five minutes.
+        service.answer = TokenizerScene.token_a_word
+        ask(router, "words of another one")
+        router.wait_log(r"^\[INFO\] .*\[fd-router\] over: the tokenizer fails; ")
         router.forget_log()
     over.set()
 

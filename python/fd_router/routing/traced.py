@@ -12,7 +12,7 @@ from fd_router.errors import RouterError
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from fd_router._core import Exchange, Head, Lease
     from fd_router.downstream.client import Client
@@ -96,11 +96,6 @@ class TracedExchange:
         future.add_done_callback(self._ended)
         return future
 
-    def answer(self, send: Any, head: Head, extra: Headers | None = None) -> Awaitable[object] | None:
-        """See `Exchange.answer`."""
-        self._span.event("first byte")
-        return self._exchange.answer(send, head, extra)
-
     def cancel(self) -> None:
         """See `Exchange.cancel`."""
         self._exchange.cancel()
@@ -120,7 +115,12 @@ class TracedExchange:
             self._span.failed(error.kind)
             self._span.end()
         elif error is None and not future.cancelled():
-            self._span.answered(future.result().status)
+            head = future.result()
+            self._span.answered(head.status)
+            if head.body is not None:
+                # It came in one piece, and nobody may ever cancel it.
+                self._span.event("first byte")
+                self._span.end()
 
     def _ended(self, future: Future[None]) -> None:
         error = None if future.cancelled() else future.exception()
