@@ -34,7 +34,7 @@ class Spread:
         return self.low <= bar <= self.high
 
     def __str__(self) -> str:
-        return f"{number(self.median)} ({number(self.low)}-{number(self.high)})"
+        return f"{number(self.median)} ({number(self.low)} to {number(self.high)})"
 
 
 def spread(values: Sequence[float]) -> Spread:
