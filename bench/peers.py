@@ -21,7 +21,7 @@ from sidebyside import gate, load, table
 from sidebyside.environments import CACHE, environment, run
 from sidebyside.measure import Bench, Slice
 from sidebyside.process import UnavailableError
-from sidebyside.routers import OURS_BEFORE_NAME, ROUTERS, Ours, Router, machine
+from sidebyside.routers import OURS_BEFORE_NAME, OURS_NAME, OURS_PD_NAME, ROUTERS, Ours, Router, machine
 from sidebyside.rows import ROWS
 from sidebyside.running import Running
 
@@ -67,6 +67,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="cycles of slices (3; 1 with --quick)")
     parser.add_argument("--quick", action="store_true", help="shorter slices")
     parser.add_argument(
+        "--anchor",
+        choices=[name for name in names if name != OURS_PD_NAME],
+        default=OURS_NAME,
+        metavar="NAME",
+        help="router that ratios are of, measured before and after each other (fd-router)",
+    )
+    parser.add_argument(
         "--against", default="", metavar="REV", help="measure this revision of fd-router as well"
     )
     parser.add_argument(
@@ -92,7 +99,8 @@ def known(names: list[str]) -> Any:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Measure and keep the report as JSON under `.bench/results`."""
-    rows = [row.shortened() if args.quick else row for row in ROWS if row.name in args.rows]
+    rows = [row.anchored(args.anchor) for row in ROWS if row.name in args.rows]
+    rows = [row.shortened() for row in rows] if args.quick else rows
     cycles = args.rounds or (1 if args.quick else 3)
     wanted = [each for each in ROUTERS if each.name in args.only]
     if args.against:

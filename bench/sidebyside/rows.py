@@ -48,6 +48,15 @@ class Row:
         others = router in self.only if self.only else router != OURS_PD_NAME
         return router == self.anchor or others
 
+    def anchored(self, router: str) -> Row:
+        """The same row with `router` in the place of fd-router, which is one of the others then.
+
+        Pairs of engines stay beside fd-router.
+        """
+        if self.anchor != OURS_NAME or router == OURS_NAME:
+            return self
+        return replace(self, anchor=router, only=(OURS_NAME, *self.only) if self.only else ())
+
     def shortened(self) -> Row:
         """The same traffic for a quick look."""
         return replace(

@@ -261,6 +261,16 @@ def test_rows_name_routers_that_exist() -> None:
     assert not next(row for row in ROWS if row.name == "unary-200").takes(OURS_PD_NAME)
 
 
+def test_another_router_may_be_the_anchor_of_what_is_measured_on_mixed_engines() -> None:
+    rows = {row.name: row.anchored("nginx") for row in ROWS}
+    assert rows["unary-200"].anchor == rows["paced-2000"].anchor == "nginx"
+    assert rows["unary-200"].takes(OURS_NAME)
+    assert rows["paced-2000"].takes(OURS_NAME)
+    assert not rows["paced-2000"].takes("granian+httpx")
+    assert rows["pd-8k"].anchor == OURS_PD_NAME
+    assert all(row.anchored(OURS_NAME) == row for row in ROWS)
+
+
 def report(slices: list[Slice], rounds: int = 3) -> dict[str, Any]:
     return {
         "rows": medians(slices),
