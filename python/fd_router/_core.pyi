@@ -20,6 +20,7 @@ __all__ = [
     "GAP_BOUNDS",
     "HIT_BOUNDS",
     "HOP_HEADER",
+    "MAX_DECISIONS",
     "MAX_ROUTERS",
     "POLICIES",
     "QUANTILES",
@@ -78,6 +79,9 @@ HIT_BOUNDS: Final[tuple[float, ...]]
 
 HOP_HEADER: Final[bytes]
 """The request header in which a relay sends the `hop` it was made with, in lower case."""
+
+MAX_DECISIONS: Final[int]
+"""Decisions that are shown at once at the most."""
 
 QUANTILES: Final[tuple[float, ...]]
 """What the last item of a row of `AccessLog.snapshot` holds."""
@@ -158,6 +162,12 @@ class Request:
     def request_id(self) -> str | None:
         """Top-level `request_id`: a string's text, a number's literal; None when absent, null or of another type."""
 
+    def name(self, request_id: str, path: str) -> None:
+        """Say what the request is called, the first time: from then on its decisions are kept to be asked about."""
+
+    def lost(self, reason: str, *, again: bool = True) -> None:
+        """The present attempt is lost; with `again` another follows, and decisions from now on belong to that."""
+
     @property
     def session_id(self) -> str | None:
         """Top-level non-empty string `session_id`, else the same of `extra_body`."""
@@ -204,6 +214,12 @@ class Lease:
 
     def ended(self, status: int) -> None:
         """Log that the client has the whole answer, of this status."""
+
+    def headed(self, status: int, whole: bool) -> None:
+        """The head of an answer has come, with the `whole` of it or as the first part. Changes no counter."""
+
+    def begun(self) -> None:
+        """The first byte of an answer has come. Changes no counter."""
 
     def answered(self) -> None:
         """The worker gave an answer: what was recorded of the prompt stays, which else `release` takes back."""
@@ -456,6 +472,18 @@ class Scheduler:
         """The same by worker, of those that are candidates or out; by url. One that left and comes back begins anew."""
 
     def tree(self) -> TreeStats: ...
+    def nobody(self, role: Role, request: Request) -> None:
+        """Keep it that there was nobody to choose, where nothing was asked of `select`."""
+
+    def last_decisions(self, count: int) -> bytes:
+        """The last decisions about requests that have a name, at most `MAX_DECISIONS`, the newest first, as JSON.
+
+        Releases the GIL. There is at most 4 MiB of it: what does not fit is left out.
+        """
+
+    def decisions_about(self, request_id: str) -> bytes | None:
+        """The decisions about a request, the oldest first, as JSON; None where none is kept. Otherwise as above."""
+
     def decisions(self) -> DecisionStats: ...
     def sessions(self) -> tuple[int, int]:
         """Session stickiness since the start: (hits, scored requests that had a session id)."""

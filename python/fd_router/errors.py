@@ -80,6 +80,14 @@ class NotFoundError(RouterError):
     side = "client"
 
 
+class UnknownRequestError(RouterError):
+    """No decision is kept about a request of this id."""
+
+    status = 404
+    code = "unknown_request"
+    side = "client"
+
+
 class ClientGoneError(RouterError):
     """The client left before it was answered; 499 stands in logs and metrics only.
 

@@ -24,8 +24,14 @@ class Lease:
         self.learned: list[tuple[int, int | None]] = []
         self.released = 0
 
-    def answered(self) -> None:
+    def headed(self, _status: int, _whole: bool) -> None:
         """Nothing to keep."""
+
+    def begun(self) -> None:
+        pass
+
+    def answered(self) -> None:
+        pass
 
     def completed(self) -> None:
         pass

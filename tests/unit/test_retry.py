@@ -64,7 +64,7 @@ def tries(
     retries = Retries(
         parts, parts, budget or RetryBudget(Clock()), parts, statuses=frozenset({429, 503, 304})
     )
-    return Tries(retries, attempts, model="m", stream=stream, on_retry=lambda _: None)
+    return Tries(retries, attempts, model="m", stream=stream, on_retry=lambda _: None, on_lost=lambda _: None)
 
 
 @pytest.mark.parametrize(

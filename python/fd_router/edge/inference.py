@@ -109,6 +109,7 @@ class Inference:
             req_id=request.req_id,
             session_id=request.session_id,
         )
+        request.name(client.request_id, client.path)
         return request
 
     def _name(self, client: Client, request: Request, *, paired: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from fd_router.edge import decisions
 from fd_router.edge.served import CHAT, COMPLETIONS, SERVED
 from fd_router.errors import ConfigError
 from fd_router.fleet.control_calls import CALLS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fd_router.downstream.client import Client
     from fd_router.edge.access import Guard
     from fd_router.edge.control import Control
+    from fd_router.edge.decisions import Decisions
     from fd_router.edge.inference import Inference
     from fd_router.edge.status import Status
     from fd_router.edge.workers import Workers
@@ -30,6 +32,7 @@ class Endpoints:
     control: Control
     status: Status
     workers: Workers
+    decisions: Decisions
 
 
 class Route(NamedTuple):
@@ -48,6 +51,11 @@ class Route(NamedTuple):
 
 
 MODELS = "/v1/models"
+WITHIN = (
+    (f"{MODELS}/", f"{MODELS}/{{id}}"),
+    (f"{decisions.PATH}/", f"{decisions.PATH}/{{request_id}}"),
+)
+"""Routes with an id in their path, by what comes before it."""
 
 ROUTES = (
     Route("POST", CHAT, "client", lambda to: to.inference.serve),
@@ -69,6 +77,8 @@ ROUTES = (
     Route("POST", "/workers/eject", "operator", lambda to: to.workers.eject, coded=True),
     Route("POST", "/workers/readmit", "operator", lambda to: to.workers.readmit, coded=True),
     Route("GET", "/status", "operator", lambda to: to.workers.status, head="get"),
+    Route("GET", decisions.PATH, "operator", lambda to: to.decisions.last, head="get"),
+    Route("GET", f"{decisions.PATH}/{{request_id}}", "operator", lambda to: to.decisions.about, head="get"),
     Route("GET", "/registered", "operator", lambda to: to.status.registered, coded=True),
     Route("GET", "/registered_number", "operator", lambda to: to.status.registered_number),
     Route("GET", "/health_generate", "operator", lambda to: to.control.health_generate, coded=True),
@@ -80,9 +90,11 @@ ROUTES = (
 
 
 def pattern_of(path: str) -> str:
-    """The path of the route that a request's path belongs to: an id of a model is anything, slashes included."""
-    within = path.startswith(f"{MODELS}/") and len(path) > len(MODELS) + 1
-    return f"{MODELS}/{{id}}" if within else path
+    """The path of the route that a request's path belongs to: an id is anything, slashes included."""
+    for parent, pattern in WITHIN:
+        if path.startswith(parent) and len(path) > len(parent):
+            return pattern
+    return path
 
 
 DATA_GUARDS: frozenset[Guard] = frozenset({"client", "anyone"})

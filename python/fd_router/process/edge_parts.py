@@ -9,6 +9,7 @@ from fd_router.config import fingerprint
 from fd_router.edge.access import Access
 from fd_router.edge.app import App
 from fd_router.edge.control import Control
+from fd_router.edge.decisions import Decisions
 from fd_router.edge.inference import Inference
 from fd_router.edge.listing import Listing
 from fd_router.edge.overload import Overload
@@ -58,6 +59,7 @@ class EdgeParts:
             control=self._control(),
             status=self.status,
             workers=self._workers(),
+            decisions=Decisions(basis.scheduler),
         )
         access = Access(basis.config)
         basis.follow(access.reconfigure)

@@ -65,6 +65,11 @@ class LegError(Exception):
         """Who is not to have the request next, as far as there is somebody else."""
         self.begun = begun
 
+    @property
+    def told(self) -> str:
+        """What is lost, and why."""
+        return f"{self.role} worker {self.url}: {self}"
+
 
 def unanswered(lost: LegError) -> RouterError:
     """What the client is told whose request no worker could be made to answer."""

@@ -71,11 +71,13 @@ class Dispatch(ABC, Generic[C]):
             model=request.model,
             stream=request.stream,
             on_retry=lambda lost: self._again(client, lost),
+            on_lost=request.lost,
         )
         served_by = self if client.trace is None else self._traced(client, client.trace)
         try:
             await tries.run(lambda: served_by._attempt(client, request, tokens, tries, start))
         except LegError as lost:
+            request.lost(lost.told, again=False)
             await self._give_up(client, lost)
         else:
             self._metrics.duration(time.perf_counter() - start)

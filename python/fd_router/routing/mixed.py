@@ -46,11 +46,12 @@ class MixedDispatch(Dispatch[Chooser]):
             client.watch(exchange.cancel)
             head = await exchange.head()
             self._metrics.inference(mixed=url, status=head.status)
+            lease.headed(head.status, head.body is not None)
             if self._conduct.answered(url, head):
                 lease.answered()
             if tries.refused(head):
                 tries.pass_on(LegError("mixed", url, Failure.of_head(head)))
-            first_byte = lease.first_byte if request.stream or head.event_stream else None
+            first_byte = lease.first_byte if request.stream or head.event_stream else lease.begun
             broken = await self._delivery.deliver(
                 client, exchange, head, url=url, start=start, on_first=first_byte
             )
@@ -84,7 +85,7 @@ class MixedDispatch(Dispatch[Chooser]):
     async def _confirm(self, url: str, model: str | None) -> None:
         """Ask a worker that ended for its models. Raises `GrantedError` where another is to be chosen."""
         if self._selector.unsure(url) and not await self._selector.confirm(url, model):
-            raise GrantedError
+            raise GrantedError(f"mixed worker {url} serves another model by now")
 
     def _lost(self, client: Client, url: str, tries: Tries, error: UpstreamError) -> Exception:
         """What to raise for an exchange that failed before the client saw anything."""

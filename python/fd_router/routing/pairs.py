@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fd_router.types import Role
 
 
+PAIR: tuple[Role, ...] = ("prefill", "decode")
 NO_PAIR = "No available prefill/decode workers"
 
 
@@ -63,9 +64,10 @@ class PairDispatch(Dispatch[Selector]):
     def _book(self, client: Client, request: Request, tokens: list[int] | None, tries: Tries) -> Pair:
         """Both or none."""
         model = request.model
-        if not (self._selector.count("prefill", model) and self._selector.count("decode", model)):
-            self._selector.require_served(model)
-            raise NoPairError(NO_PAIR)
+        for role in PAIR:
+            if not self._selector.count(role, model):
+                self._selector.nobody(role, request)
+                raise NoPairError(NO_PAIR)
         self._log.stamped(messages.BEFORE_PREFILL, client.tags)
         prefill = self._book_prefill(client, request, tokens, tries)
         try:
@@ -179,13 +181,13 @@ class PairDispatch(Dispatch[Selector]):
             self._log.error(tell(url, error), client.tags, worker=url, role=role, reason=str(error))
             raise LegError(role, url, Failure.of_error(error)) from error
         if not serves:
-            raise GrantedError
+            raise GrantedError(f"{role} worker {url} serves another model by now")
         return True
 
     def _require_both(self, pair: Pair) -> None:
         """Raise `GrantedError`, for another pair, where a worker left before anything was sent to it."""
         if not all(each.url in self._registry for each in (pair.prefill, pair.decode)):
-            raise GrantedError
+            raise GrantedError("a worker of the pair left before anything was sent to it")
 
     def _prefill(
         self, client: Client, request: Request, pair: Pair, body: bytes, decode: Exchange
@@ -222,11 +224,14 @@ class PairDispatch(Dispatch[Selector]):
         head = await exchange.head()
         url = pair.decode.url
         self._metrics.inference(prefill=pair.prefill.url, decode=url, status=head.status)
+        pair.decode.headed(head.status, head.body is not None)
         if self._conduct.answered(url, head):
             pair.decode.answered()
         if head.status >= 500 or tries.refused(head):
             tries.pass_on(LegError("decode", url, Failure.of_head(head)))
-        broken = await self._delivery.deliver(client, exchange, head, url=url, start=start)
+        broken = await self._delivery.deliver(
+            client, exchange, head, url=url, start=start, on_first=pair.decode.begun
+        )
         if broken is not None:
             self._conduct.cut(url, head.status, broken.kind)
             return "decode_cut"

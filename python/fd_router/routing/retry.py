@@ -64,7 +64,10 @@ class RetryBudget:
 
 
 class GrantedError(Exception):
-    """An attempt is over, and another one is granted; or none was made, as the worker serves another model by now."""
+    """An attempt is over, and another one is granted; or none was made, as the worker serves another model by now.
+
+    `str()` says why.
+    """
 
 
 class Fleet(Protocol):
@@ -101,14 +104,17 @@ class Tries:
         model: str | None,
         stream: bool,
         on_retry: Callable[[LegError], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         """`model` is what the request asks for, `stream` whether it asks for a stream: its first byte comes early then;
-        `on_retry` is told what is lost when another attempt follows."""
+        `on_retry` is told what is lost when another attempt follows, `on_lost` of every attempt that another follows,
+        why."""
         self._retries = retries
         self._attempts = attempts
         self._model = model
         self._stream = stream
         self._on_retry = on_retry
+        self._on_lost = on_lost
         self.number = 1
         """Of the present try."""
         self.failed: list[str] = []
@@ -120,14 +126,16 @@ class Tries:
         while True:
             try:
                 await attempt()
-            except GrantedError:
-                self.number += 1
+            except GrantedError as granted:
+                why = str(granted)
             except LegError as lost:
                 if not self.grant(lost):
                     raise
-                self.number += 1
+                why = lost.told
             else:
                 return
+            self._on_lost(why)
+            self.number += 1
 
     def grant(self, lost: LegError) -> bool:
         """Decide whether another attempt follows; if so its worker will be another, as far as there is one."""
@@ -150,7 +158,7 @@ class Tries:
     def pass_on(self, lost: LegError) -> None:
         """Raise where another worker is asked in place of an answer that nobody has seen; else deliver it."""
         if self.grant(lost):
-            raise GrantedError
+            raise GrantedError(lost.told)
 
     def refused(self, head: Head) -> bool:
         """Whether an answer is a refusal that another worker may not share."""

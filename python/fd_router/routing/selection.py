@@ -96,6 +96,11 @@ class Selector:
         if model is not None and self._models.unserved(model):
             raise ModelNotFoundError(model)
 
+    def nobody(self, role: Role, request: Request) -> None:
+        """No worker of a role may be chosen for a request. Raises `ModelNotFoundError` where that is known to last."""
+        self._scheduler.nobody(role, request)
+        self.require_served(request.model)
+
     async def tokens(self, request: Request, tags: str) -> list[int] | None:
         """The prompt's token ids from the tokenizer service, where a policy of this router wants them.
 

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use fd_router_core::scan::{Body, Members, Prompt};
+use fd_router_explain::Trail;
 use fd_router_record::Tape;
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
@@ -26,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) scanned: Body<PyBackedBytes>,
     /// Its number on a tape, given at its first decision.
     number: OnceLock<u64>,
+    /// Its decisions, from when it is known what it is called.
+    trail: OnceLock<Trail>,
     /// Nobody knows whether its answer comes in one piece.
     open: bool,
 }
@@ -35,6 +38,7 @@ impl Request {
         Self {
             scanned,
             number: OnceLock::new(),
+            trail: OnceLock::new(),
             open: false,
         }
     }
@@ -59,6 +63,11 @@ impl Request {
     /// What names the request on a tape: the same for all its decisions.
     pub(crate) fn number(&self, tape: &Tape) -> u64 {
         *self.number.get_or_init(|| tape.request())
+    }
+
+    /// Where its decisions are told; None where nobody said what it is called.
+    pub(crate) fn trail(&self) -> Option<&Trail> {
+        self.trail.get()
     }
 }
 
@@ -114,6 +123,19 @@ impl Request {
     #[getter]
     fn request_id(&self) -> Option<&str> {
         self.scanned.request_id()
+    }
+
+    fn name(&self, request_id: &str, path: &str) {
+        let stream = self.scanned.stream();
+        self.trail
+            .get_or_init(|| Trail::new(request_id, path, stream));
+    }
+
+    #[pyo3(signature = (reason, *, again = true))]
+    fn lost(&self, reason: &str, again: bool) {
+        if let Some(trail) = self.trail.get() {
+            trail.lost(reason, again);
+        }
     }
 
     #[getter]

@@ -4,9 +4,11 @@ pub(crate) mod config;
 mod lease;
 mod recording;
 mod stats;
+mod witnesses;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use fd_router_core::ids::Role;
 use fd_router_core::policy::Policy;
@@ -14,6 +16,8 @@ use fd_router_core::scheduler::{
     ANY_MODEL, Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
 };
 use fd_router_core::share::MIN_LIMIT;
+use fd_router_explain::ring::{MAX_ANSWER, MAX_BYTES};
+use fd_router_explain::{Chosen, Ring, Told};
 use fd_router_record::line::{Row, What, held, row};
 use fd_router_record::{Asked, Entry, Tuned};
 use pyo3::exceptions::PyValueError;
@@ -28,12 +32,15 @@ use self::config::Arguments;
 use self::lease::Lease;
 use self::recording::{Moment, Timeline};
 use self::stats::{DecisionStats, TreeStats, TruthStats};
+use self::witnesses::Witnesses;
 
 /// Workers, their counters, the prefix tree and the policies.
 #[pyclass(frozen, module = "fd_router._core")]
 struct Scheduler {
     core: Arc<Core>,
     timeline: Timeline,
+    /// The last decisions.
+    ring: Arc<Ring>,
     /// Where decisions are told of.
     lines: Option<Arc<Lines>>,
 }
@@ -106,6 +113,7 @@ impl Scheduler {
                 None => core,
             }),
             timeline: Timeline::new(tape.transpose()?),
+            ring: Arc::new(Ring::new(MAX_BYTES)),
             lines: journal.map(|journal| Arc::clone(&journal.get().0)),
         })
     }
@@ -198,7 +206,7 @@ impl Scheduler {
             select()
         };
         let decision = decision.map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(decision.map(|(decision, entry)| {
+        Ok(decision.map(|(decision, witnesses)| {
             let core = Arc::clone(&self.core);
             let timeline = self.timeline.clone();
             Lease::new(
@@ -206,7 +214,7 @@ impl Scheduler {
                 core,
                 timeline,
                 decision,
-                entry,
+                witnesses,
                 self.lines.clone(),
                 tags,
             )
@@ -251,12 +259,23 @@ impl Scheduler {
         exclude: Vec<String>,
     ) -> Option<Lease> {
         let now = self.timeline.moment().now;
-        let body = &request.get().scanned;
-        let decision = self.core.select_for(endpoint, body, &exclude, now)?;
+        let request = request.get();
+        let (body, explained) = (&request.scanned, request.trail().is_some());
+        let mut decision = self
+            .core
+            .select_for(endpoint, body, &exclude, explained, now);
+        let policy = Policy::RequestNum;
+        let witnesses = Witnesses {
+            told: self.tell(request, Role::Mixed, policy, &mut decision, &exclude, now),
+            ..Witnesses::default()
+        };
+        let decision = decision?;
         let core = Arc::clone(&self.core);
         let timeline = self.timeline.clone();
         let lines = self.lines.clone();
-        Some(Lease::new(py, core, timeline, decision, None, lines, tags))
+        Some(Lease::new(
+            py, core, timeline, decision, witnesses, lines, tags,
+        ))
     }
 
     #[pyo3(
@@ -413,6 +432,29 @@ impl Scheduler {
         self.core.tree().into()
     }
 
+    fn nobody(&self, role: &str, request: &Bound<'_, Request>) -> PyResult<()> {
+        let role = role_of(role)?;
+        if let Some(policy) = self.core.policy(role) {
+            let now = self.timeline.moment().now;
+            self.tell(request.get(), role, policy, &mut None, &[], now);
+        }
+        Ok(())
+    }
+
+    fn last_decisions<'py>(&self, py: Python<'py>, count: usize) -> Bound<'py, PyBytes> {
+        let page = py.detach(|| self.ring.last(count));
+        PyBytes::new(py, &page)
+    }
+
+    fn decisions_about<'py>(
+        &self,
+        py: Python<'py>,
+        request_id: &str,
+    ) -> Option<Bound<'py, PyBytes>> {
+        let page = py.detach(|| self.ring.about(request_id))?;
+        Some(PyBytes::new(py, &page))
+    }
+
     fn decisions(&self) -> DecisionStats {
         self.core.decisions().into()
     }
@@ -446,7 +488,7 @@ impl Scheduler {
         role: Role,
         request: &Request,
         options: &Options,
-    ) -> Result<Option<(Decision, Option<Entry>)>, NotServed> {
+    ) -> Result<Option<(Decision, Witnesses)>, NotServed> {
         let body = &request.scanned;
         let mut ask = self.core.ask(role, body, options)?;
         let asked = self.timeline.tape.as_ref().map(|tape| {
@@ -461,13 +503,45 @@ impl Scheduler {
             ask.prefix = ask.prefix.take().map(|prefix| tape.ids().draw(prefix));
             Asked::new(tape.ids(), request.number(tape), role, policy, &ask, prefix)
         });
+        let policy = self.core.policy(role).ok_or(NotServed(role))?;
         let mut moment = self.timeline.moment();
-        let decision = self.core.decide(role, ask, moment.now)?;
+        let now = moment.now;
+        let mut decision = if request.trail().is_some() {
+            self.core.decide_explained(role, ask, now)?
+        } else {
+            self.core.decide(role, ask, now)?
+        };
+        let told = self.tell(request, role, policy, &mut decision, &options.exclude, now);
         let (Some(tape), Some(turn), Some(asked)) = (&self.timeline.tape, &mut moment.turn, asked)
         else {
-            return Ok(decision.map(|decision| (decision, None)));
+            return Ok(decision.map(|decision| (decision, Witnesses { entry: None, told })));
         };
-        Ok(Entry::new(tape, turn, asked, decision, moment.now))
+        let recorded = Entry::new(tape, turn, asked, decision, now);
+        Ok(recorded.map(|(decision, entry)| (decision, Witnesses { entry, told })))
+    }
+
+    /// Keeps a decision to be asked about, where it is known what the request is called; None is one for nobody.
+    fn tell(
+        &self,
+        request: &Request,
+        role: Role,
+        policy: Policy,
+        decision: &mut Option<Decision>,
+        excluded: &[String],
+        now: u64,
+    ) -> Option<Arc<Told>> {
+        let trail = request.trail()?;
+        let at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let chosen = Chosen {
+            role,
+            policy,
+            decided_by: decision.as_ref().map_or(policy, |decision| decision.policy),
+            fallback: decision.as_ref().and_then(Decision::reason),
+            view: decision.as_mut().and_then(|decision| decision.view.take()),
+            at: at.as_millis() as u64,
+            now,
+        };
+        Some(trail.tell(&self.ring, chosen, excluded))
     }
 }
 
@@ -485,5 +559,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<DecisionStats>()?;
     module.add_class::<TruthStats>()?;
     module.add("ANY_MODEL", ANY_MODEL)?;
+    module.add("MAX_DECISIONS", MAX_ANSWER)?;
     module.add("HIT_BOUNDS", PyTuple::new(py, HIT_BOUNDS)?)
 }

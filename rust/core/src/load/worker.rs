@@ -1,5 +1,6 @@
 //! A worker's counters, and what was learnt of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ pub(super) const PARTS: f64 = 16.0;
 /// A worker as the policies see it. Counters change without a lock and only through leases.
 #[derive(Debug)]
 pub struct Worker {
-    url: Box<str>,
+    url: Arc<str>,
     key: u64,
     running: AtomicU64,
     tokens: AtomicU64,
@@ -70,6 +71,11 @@ impl Worker {
 
     /// The worker's identity.
     pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The same, to be kept beyond the worker.
+    pub(crate) const fn name(&self) -> &Arc<str> {
         &self.url
     }
 

@@ -9,8 +9,8 @@
 //!
 //! Upstream (the Go router) credits only the workers of the deepest node that has any; here each gets its own match.
 
-use super::process_tokens::{fewest_tokens, in_hand};
-use super::{Choice, Fallback, Policy, Rule, Scene, Settings, Verdict};
+use super::process_tokens::in_hand;
+use super::{Choice, Fallback, Policy, Rule, Scene, Settings, Sight, Verdict};
 use crate::load::Worker;
 
 #[derive(Debug)]
@@ -67,17 +67,17 @@ impl Scoring {
             .map(|candidate| load(&candidate.worker))
             .collect();
         if self.imbalanced(&loads) {
-            return fall_back(scene, Fallback::Imbalanced(loads));
+            return self.fall_back(scene, Fallback::Imbalanced(loads));
         }
         let Some(prefix) = scene.prefix else {
-            return fall_back(scene, Fallback::EmptyPrompt);
+            return self.fall_back(scene, Fallback::EmptyPrompt);
         };
         scene
             .tree
             .lock()
             .matches(prefix.hashes(), scene.now, &mut self.credit);
         let hits = self.hits(scene, prefix.len());
-        let index = self.best(scene, &loads, &hits);
+        let (index, sight) = self.best(scene, &loads, &hits);
         let verdict = Verdict::Scored {
             loads,
             hits,
@@ -88,6 +88,7 @@ impl Scoring {
             index,
             policy,
             verdict,
+            sight,
         }
     }
 
@@ -115,25 +116,38 @@ impl Scoring {
             .unwrap_or(0)
     }
 
-    fn best(&self, scene: &Scene<'_>, loads: &[u64], hits: &[(u32, u8)]) -> usize {
+    fn best(&self, scene: &Scene<'_>, loads: &[u64], hits: &[(u32, u8)]) -> (usize, Sight) {
         let highest = loads.iter().copied().max().unwrap_or(0).max(1) as f64;
         let mut hits = hits.iter().peekable();
-        scene.least_by(|index, worker| {
+        let sight = Sight::of_costs(scene.explained, true);
+        scene.least_by(sight, |index, worker| {
             let hit = hits
                 .next_if(|hit| hit.0 as usize == index)
                 .map_or(0, |hit| hit.1);
             let score = f64::from(100 - hit) / 100.0 * self.hit_weight
                 + loads[index] as f64 / highest * self.load_weight;
             let [weight, running] = in_hand(worker);
-            ([score, weight, running], ())
+            ([score, weight, running], (), self.matched(scene, index))
         })
     }
-}
 
-fn fall_back(scene: &Scene<'_>, fallback: Fallback) -> Choice {
-    Choice {
-        index: fewest_tokens(scene),
-        policy: Policy::ProcessTokens,
-        verdict: Verdict::FellBack(fallback),
+    /// The choice of `process_tokens`. Prefixes are looked up for whoever asks what was passed over.
+    fn fall_back(&mut self, scene: &Scene<'_>, fallback: Fallback) -> Choice {
+        let prefix = scene.prefix.filter(|_| scene.explained);
+        if let Some(prefix) = prefix {
+            let tree = scene.tree.lock();
+            tree.matches(prefix.hashes(), scene.now, &mut self.credit);
+        }
+        let sight = Sight::of_costs(scene.explained, prefix.is_some());
+        let (index, sight) = scene.least_by(sight, |index, worker| {
+            let matched = prefix.map_or(0, |_| self.matched(scene, index));
+            (in_hand(worker), (), matched)
+        });
+        Choice {
+            index,
+            policy: Policy::ProcessTokens,
+            verdict: Verdict::FellBack(fallback),
+            sight,
+        }
     }
 }

@@ -11,9 +11,6 @@ pub(super) struct FdMetricsScore;
 
 impl Rule for FdMetricsScore {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(
-            Policy::FdMetricsScore,
-            scene.least(|worker| [worker.running() as f64]),
-        )
+        scene.least(Policy::FdMetricsScore, |worker| [worker.running() as f64])
     }
 }

@@ -31,9 +31,8 @@ impl FdRemoteMetricsScore {
 
 impl Rule for FdRemoteMetricsScore {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(
-            Policy::FdRemoteMetricsScore,
-            scene.least(|worker| [self.score(worker, scene.now)]),
-        )
+        scene.least(Policy::FdRemoteMetricsScore, |worker| {
+            [self.score(worker, scene.now)]
+        })
     }
 }

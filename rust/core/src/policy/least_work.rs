@@ -24,7 +24,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Candidate, Choice, Policy, Rule, Scene, Settings, Verdict};
+use super::{Candidate, Choice, Policy, Rule, Scene, Settings, Sight, Verdict};
 use crate::hash::Prefix;
 use crate::ids::Role;
 use crate::load::Worker;
@@ -60,19 +60,23 @@ impl LeastWork {
         let full = |each: &&Candidate| each.slot.is_some_and(|slot| tree.is_full(slot));
         let full = scene.candidates.iter().filter(full).count();
         let copied = 1.0 + self.copy_cost * full as f64 / scene.candidates.len() as f64;
-        let index = scene.least_by(|index, worker| {
-            let lacking = prefix.tokens() - prefix.tokens_of(self.matched(scene, index));
+        let sight = Sight::of_costs(scene.explained, true);
+        let (index, sight) = scene.least_by(sight, |index, worker| {
+            let matched = self.matched(scene, index);
+            let lacking = prefix.tokens() - prefix.tokens_of(matched as usize);
             let uncached = (lacking * scene.scale).max(1.0);
-            self.cost(scene, worker, copied * uncached)
+            let (costs, more) = self.cost(scene, worker, copied * uncached);
+            (costs, more, matched)
         });
         drop(tree);
         Choice {
             index,
             policy: Policy::LeastWork,
             verdict: Verdict::Weighed {
-                matched: self.matched(scene, index) as u32,
+                matched: self.matched(scene, index),
                 blocks: prefix.len() as u32,
             },
+            sight,
         }
     }
 
@@ -86,10 +90,10 @@ impl LeastWork {
         ([work], (running, worker.recorded(scene.now), lot))
     }
 
-    fn matched(&self, scene: &Scene<'_>, index: usize) -> usize {
+    fn matched(&self, scene: &Scene<'_>, index: usize) -> u32 {
         let slot = scene.candidates[index].slot;
         let credit = slot.and_then(|slot| self.credit.get(slot.index()));
-        credit.copied().unwrap_or(0) as usize
+        credit.copied().unwrap_or(0)
     }
 }
 
@@ -101,8 +105,9 @@ fn waiting(pending: f64) -> f64 {
 impl Rule for LeastWork {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
         if scene.role == Role::Decode {
-            let index = scene.least(|worker| [worker.resident(), worker.running() as f64]);
-            return Choice::plain(Policy::LeastWork, index);
+            return scene.least(Policy::LeastWork, |worker| {
+                [worker.resident(), worker.running() as f64]
+            });
         }
         self.least(scene)
     }

@@ -12,12 +12,15 @@ mod remote_cache_aware;
 mod request_num;
 mod round_robin;
 mod rule;
+mod sight;
 
 use strum::{VariantArray, VariantNames};
 
 pub use self::explain::Explanation;
 pub use self::rule::{Candidate, Fallback, Verdict};
 pub(crate) use self::rule::{Choice, Rule, Scene};
+pub use self::sight::{BEST, Terms, View};
+pub(crate) use self::sight::{Seen, Sight};
 
 /// The policies by their wire names.
 #[derive(

@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 
-use super::{Choice, Policy, Rule, Scene};
+use super::{Choice, Policy, Rule, Scene, Seen, Sight, Verdict};
 
 #[derive(Debug)]
 pub(super) struct PowerOfTwo {
@@ -17,24 +17,41 @@ impl PowerOfTwo {
         }
     }
 
-    fn pick(&mut self, scene: &Scene<'_>) -> usize {
-        let count = scene.candidates.len();
+    /// Two different ones; the same one twice where there is no other.
+    fn pick(&mut self, count: usize) -> (usize, usize) {
         if count == 1 {
-            return 0;
+            return (0, 0);
         }
         let first = self.rng.usize(..count);
         let second = (first + 1 + self.rng.usize(..count - 1)) % count;
-        let running = |index: usize| scene.candidates[index].worker.running();
-        if running(second) < running(first) {
-            second
-        } else {
-            first
-        }
+        (first, second)
     }
 }
 
 impl Rule for PowerOfTwo {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(Policy::PowerOfTwo, self.pick(scene))
+        let (first, second) = self.pick(scene.candidates.len());
+        let seen = |index: usize| {
+            let running = scene.candidates[index].worker.running();
+            Seen::new(index, &[running as f64], 0)
+        };
+        let (first, second) = (seen(first), seen(second));
+        let mut sight = Sight::of_costs(scene.explained, false);
+        sight.see(first);
+        if second.index != first.index {
+            sight.see(second);
+        }
+        let chosen = if second.cost < first.cost {
+            second
+        } else {
+            first
+        };
+        sight.choose(chosen);
+        Choice {
+            index: chosen.index as usize,
+            policy: Policy::PowerOfTwo,
+            verdict: Verdict::Plain,
+            sight,
+        }
     }
 }

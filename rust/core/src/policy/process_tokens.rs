@@ -14,13 +14,8 @@ pub(super) fn in_hand(worker: &Worker) -> [f64; 2] {
     [worker.weight() as f64, worker.running() as f64]
 }
 
-/// The candidate with the fewest tokens.
-pub(super) fn fewest_tokens(scene: &Scene<'_>) -> usize {
-    scene.least(in_hand)
-}
-
 impl Rule for ProcessTokens {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(Policy::ProcessTokens, fewest_tokens(scene))
+        scene.least(Policy::ProcessTokens, in_hand)
     }
 }

@@ -19,6 +19,6 @@ impl Random {
 
 impl Rule for Random {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(Policy::Random, self.rng.usize(..scene.candidates.len()))
+        Choice::blind(Policy::Random, self.rng.usize(..scene.candidates.len()))
     }
 }

@@ -7,9 +7,6 @@ pub(super) struct RequestNum;
 
 impl Rule for RequestNum {
     fn choose(&mut self, scene: &Scene<'_>) -> Choice {
-        Choice::plain(
-            Policy::RequestNum,
-            scene.least(|worker| [worker.running() as f64]),
-        )
+        scene.least(Policy::RequestNum, |worker| [worker.running() as f64])
     }
 }

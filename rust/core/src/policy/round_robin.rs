@@ -30,6 +30,6 @@ impl Rule for RoundRobin {
         if !scene.again {
             *cursor = cursor.wrapping_add(1);
         }
-        Choice::plain(Policy::RoundRobin, index)
+        Choice::blind(Policy::RoundRobin, index)
     }
 }

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Policy;
+use super::sight::{Seen, Sight};
 use crate::hash::Prefix;
 use crate::ids::{Role, Slot};
 use crate::load::Worker;
@@ -39,56 +40,79 @@ pub(crate) struct Scene<'a> {
     pub(crate) replica: Option<u64>,
     /// Milliseconds.
     pub(crate) now: u64,
+    /// Whether somebody wants to know what was seen.
+    pub(crate) explained: bool,
 }
 
 /// Costs that are no further apart than this, as a share of the least, are the same to a router that is not alone.
 const NEAR: f64 = 0.05;
 
 impl Scene<'_> {
-    /// The first of the candidates with the least costs, of which the first counts first.
-    pub(crate) fn least<const N: usize>(&self, costs: impl Fn(&Worker) -> [f64; N]) -> usize {
-        self.least_by(|_, worker| (costs(worker), ()))
+    /// The choice of a policy for the first of the candidates with the least costs, of which the first counts first.
+    pub(crate) fn least<const N: usize>(
+        &self,
+        policy: Policy,
+        costs: impl Fn(&Worker) -> [f64; N],
+    ) -> Choice {
+        let sight = Sight::of_costs(self.explained, false);
+        let (index, sight) = self.least_by(sight, |_, worker| (costs(worker), (), 0));
+        Choice {
+            index,
+            policy,
+            verdict: Verdict::Plain,
+            sight,
+        }
     }
 
-    /// The same, where the costs depend on the candidate's index as well, and more is looked at where they are equal.
+    /// The same, where the costs depend on the candidate's index as well, and more is looked at where they are equal;
+    /// with both are told the blocks of the prompt that the candidate has.
     ///
     /// Routers that are not alone know of each other's bookings only after a while. All of them would take the same
     /// cheapest worker meanwhile, so each has an order of its own among those that cost nearly as little.
     pub(crate) fn least_by<const N: usize, K: PartialOrd>(
         &self,
-        key: impl FnMut(usize, &Worker) -> ([f64; N], K),
-    ) -> usize {
-        match self.replica {
-            None => self.first_least(key),
-            Some(replica) => self.near_least(replica, key),
-        }
+        mut sight: Sight,
+        key: impl FnMut(usize, &Worker) -> ([f64; N], K, u32),
+    ) -> (usize, Sight) {
+        let chosen = match self.replica {
+            None => self.first_least(&mut sight, key),
+            Some(replica) => self.near_least(replica, &mut sight, key),
+        };
+        sight.choose(chosen);
+        (chosen.index as usize, sight)
     }
 
-    fn first_least<K: PartialOrd>(&self, mut key: impl FnMut(usize, &Worker) -> K) -> usize {
-        let mut keys = self
-            .candidates
-            .iter()
-            .enumerate()
-            .map(|(index, candidate)| (index, key(index, &candidate.worker)));
-        let Some(mut best) = keys.next() else {
-            return 0;
-        };
-        for next in keys {
-            if next.1 < best.1 {
-                best = next;
+    fn first_least<const N: usize, K: PartialOrd>(
+        &self,
+        sight: &mut Sight,
+        mut key: impl FnMut(usize, &Worker) -> ([f64; N], K, u32),
+    ) -> Seen {
+        let mut best: Option<(([f64; N], K), Seen)> = None;
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            let (costs, more, matched) = key(index, &candidate.worker);
+            let (key, seen) = ((costs, more), Seen::new(index, &costs, matched));
+            sight.see(seen);
+            if best.as_ref().is_none_or(|(least, _)| key < *least) {
+                best = Some((key, seen));
             }
         }
-        best.0
+        best.map_or_else(Seen::default, |(_, seen)| seen)
     }
 
     fn near_least<const N: usize, K>(
         &self,
         replica: u64,
-        mut key: impl FnMut(usize, &Worker) -> ([f64; N], K),
-    ) -> usize {
+        sight: &mut Sight,
+        mut key: impl FnMut(usize, &Worker) -> ([f64; N], K, u32),
+    ) -> Seen {
         let candidates = self.candidates.iter().enumerate();
-        let mut left: Vec<(usize, [f64; N])> = candidates
-            .map(|(index, candidate)| (index, key(index, &candidate.worker).0))
+        let mut left: Vec<(Seen, [f64; N])> = candidates
+            .map(|(index, candidate)| {
+                let (costs, _, matched) = key(index, &candidate.worker);
+                let seen = Seen::new(index, &costs, matched);
+                sight.see(seen);
+                (seen, costs)
+            })
             .collect();
         for place in 0..N {
             let costs = left.iter().map(|(_, costs)| costs[place]);
@@ -97,8 +121,20 @@ impl Scene<'_> {
         }
         let drawn = left
             .into_iter()
-            .max_by_key(|&(index, _)| self.lot(replica, index));
-        drawn.map_or(0, |(index, _)| index)
+            .max_by_key(|(seen, _)| self.lot(replica, seen.index as usize));
+        drawn.map_or_else(Seen::default, |(seen, _)| seen)
+    }
+
+    /// Tokens of the first `blocks` of the prompt, or of all of it where it has no more.
+    pub(crate) fn tokens_of(&self, blocks: u32) -> f64 {
+        let Some(prefix) = self.prefix else {
+            return 0.0;
+        };
+        let tokens = match blocks {
+            u32::MAX => prefix.tokens(),
+            blocks => prefix.tokens_of(blocks as usize),
+        };
+        tokens * self.scale
     }
 
     /// A number for a replica, the prompt and a candidate: whose is the greatest is drawn (rendezvous hashing).
@@ -117,15 +153,17 @@ pub(crate) struct Choice {
     /// The policy that decided in the end.
     pub(crate) policy: Policy,
     pub(crate) verdict: Verdict,
+    pub(crate) sight: Sight,
 }
 
 impl Choice {
-    /// The choice of a policy that has nothing to explain.
-    pub(crate) const fn plain(policy: Policy, index: usize) -> Self {
+    /// The choice of a policy that compares nothing.
+    pub(crate) fn blind(policy: Policy, index: usize) -> Self {
         Self {
             index,
             policy,
             verdict: Verdict::Plain,
+            sight: Sight::blind(index),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::hash::Prefix;
 use crate::ids::Role;
 use crate::ids::Slot;
 use crate::load::Lease;
-use crate::policy::{Explanation, Policy, Verdict};
+use crate::policy::{Explanation, Policy, Verdict, View};
 
 use super::outcomes::Outcome;
 use crate::tree::Span;
@@ -76,6 +76,8 @@ pub struct Decision {
     pub tokens: u64,
     /// What a cache-aware policy saw.
     pub explanation: Explanation,
+    /// What it saw, where that was asked for.
+    pub view: Option<View>,
     pub(super) recorded: Option<Recorded>,
 }
 

@@ -42,7 +42,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::hash::{self, Chain, Prefix};
 use crate::ids::Role;
 use crate::load::{Burden, Lease, Truth};
-use crate::policy::{Candidate, Explanation, Policy, Scene, Verdict};
+use crate::policy::{Candidate, Explanation, Policy, Scene, View};
 use crate::scan::{Body, Rendered};
 use crate::share::{Given, News};
 use crate::tree::{Expired, Tree, TreeStats};
@@ -233,30 +233,45 @@ impl Scheduler {
     /// Chooses among those that serve an endpoint by name, and the body's model, the one with the fewest requests, and books it; None where
     /// there is nobody.
     ///
-    /// Prefill and decode workers among them are compared by all that they have under way.
+    /// Prefill and decode workers among them are compared by all that they have under way. What is `explained` comes
+    /// with a view.
     pub fn select_for<B: AsRef<[u8]>>(
         &self,
         endpoint: &str,
         body: &Body<B>,
         exclude: &[String],
+        explained: bool,
         now: u64,
     ) -> Option<Decision> {
         let policy = Policy::RequestNum;
         let roster = self.roster.read();
         let candidates = roster.candidates_for(endpoint, body.model(), exclude);
-        let turn = self.rules.lock();
-        let fewest = (0..candidates.len()).min_by_key(|&index| candidates[index].worker.running());
-        let Some(index) = fewest else {
+        if candidates.is_empty() {
             self.decisions.note(policy, Outcome::NoWorker, None);
             return None;
+        }
+        let scene = Scene {
+            role: Role::Mixed,
+            group: 0,
+            again: !exclude.is_empty(),
+            candidates: &candidates,
+            prefix: None,
+            tree: &self.tree,
+            scale: 1.0,
+            replica: None,
+            now,
+            explained,
         };
+        let turn = self.rules.lock();
+        let choice = scene.least(policy, |worker| [worker.running() as f64]);
+        let view = explained.then(|| View::new(&scene, &choice.sight));
         let burden = Burden {
             tokens: body.token_estimate(),
             weight: body.weight(),
             uncached: 0.0,
             prompt: 0.0,
         };
-        let chosen = Arc::clone(&candidates[index].worker);
+        let chosen = Arc::clone(&candidates[choice.index].worker);
         let (lease, (running, tokens)) = Lease::new(chosen, burden, now);
         drop(turn);
         drop(roster);
@@ -269,9 +284,10 @@ impl Scheduler {
             tokens,
             explanation: Explanation {
                 candidates,
-                index,
-                verdict: Verdict::Plain,
+                index: choice.index,
+                verdict: choice.verdict,
             },
+            view,
             recorded: None,
         })
     }
@@ -307,6 +323,26 @@ impl Scheduler {
         ask: Ask<'_>,
         now: u64,
     ) -> Result<Option<Decision>, NotServed> {
+        self.decide_as(role, ask, false, now)
+    }
+
+    /// The same, and tells with it what was seen: the decision has a view.
+    pub fn decide_explained(
+        &self,
+        role: Role,
+        ask: Ask<'_>,
+        now: u64,
+    ) -> Result<Option<Decision>, NotServed> {
+        self.decide_as(role, ask, true, now)
+    }
+
+    fn decide_as(
+        &self,
+        role: Role,
+        ask: Ask<'_>,
+        explained: bool,
+        now: u64,
+    ) -> Result<Option<Decision>, NotServed> {
         let roster = self.roster.read();
         let policy = roster.policy(role).ok_or(NotServed(role))?;
         let (candidates, group) = roster.candidates(role, ask.model, ask.exclude);
@@ -330,12 +366,14 @@ impl Scheduler {
             scale,
             replica: self.among_others(),
             now,
+            explained,
         };
         let mut rules = self.rules.lock();
         if policy == Policy::LeastWork {
             self.unary.lock().release(now);
         }
         let choice = rules.choose(policy, &scene);
+        let view = explained.then(|| View::new(&scene, &choice.sight));
         let chosen = &candidates[choice.index];
         let matched = choice.verdict.matched();
         let (prompt, uncached) = tokens_of(scene.prefix, matched, scale);
@@ -367,6 +405,7 @@ impl Scheduler {
             running,
             tokens,
             explanation,
+            view,
             recorded,
         };
         self.decisions

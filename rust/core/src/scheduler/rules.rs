@@ -20,6 +20,6 @@ impl Rules {
     /// `policy` must be one of those wanted.
     pub(super) fn choose(&mut self, policy: Policy, scene: &Scene<'_>) -> Choice {
         let rule = self.0.iter_mut().find(|(known, _)| *known == policy);
-        rule.map_or(Choice::plain(policy, 0), |(_, rule)| rule.choose(scene))
+        rule.map_or(Choice::blind(policy, 0), |(_, rule)| rule.choose(scene))
     }
 }

@@ -301,7 +301,7 @@ fn endpoints_go_to_those_that_serve_them_by_name() {
     }
     let select = |endpoint: &str, exclude: &[&str]| {
         let exclude: Vec<String> = exclude.iter().map(|&url| url.to_owned()).collect();
-        scheduler.select_for(endpoint, &prompt("hello"), &exclude, 0)
+        scheduler.select_for(endpoint, &prompt("hello"), &exclude, false, 0)
     };
     assert!(select("/tokenize", &[]).is_none());
     let serves = |url: &str, endpoints: &[&str]| {
@@ -346,7 +346,7 @@ fn an_endpoint_s_workers_are_asked_for_what_they_serve() {
     let select = |model: &str| {
         let body = format!("{{\"model\":{model:?}}}");
         let body = Body::scan(body, Prompt::Nowhere).unwrap();
-        let decision = scheduler.select_for("/tokenize", &body, &[], 0);
+        let decision = scheduler.select_for("/tokenize", &body, &[], false, 0);
         decision.map(|decision| url(&decision).to_owned())
     };
     assert_eq!(select("small").as_deref(), Some("b"));

@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use fd_router_core::scheduler::{Decision, Scheduler as Core, Usage, lines};
 use fd_router_journal::layout::{Fact, Value, text};
-use fd_router_record::{Entry, Outcome};
+use fd_router_record::Outcome;
 use pyo3::prelude::*;
 
 use crate::journal::{Level, Lines};
 
 use super::recording::{Moment, Timeline};
+use super::witnesses::Witnesses;
 
 /// One booked unit of load on one worker.
 #[pyclass(frozen, module = "fd_router._core")]
@@ -22,8 +23,7 @@ pub(super) struct Lease {
     answered: AtomicBool,
     /// Its answer came in full, of so many tokens where that is known.
     completed: OnceLock<Option<u64>>,
-    /// None where nothing is recorded.
-    entry: Option<Entry>,
+    witnesses: Witnesses,
     /// None where nobody is told.
     story: Option<Story>,
 }
@@ -41,7 +41,7 @@ impl Lease {
         core: Arc<Core>,
         timeline: Timeline,
         decision: Decision,
-        entry: Option<Entry>,
+        witnesses: Witnesses,
         lines: Option<Arc<Lines>>,
         tags: &str,
     ) -> Self {
@@ -63,7 +63,7 @@ impl Lease {
             decision,
             answered: AtomicBool::new(false),
             completed: OnceLock::new(),
-            entry,
+            witnesses,
             story,
         }
     }
@@ -93,20 +93,18 @@ impl Lease {
     }
 
     fn end(&self, moment: &mut Moment<'_>, outcome: Outcome) {
-        if let (Some(entry), Some(turn)) = (&self.entry, &mut moment.turn) {
-            let output = self.completed.get().copied().flatten();
-            entry.end(turn, moment.now, outcome, output);
-        }
+        let output = self.completed.get().copied().flatten();
+        self.witnesses.end(moment, outcome, output);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.entry.is_some() {
-            let mut moment = self.timeline.moment();
-            if self.decision.lease.release().is_some() {
-                self.end(&mut moment, Outcome::Dropped);
-            }
+        // Most were released: they need no turn for it.
+        let turn = || self.timeline.moment();
+        let moment = self.witnesses.entry.is_some().then(turn);
+        if self.decision.lease.release().is_some() {
+            self.end(&mut moment.unwrap_or_else(turn), Outcome::Dropped);
         }
     }
 }
@@ -163,6 +161,15 @@ impl Lease {
         }
     }
 
+    fn headed(&self, status: u16, whole: bool) {
+        self.witnesses
+            .headed(self.timeline.moment().now, status, whole);
+    }
+
+    fn begun(&self) {
+        self.witnesses.begun(self.timeline.moment().now);
+    }
+
     fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
@@ -171,8 +178,8 @@ impl Lease {
         self.answered();
         let mut moment = self.timeline.moment();
         let left = self.decision.lease.first_byte(moment.now);
-        if let (Some(_), Some(entry), Some(turn)) = (left, &self.entry, &mut moment.turn) {
-            entry.first_byte(turn, moment.now);
+        if left.is_some() {
+            self.witnesses.first_byte(&mut moment);
         }
         drop(moment);
         if let (Some(left), Some(story)) = (left, &self.story) {
@@ -189,9 +196,7 @@ impl Lease {
         };
         let moment = self.timeline.moment();
         self.core.learn(&self.decision, usage);
-        if let (Some(entry), Some(turn)) = (&self.entry, moment.turn) {
-            entry.usage(turn, usage, moment.now);
-        }
+        self.witnesses.usage(moment, usage);
     }
 
     #[pyo3(signature = (completion_tokens = None))]

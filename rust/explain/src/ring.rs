@@ -1,0 +1,130 @@
+//! The last decisions, the oldest of which go when there is no room.
+//!
+//! Each entry knows the one before it of the same request, and a map knows the newest: a request is found without going
+//! through the others. Nothing but pointers is copied under the lock; JSON is made after it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::name;
+use crate::page;
+use crate::told::Told;
+
+/// Bytes of decisions that are kept.
+pub const MAX_BYTES: usize = 32 << 20;
+/// Decisions of one answer.
+pub const MAX_ANSWER: usize = 1_000;
+/// What an entry takes beside its decision: itself and its place in the map, each twice, as both grow by doubling, and
+/// the counts of a shared pointer.
+const OVERHEAD: usize = 2 * (size_of::<Entry>() + 3 * size_of::<u64>()) + 2 * size_of::<usize>();
+
+/// A ring of decisions.
+#[derive(Debug)]
+pub struct Ring {
+    max_bytes: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: VecDeque<Entry>,
+    /// The number of the oldest entry; the others follow.
+    oldest: u64,
+    bytes: usize,
+    /// The newest entry of a request, by the key of its name.
+    newest: HashMap<u64, u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    told: Arc<Told>,
+    bytes: usize,
+    /// The entry of the same request before this one; it may be gone.
+    before: Option<u64>,
+}
+
+impl Ring {
+    /// A ring of at most `max_bytes`.
+    pub fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            kept: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn put(&self, told: &Arc<Told>) {
+        let bytes = OVERHEAD + told.bytes();
+        let mut kept = self.kept.lock();
+        let number = kept.oldest + kept.entries.len() as u64;
+        let before = kept.newest.insert(told.name.key, number);
+        kept.bytes += bytes;
+        kept.entries.push_back(Entry {
+            told: Arc::clone(told),
+            bytes,
+            before,
+        });
+        kept.shrink(self.max_bytes);
+    }
+
+    /// Decisions that are kept, and their bytes.
+    pub fn size(&self) -> (usize, usize) {
+        let kept = self.kept.lock();
+        (kept.entries.len(), kept.bytes)
+    }
+
+    /// The last `count` decisions, at most [`MAX_ANSWER`], the newest first, as JSON.
+    pub fn last(&self, count: usize) -> Vec<u8> {
+        let kept = self.kept.lock();
+        let newest = kept.entries.iter().rev().take(count.min(MAX_ANSWER));
+        let told: Vec<Arc<Told>> = newest.map(|entry| Arc::clone(&entry.told)).collect();
+        drop(kept);
+        page::newest_first(&told)
+    }
+
+    /// The decisions about a request, the oldest first, as JSON; None where none is kept.
+    pub fn about(&self, id: &str) -> Option<Vec<u8>> {
+        let told = self.of(id);
+        (!told.is_empty()).then(|| page::about(id, &told))
+    }
+
+    /// The newest decisions about a request, the newest first.
+    fn of(&self, id: &str) -> Vec<Arc<Told>> {
+        let kept = self.kept.lock();
+        let mut told = Vec::new();
+        let mut number = kept.newest.get(&name::key(id)).copied();
+        while let Some(index) = number.and_then(|number| kept.place(number)) {
+            let entry = &kept.entries[index];
+            if entry.told.name.is(id) {
+                told.push(Arc::clone(&entry.told));
+            }
+            if told.len() == MAX_ANSWER {
+                break;
+            }
+            number = entry.before;
+        }
+        told
+    }
+}
+
+impl Kept {
+    fn place(&self, number: u64) -> Option<usize> {
+        let index = number.checked_sub(self.oldest)?;
+        Some(index as usize)
+    }
+
+    fn shrink(&mut self, max_bytes: usize) {
+        while self.bytes > max_bytes {
+            let Some(entry) = self.entries.pop_front() else {
+                return;
+            };
+            self.bytes -= entry.bytes;
+            let key = entry.told.name.key;
+            if self.newest.get(&key) == Some(&self.oldest) {
+                self.newest.remove(&key);
+            }
+            self.oldest += 1;
+        }
+    }
+}
