@@ -243,3 +243,203 @@ fn passed_over(chosen: &Chosen, view: &View, predicted: f64, most: f64) -> Strin
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fd_router_core::policy::Policy;
+
+    const BLOCKS: u32 = 64;
+    const TOKENS: f64 = 1_024.0;
+
+    fn terms(url: &str, hit: Option<f64>, running: u64, pending: f64) -> Terms {
+        Terms {
+            url: url.into(),
+            cost: Some(1.0),
+            running,
+            pending,
+            held: hit.map(|hit| hit * TOKENS),
+        }
+    }
+
+    /// The chosen worker was thought to hold `predicted`, another one `most`.
+    fn chosen(predicted: Option<f64>, most: f64) -> Chosen {
+        let other = terms("http://other", Some(most), 9, 5_000.0);
+        Chosen {
+            role: Role::Mixed,
+            policy: Policy::CacheAware,
+            decided_by: Policy::CacheAware,
+            fallback: None,
+            view: Some(View {
+                candidates: 2,
+                best: vec![terms("http://one", predicted, 2, 0.0), other.clone()],
+                best_hit: (most > 0.0).then_some(other),
+                ties: 0,
+                margin: None,
+                blocks: predicted.map(|_| BLOCKS),
+                tokens: TOKENS,
+            }),
+            at: 0,
+            now: 0,
+        }
+    }
+
+    /// It was answered in full, with so much of the prompt cached.
+    fn served(had: Option<f64>) -> Fate {
+        Fate {
+            outcome: Some(Outcome::Completed),
+            usage: Some(Usage {
+                prompt: TOKENS as u64,
+                cached: had.map(|had| (had * TOKENS) as u64),
+            }),
+            ..Fate::default()
+        }
+    }
+
+    fn fault(predicted: f64, most: f64, had: Option<f64>) -> (Fault, String) {
+        judge(&chosen(Some(predicted), most), &served(had), false)
+    }
+
+    #[test]
+    fn each_fault_is_told_from_the_others() {
+        let cases = [
+            // predicted, most, had
+            ((0.0, 0.0, Some(0.0)), Fault::Workload),
+            ((0.1, 0.1, Some(0.0)), Fault::Workload),
+            ((0.0, 0.0, None), Fault::Workload),
+            ((0.0, 0.9, Some(0.0)), Fault::Routing),
+            ((0.3, 0.9, Some(0.3)), Fault::Routing),
+            ((0.0, 0.9, None), Fault::Routing),
+            ((0.0, 0.9, Some(0.25)), Fault::Routing),
+            ((0.9, 0.9, Some(0.0)), Fault::Index),
+            ((0.5, 0.9, Some(0.0)), Fault::Index),
+            ((0.0, 0.0, Some(0.9)), Fault::Index),
+            ((0.0, 0.9, Some(0.9)), Fault::Index),
+            ((0.9, 0.9, Some(0.9)), Fault::None),
+            ((0.9, 0.95, Some(0.8)), Fault::None),
+            ((0.4, 0.4, Some(0.4)), Fault::None),
+            ((0.9, 0.9, None), Fault::Unknown),
+        ];
+        for ((predicted, most, had), wanted) in cases {
+            let (fault, why) = fault(predicted, most, had);
+            assert_eq!(fault, wanted, "{predicted}, {most}, {had:?}: {why}");
+            assert!(why.ends_with('.') && !why.contains("  "), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_is_told_with_its_load() {
+        let (_, why) = fault(0.0, 0.9, Some(0.0));
+        assert_eq!(
+            why,
+            "http://other was thought to hold 90 % of the prompt, the chosen worker 0 %; it was passed over \
+             for its load of 9 requests running against 2 and 5000 tokens pending against 0."
+        );
+        let mut fell_back = chosen(Some(0.0), 0.9);
+        fell_back.decided_by = Policy::ProcessTokens;
+        fell_back.fallback = Some("load imbalanced");
+        let (fault, why) = judge(&fell_back, &served(None), false);
+        assert_eq!(fault, Fault::Routing);
+        assert!(
+            why.ends_with("against 0, as process_tokens decided (load imbalanced)."),
+            "{why}"
+        );
+        let mut idle = chosen(Some(0.0), 0.9);
+        if let Some(best) = idle.view.as_mut().and_then(|view| view.best_hit.as_mut()) {
+            (best.running, best.pending) = (0, 0.0);
+        }
+        let (_, why) = judge(&idle, &served(None), false);
+        assert!(
+            why.ends_with("it was passed over for what else the policy weighs."),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn whole_blocks_explain_a_difference_of_their_length() {
+        let apart = |tokens: f64, blocks: u32| {
+            let mut chosen = chosen(Some(1.0), 1.0);
+            let Some(view) = &mut chosen.view else {
+                return Fault::Unknown;
+            };
+            (view.tokens, view.blocks) = (tokens, Some(blocks));
+            view.best[0].held = Some(tokens);
+            view.best_hit = Some(view.best[0].clone());
+            let usage = Usage {
+                prompt: tokens as u64,
+                cached: Some((tokens * 0.7) as u64),
+            };
+            let fate = Fate {
+                usage: Some(usage),
+                ..served(None)
+            };
+            judge(&chosen, &fate, false).0
+        };
+        assert_eq!(apart(1_024.0, 64), Fault::Index);
+        assert_eq!(
+            apart(256.0, 16),
+            Fault::None,
+            "a block of 64 and one of 16 are missing at most"
+        );
+    }
+
+    #[test]
+    fn who_was_left_out_may_have_held_it() {
+        let (fault, why) = judge(&chosen(Some(0.0), 0.0), &served(Some(0.0)), true);
+        assert_eq!(fault, Fault::Unknown);
+        assert!(
+            why.starts_with("Workers that had the request before were left out"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn a_short_prompt_and_a_decode_leg_are_nobodys_fault() {
+        let mut short = chosen(Some(0.0), 0.0);
+        if let Some(view) = &mut short.view {
+            view.blocks = Some(0);
+        }
+        assert_eq!(judge(&short, &served(Some(0.0)), false).0, Fault::None);
+        let mut decode = chosen(None, 0.0);
+        decode.role = Role::Decode;
+        assert_eq!(judge(&decode, &served(Some(0.0)), false).0, Fault::None);
+    }
+
+    #[test]
+    fn where_nobody_looks_only_the_engine_can_tell() {
+        let blind = |had| judge(&chosen(None, 0.0), &served(had), false).0;
+        assert_eq!(blind(Some(0.9)), Fault::None);
+        assert_eq!(blind(Some(0.0)), Fault::Unknown);
+        assert_eq!(blind(None), Fault::Unknown);
+    }
+
+    #[test]
+    fn what_is_not_answered_tells_nothing() {
+        let told = |fate: Fate| judge(&chosen(Some(0.9), 0.9), &fate, false);
+        assert_eq!(told(Fate::default()).1, "The request is under way.");
+        for outcome in [Outcome::Unanswered, Outcome::Dropped] {
+            let fate = Fate {
+                outcome: Some(outcome),
+                ..Fate::default()
+            };
+            assert_eq!(told(fate).0, Fault::Unknown);
+        }
+        let lost = Fate {
+            error: Some("mixed worker u: refused".into()),
+            ..served(Some(0.0))
+        };
+        assert_eq!(
+            told(lost).1,
+            "The attempt was lost: mixed worker u: refused."
+        );
+        let nobody = Chosen {
+            view: None,
+            ..chosen(None, 0.0)
+        };
+        let (fault, why) = judge(&nobody, &Fate::default(), false);
+        assert_eq!(
+            (fault, &*why),
+            (Fault::Unknown, "There was no worker to choose.")
+        );
+    }
+}

@@ -8,8 +8,9 @@ pub(crate) const TEXT: usize = 256;
 /// What a request is called.
 #[derive(Debug)]
 pub(crate) struct Name {
-    pub(crate) id: Box<str>,
-    pub(crate) path: Box<str>,
+    /// Its id, and after it its path: one piece of memory instead of two.
+    text: Box<str>,
+    id_bytes: usize,
     pub(crate) stream: bool,
     /// A hash of the whole id, of which only the beginning may be kept.
     pub(crate) key: u64,
@@ -17,20 +18,29 @@ pub(crate) struct Name {
 
 impl Name {
     pub(crate) fn new(id: &str, path: &str, stream: bool) -> Self {
+        let kept = beginning(id);
         Self {
-            id: beginning(id).into(),
-            path: beginning(path).into(),
+            text: [kept, beginning(path)].concat().into(),
+            id_bytes: kept.len(),
             stream,
             key: key(id),
         }
     }
 
+    pub(crate) fn id(&self) -> &str {
+        &self.text[..self.id_bytes]
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.text[self.id_bytes..]
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.id.len() + self.path.len()
+        size_of::<Self>() + self.text.len()
     }
 
     pub(crate) fn is(&self, id: &str) -> bool {
-        *self.id == *beginning(id)
+        self.id() == beginning(id)
     }
 }
 

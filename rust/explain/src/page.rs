@@ -100,9 +100,9 @@ fn written_one(told: &Told) -> Vec<u8> {
     let (fault, why) = judge(chosen, &fate, !told.excluded.is_empty());
     let error = fate.error.as_deref();
     bytes(&Page {
-        request_id: &told.name.id,
+        request_id: told.name.id(),
         at: chosen.at as f64 / 1e3,
-        path: &told.name.path,
+        path: told.name.path(),
         stream: told.name.stream,
         attempt: told.attempt,
         role: chosen.role.name(),

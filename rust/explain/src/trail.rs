@@ -18,8 +18,9 @@ pub struct Trail {
 #[derive(Debug)]
 struct State {
     attempt: u32,
-    /// The decisions of this attempt.
-    told: Vec<Arc<Told>>,
+    /// The last decision of this attempt, and those before it: mostly there is one.
+    last: Option<Arc<Told>>,
+    before: Vec<Arc<Told>>,
 }
 
 impl Trail {
@@ -29,7 +30,8 @@ impl Trail {
             name: Arc::new(Name::new(id, path, stream)),
             state: Mutex::new(State {
                 attempt: 1,
-                told: Vec::new(),
+                last: None,
+                before: Vec::new(),
             }),
         }
     }
@@ -40,19 +42,22 @@ impl Trail {
         let told = Told::new(Arc::clone(&self.name), state.attempt, chosen, excluded);
         let told = Arc::new(told);
         ring.put(&told);
-        state.told.push(Arc::clone(&told));
+        if let Some(before) = state.last.replace(Arc::clone(&told)) {
+            state.before.push(before);
+        }
         told
     }
 
     /// The attempt is lost, for a reason; with `again` another follows.
     pub fn lost(&self, reason: &str, again: bool) {
         let mut state = self.state.lock();
-        for told in &state.told {
+        for told in state.before.iter().chain(&state.last) {
             told.lost(beginning(reason), again);
         }
         if again {
             state.attempt += 1;
-            state.told.clear();
+            state.last = None;
+            state.before.clear();
         }
     }
 }

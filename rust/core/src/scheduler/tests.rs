@@ -1,5 +1,6 @@
 //! Workers that come and go, errors, threads. What each policy does is in [`policies`].
 
+mod explained;
 mod foreign;
 mod least_work;
 mod models;
