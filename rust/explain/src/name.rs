@@ -1,15 +1,16 @@
 //! What a request is called, within bounds.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 /// Bytes that are kept of a request's id, of its path, and of why an attempt was lost.
 pub(crate) const TEXT: usize = 256;
 
 /// What a request is called.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Name {
     /// Its id, and after it its path: one piece of memory instead of two.
-    text: Box<str>,
+    text: Arc<str>,
     id_bytes: usize,
     pub(crate) stream: bool,
     /// A hash of the whole id, of which only the beginning may be kept.
@@ -35,8 +36,9 @@ impl Name {
         &self.text[self.id_bytes..]
     }
 
+    /// Bytes that it holds beside itself.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.text.len()
+        2 * size_of::<usize>() + self.text.len()
     }
 
     pub(crate) fn is(&self, id: &str) -> bool {
@@ -44,11 +46,11 @@ impl Name {
     }
 }
 
-/// By what a request is found.
+/// By what a request is found. Clients choose ids: with a secret in it they cannot choose keys, which so need no hash of
+/// their own.
 pub(crate) fn key(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
+    static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    SECRET.hash_one(id)
 }
 
 /// The part of a text that is kept.

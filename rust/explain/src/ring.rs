@@ -4,6 +4,7 @@
 //! through the others. Nothing but pointers is copied under the lock; JSON is made after it.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -34,7 +35,7 @@ struct Kept {
     oldest: u64,
     bytes: usize,
     /// The newest entry of a request, by the key of its name.
-    newest: HashMap<u64, u64>,
+    newest: HashMap<u64, u64, BuildHasherDefault<Key>>,
 }
 
 #[derive(Debug)]
@@ -43,6 +44,27 @@ struct Entry {
     bytes: usize,
     /// The entry of the same request before this one; it may be gone.
     before: Option<u64>,
+}
+
+/// A key is a hash already.
+#[derive(Debug, Default)]
+struct Key(u64);
+
+impl Hasher for Key {
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // For whatever else should come to be a key.
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Ring {

@@ -1,7 +1,5 @@
 //! One decision: what was seen when it was made, and what became of it.
 
-use std::sync::Arc;
-
 use fd_router_core::ids::Role;
 use fd_router_core::policy::{BEST, Policy, Terms, View};
 use fd_router_core::scheduler::Usage;
@@ -35,7 +33,7 @@ pub struct Chosen {
 /// A decision that is kept.
 #[derive(Debug)]
 pub struct Told {
-    pub(crate) name: Arc<Name>,
+    pub(crate) name: Name,
     pub(crate) attempt: u32,
     pub(crate) chosen: Chosen,
     pub(crate) excluded: Box<[Box<str>]>,
@@ -57,7 +55,7 @@ pub(crate) struct Fate {
 }
 
 impl Told {
-    pub(crate) fn new(name: Arc<Name>, attempt: u32, chosen: Chosen, excluded: &[String]) -> Self {
+    pub(crate) fn new(name: Name, attempt: u32, chosen: Chosen, excluded: &[String]) -> Self {
         let outcome = chosen.view.is_none().then_some(Outcome::NoWorker);
         let excluded = excluded.iter().take(EXCLUDED);
         Self {

@@ -11,7 +11,7 @@ use crate::told::{Chosen, Told};
 /// One request: its decisions are told under its name, each with the number of its attempt.
 #[derive(Debug)]
 pub struct Trail {
-    name: Arc<Name>,
+    name: Name,
     state: Mutex<State>,
 }
 
@@ -27,7 +27,7 @@ impl Trail {
     /// A request that nothing was decided about.
     pub fn new(id: &str, path: &str, stream: bool) -> Self {
         Self {
-            name: Arc::new(Name::new(id, path, stream)),
+            name: Name::new(id, path, stream),
             state: Mutex::new(State {
                 attempt: 1,
                 last: None,
@@ -39,7 +39,7 @@ impl Trail {
     /// Keeps a decision about it. `excluded` are urls that were left out.
     pub fn tell(&self, ring: &Ring, chosen: Chosen, excluded: &[String]) -> Arc<Told> {
         let mut state = self.state.lock();
-        let told = Told::new(Arc::clone(&self.name), state.attempt, chosen, excluded);
+        let told = Told::new(self.name.clone(), state.attempt, chosen, excluded);
         let told = Arc::new(told);
         ring.put(&told);
         if let Some(before) = state.last.replace(Arc::clone(&told)) {

@@ -1,5 +1,7 @@
 //! What is kept, for how long, and what is told of it.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::sync::Arc;
 use std::thread;
 
