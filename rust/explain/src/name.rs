@@ -5,44 +5,70 @@ use std::sync::{Arc, LazyLock};
 
 /// Bytes that are kept of a request's id, of its path, and of why an attempt was lost.
 pub(crate) const TEXT: usize = 256;
+/// Bytes of an id that need no memory of their own.
+const SHORT: usize = 48;
 
 /// What a request is called.
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
-    /// Its id, and after it its path: one piece of memory instead of two.
-    text: Arc<str>,
-    id_bytes: usize,
+    pub(crate) id: Id,
+    pub(crate) path: Arc<str>,
     pub(crate) stream: bool,
     /// A hash of the whole id, of which only the beginning may be kept.
     pub(crate) key: u64,
 }
 
+/// An id: mostly short.
+#[derive(Debug, Clone)]
+pub(crate) enum Id {
+    Short { bytes: [u8; SHORT], len: u8 },
+    Long(Box<str>),
+}
+
 impl Name {
     pub(crate) fn new(id: &str, path: &str, stream: bool) -> Self {
-        let kept = beginning(id);
         Self {
-            text: [kept, beginning(path)].concat().into(),
-            id_bytes: kept.len(),
+            id: Id::new(beginning(id)),
+            path: beginning(path).into(),
             stream,
             key: key(id),
         }
     }
 
-    pub(crate) fn id(&self) -> &str {
-        &self.text[..self.id_bytes]
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        &self.text[self.id_bytes..]
-    }
-
-    /// Bytes that it holds beside itself.
+    /// Bytes that it holds beside itself, but for the path, of which there are few.
     pub(crate) fn bytes(&self) -> usize {
-        2 * size_of::<usize>() + self.text.len()
+        match &self.id {
+            Id::Short { .. } => 0,
+            Id::Long(id) => id.len(),
+        }
     }
 
     pub(crate) fn is(&self, id: &str) -> bool {
-        self.id() == beginning(id)
+        self.id.text() == beginning(id)
+    }
+}
+
+impl Id {
+    fn new(id: &str) -> Self {
+        let mut bytes = [0; SHORT];
+        match bytes.get_mut(..id.len()) {
+            Some(room) => {
+                room.copy_from_slice(id.as_bytes());
+                let len = id.len() as u8;
+                Self::Short { bytes, len }
+            }
+            None => Self::Long(id.into()),
+        }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Short { bytes, len } => {
+                // It was text when it was taken.
+                str::from_utf8(&bytes[..*len as usize]).unwrap_or_default()
+            }
+            Self::Long(id) => id,
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Decisions as JSON. `docs/decisions.md` has the table of their fields.
 
-use std::sync::Arc;
-
 use fd_router_core::policy::{Terms, View};
 use fd_router_record::Outcome;
 use serde::Serialize;
@@ -61,13 +59,13 @@ struct Candidate<'a> {
 }
 
 /// `{"decisions": [...]}`, as many as there is room for.
-pub(crate) fn newest_first(told: &[Arc<Told>]) -> Vec<u8> {
+pub(crate) fn newest_first(told: &[Told]) -> Vec<u8> {
     let pieces = written(told);
     [b"{\"decisions\":[", &*pieces.join(&b','), b"]}"].concat()
 }
 
 /// `{"request_id": ..., "decisions": [...]}`, the newest that there is room for, the oldest of them first.
-pub(crate) fn about(id: &str, newest_first: &[Arc<Told>]) -> Vec<u8> {
+pub(crate) fn about(id: &str, newest_first: &[Told]) -> Vec<u8> {
     let mut pieces = written(newest_first);
     pieces.reverse();
     let id = bytes(&id);
@@ -81,9 +79,9 @@ pub(crate) fn about(id: &str, newest_first: &[Arc<Told>]) -> Vec<u8> {
     .concat()
 }
 
-fn written(told: &[Arc<Told>]) -> Vec<Vec<u8>> {
+fn written(told: &[Told]) -> Vec<Vec<u8>> {
     let mut size = 0;
-    let pieces = told.iter().map(|told| written_one(told));
+    let pieces = told.iter().map(written_one);
     pieces
         .take_while(|piece| {
             size += piece.len();
@@ -93,16 +91,16 @@ fn written(told: &[Arc<Told>]) -> Vec<Vec<u8>> {
 }
 
 fn written_one(told: &Told) -> Vec<u8> {
-    let fate = told.fate.lock().clone();
-    let chosen = &told.chosen;
+    let fate = &told.fate;
+    let chosen = told.chosen();
     let view = chosen.view.as_ref();
     let first = view.and_then(|view| view.best.first());
-    let (fault, why) = judge(chosen, &fate, !told.excluded.is_empty());
+    let (fault, why) = judge(&chosen, fate, !told.excluded.is_empty());
     let error = fate.error.as_deref();
     bytes(&Page {
-        request_id: told.name.id(),
+        request_id: told.name.id.text(),
         at: chosen.at as f64 / 1e3,
-        path: told.name.path(),
+        path: &told.name.path,
         stream: told.name.stream,
         attempt: told.attempt,
         role: chosen.role.name(),

@@ -1,11 +1,11 @@
 //! The last decisions, the oldest of which go when there is no room.
 //!
-//! Each entry knows the one before it of the same request, and a map knows the newest: a request is found without going
-//! through the others. Nothing but pointers is copied under the lock; JSON is made after it.
+//! Entries lie one after the other in memory that is asked for once. Each knows the one before it of the same request, and
+//! a map knows the newest: a request is found without going through the others. Decisions are copied under the lock; JSON
+//! is made after it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -17,9 +17,8 @@ use crate::told::Told;
 pub const MAX_BYTES: usize = 32 << 20;
 /// Decisions of one answer.
 pub const MAX_ANSWER: usize = 1_000;
-/// What an entry takes beside its decision: itself and its place in the map, each twice, as both grow by doubling, and
-/// the counts of a shared pointer.
-const OVERHEAD: usize = 2 * (size_of::<Entry>() + 3 * size_of::<u64>()) + 2 * size_of::<usize>();
+/// What an entry takes: itself, and its place in the map, twice, as that grows by doubling.
+const ENTRY: usize = size_of::<Entry>() + 2 * 3 * size_of::<u64>();
 
 /// A ring of decisions.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ struct Kept {
 
 #[derive(Debug)]
 struct Entry {
-    told: Arc<Told>,
+    told: Told,
     bytes: usize,
     /// The entry of the same request before this one; it may be gone.
     before: Option<u64>,
@@ -70,24 +69,40 @@ impl Hasher for Key {
 impl Ring {
     /// A ring of at most `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
+        let kept = Kept {
+            // Not touched before it is used.
+            entries: VecDeque::with_capacity(max_bytes / ENTRY + 1),
+            ..Kept::default()
+        };
         Self {
             max_bytes,
-            kept: Mutex::default(),
+            kept: Mutex::new(kept),
         }
     }
 
-    pub(crate) fn put(&self, told: &Arc<Told>) {
-        let bytes = OVERHEAD + told.bytes();
+    /// Keeps a decision. Returns its number.
+    pub(crate) fn put(&self, told: Told) -> u64 {
+        let bytes = ENTRY + told.bytes();
         let mut kept = self.kept.lock();
+        kept.shrink(self.max_bytes.saturating_sub(bytes));
         let number = kept.oldest + kept.entries.len() as u64;
         let before = kept.newest.insert(told.name.key, number);
         kept.bytes += bytes;
         kept.entries.push_back(Entry {
-            told: Arc::clone(told),
+            told,
             bytes,
             before,
         });
-        kept.shrink(self.max_bytes);
+        number
+    }
+
+    /// Changes the decision of a number, if it is still there.
+    pub(crate) fn change(&self, number: u64, change: impl FnOnce(&mut Told)) {
+        let mut kept = self.kept.lock();
+        let place = kept.place(number);
+        if let Some(entry) = place.and_then(|place| kept.entries.get_mut(place)) {
+            change(&mut entry.told);
+        }
     }
 
     /// Decisions that are kept, and their bytes.
@@ -100,7 +115,7 @@ impl Ring {
     pub fn last(&self, count: usize) -> Vec<u8> {
         let kept = self.kept.lock();
         let newest = kept.entries.iter().rev().take(count.min(MAX_ANSWER));
-        let told: Vec<Arc<Told>> = newest.map(|entry| Arc::clone(&entry.told)).collect();
+        let told: Vec<Told> = newest.map(|entry| entry.told.clone()).collect();
         drop(kept);
         page::newest_first(&told)
     }
@@ -112,14 +127,14 @@ impl Ring {
     }
 
     /// The newest decisions about a request, the newest first.
-    fn of(&self, id: &str) -> Vec<Arc<Told>> {
+    fn of(&self, id: &str) -> Vec<Told> {
         let kept = self.kept.lock();
         let mut told = Vec::new();
         let mut number = kept.newest.get(&name::key(id)).copied();
         while let Some(index) = number.and_then(|number| kept.place(number)) {
             let entry = &kept.entries[index];
             if entry.told.name.is(id) {
-                told.push(Arc::clone(&entry.told));
+                told.push(entry.told.clone());
             }
             if told.len() == MAX_ANSWER {
                 break;

@@ -4,7 +4,6 @@ use fd_router_core::ids::Role;
 use fd_router_core::policy::{BEST, Policy, Terms, View};
 use fd_router_core::scheduler::Usage;
 use fd_router_record::Outcome;
-use parking_lot::Mutex;
 
 use crate::name::{Name, TEXT};
 
@@ -12,7 +11,7 @@ use crate::name::{Name, TEXT};
 const EXCLUDED: usize = 16;
 
 /// How a decision was made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Chosen {
     /// What was to be chosen.
     pub role: Role,
@@ -30,14 +29,17 @@ pub struct Chosen {
     pub now: u64,
 }
 
-/// A decision that is kept.
-#[derive(Debug)]
-pub struct Told {
+/// A decision that is kept, in one piece: memory that came and went with each would lie between all else that the process
+/// allocates, and spread that over as much memory as the ring has.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
     pub(crate) name: Name,
     pub(crate) attempt: u32,
-    pub(crate) chosen: Chosen,
+    /// Its view has no candidates: they are in `best`.
+    chosen: Chosen,
+    best: [Option<Terms>; BEST],
     pub(crate) excluded: Box<[Box<str>]>,
-    pub(crate) fate: Mutex<Fate>,
+    pub(crate) fate: Fate,
 }
 
 /// What became of a decision, as far as it is known.
@@ -55,69 +57,70 @@ pub(crate) struct Fate {
 }
 
 impl Told {
-    pub(crate) fn new(name: Name, attempt: u32, chosen: Chosen, excluded: &[String]) -> Self {
+    pub(crate) fn new(name: Name, attempt: u32, mut chosen: Chosen, excluded: &[String]) -> Self {
         let outcome = chosen.view.is_none().then_some(Outcome::NoWorker);
+        let seen = chosen.view.as_mut();
+        let mut seen = seen.map_or_else(Vec::new, |view| std::mem::take(&mut view.best));
+        let mut seen = seen.drain(..);
         let excluded = excluded.iter().take(EXCLUDED);
         Self {
             name,
             attempt,
             chosen,
+            best: std::array::from_fn(|_| seen.next()),
             excluded: excluded.map(|url| url.as_str().into()).collect(),
-            fate: Mutex::new(Fate {
+            fate: Fate {
                 outcome,
                 ..Fate::default()
-            }),
+            },
         }
     }
 
+    /// How it was made.
+    pub(crate) fn chosen(&self) -> Chosen {
+        let mut chosen = self.chosen.clone();
+        if let Some(view) = &mut chosen.view {
+            view.best.extend(self.best.iter().flatten().cloned());
+        }
+        chosen
+    }
+
     /// The head of an answer came at `now`, with the `whole` of it or as the first part.
-    pub fn headed(&self, status: u16, whole: bool, now: u64) {
-        let mut fate = self.fate.lock();
-        fate.status = Some(status);
+    pub(crate) fn headed(&mut self, status: u16, whole: bool, now: u64) {
+        self.fate.status = Some(status);
         if whole {
-            fate.first_byte = Some(self.since(now));
+            self.first_byte(now);
         }
     }
 
     /// The first byte of an answer came at `now`.
-    pub fn first_byte(&self, now: u64) {
-        self.fate.lock().first_byte = Some(self.since(now));
-    }
-
-    /// The engine said what it made of the prompt.
-    pub fn usage(&self, usage: Usage) {
-        self.fate.lock().usage = Some(usage);
+    pub(crate) fn first_byte(&mut self, now: u64) {
+        self.fate.first_byte = Some(self.since(now));
     }
 
     /// The attempt that it belongs to was lost.
-    pub(crate) fn lost(&self, reason: &str, followed: bool) {
-        let mut fate = self.fate.lock();
-        fate.error = Some(reason.into());
-        fate.followed = followed;
+    pub(crate) fn lost(&mut self, reason: &str, followed: bool) {
+        self.fate.error = Some(reason.into());
+        self.fate.followed = followed;
     }
 
     /// It is over, at `now`; the first time counts.
-    pub fn end(&self, outcome: Outcome, now: u64) {
-        let mut fate = self.fate.lock();
-        if fate.outcome.is_none() {
-            fate.outcome = Some(outcome);
-            fate.took = Some(self.since(now));
+    pub(crate) fn end(&mut self, outcome: Outcome, now: u64) {
+        if self.fate.outcome.is_none() {
+            self.fate.outcome = Some(outcome);
+            self.fate.took = Some(self.since(now));
         }
     }
 
-    /// Bytes that it holds at the most, about. What it shares counts as its own, as it may be the last to hold it, and so
-    /// does what is yet to be told of it.
+    /// Bytes that it holds beside itself at the most, about. What it shares counts as its own, as it may be the last to
+    /// hold it, and so does what is yet to be told of an attempt that may be lost.
     pub(crate) fn bytes(&self) -> usize {
-        let excluded: usize = self
-            .excluded
-            .iter()
-            .map(|url| size_of::<Box<str>>() + url.len())
-            .sum();
-        let view = self.chosen.view.as_ref().map_or(0, |view| {
-            let urls = view.best.iter().chain(&view.best_hit);
-            BEST * size_of::<Terms>() + urls.map(|terms| terms.url.len()).sum::<usize>()
-        });
-        size_of::<Self>() + self.name.bytes() + excluded + view + TEXT
+        let excluded = self.excluded.iter();
+        let excluded: usize = excluded.map(|url| size_of::<Box<str>>() + url.len()).sum();
+        let hit = self.chosen.view.as_ref().map(|view| &view.best_hit);
+        let urls = self.best.iter().chain(hit).flatten();
+        let urls: usize = urls.map(|terms| terms.url.len()).sum();
+        self.name.bytes() + excluded + urls + TEXT
     }
 
     fn since(&self, now: u64) -> u64 {

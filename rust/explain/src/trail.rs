@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use fd_router_core::scheduler::Usage;
+use fd_router_record::Outcome;
 use parking_lot::Mutex;
 
 use crate::name::{Name, beginning};
@@ -19,8 +21,15 @@ pub struct Trail {
 struct State {
     attempt: u32,
     /// The last decision of this attempt, and those before it: mostly there is one.
-    last: Option<Arc<Told>>,
-    before: Vec<Arc<Told>>,
+    last: Option<Kept>,
+    before: Vec<Kept>,
+}
+
+/// A decision that is kept as long as there is room; what is told of one that is gone is forgotten.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    ring: Arc<Ring>,
+    number: u64,
 }
 
 impl Trail {
@@ -37,27 +46,59 @@ impl Trail {
     }
 
     /// Keeps a decision about it. `excluded` are urls that were left out.
-    pub fn tell(&self, ring: &Ring, chosen: Chosen, excluded: &[String]) -> Arc<Told> {
+    pub fn tell(&self, ring: &Arc<Ring>, chosen: Chosen, excluded: &[String]) -> Kept {
         let mut state = self.state.lock();
-        let told = Told::new(self.name.clone(), state.attempt, chosen, excluded);
-        let told = Arc::new(told);
-        ring.put(&told);
-        if let Some(before) = state.last.replace(Arc::clone(&told)) {
+        let kept = Kept {
+            ring: Arc::clone(ring),
+            number: ring.put(Told::new(
+                self.name.clone(),
+                state.attempt,
+                chosen,
+                excluded,
+            )),
+        };
+        if let Some(before) = state.last.replace(kept.clone()) {
             state.before.push(before);
         }
-        told
+        kept
     }
 
     /// The attempt is lost, for a reason; with `again` another follows.
     pub fn lost(&self, reason: &str, again: bool) {
         let mut state = self.state.lock();
-        for told in state.before.iter().chain(&state.last) {
-            told.lost(beginning(reason), again);
+        for kept in state.before.iter().chain(&state.last) {
+            kept.change(|told| told.lost(beginning(reason), again));
         }
         if again {
             state.attempt += 1;
             state.last = None;
             state.before.clear();
         }
+    }
+}
+
+impl Kept {
+    /// The head of an answer came at `now`, with the `whole` of it or as the first part.
+    pub fn headed(&self, status: u16, whole: bool, now: u64) {
+        self.change(|told| told.headed(status, whole, now));
+    }
+
+    /// The first byte of an answer came at `now`.
+    pub fn first_byte(&self, now: u64) {
+        self.change(|told| told.first_byte(now));
+    }
+
+    /// The engine said what it made of the prompt.
+    pub fn usage(&self, usage: Usage) {
+        self.change(|told| told.fate.usage = Some(usage));
+    }
+
+    /// It is over, at `now`; the first time counts.
+    pub fn end(&self, outcome: Outcome, now: u64) {
+        self.change(|told| told.end(outcome, now));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Told)) {
+        self.ring.change(self.number, change);
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 use fd_router_core::ids::Role;
 use fd_router_core::policy::{Policy, Terms, View};
 use fd_router_core::scheduler::Usage;
-use fd_router_explain::{Chosen, Ring, Told, Trail};
+use fd_router_explain::{Chosen, Kept, Ring, Trail};
 use fd_router_record::Outcome;
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn chosen(role: Role, url: &str) -> Chosen {
     }
 }
 
-fn tell(ring: &Ring, id: &str) -> Arc<Told> {
+fn tell(ring: &Arc<Ring>, id: &str) -> Kept {
     Trail::new(id, "/v1/x", true).tell(ring, chosen(Role::Mixed, "http://a"), &[])
 }
 
@@ -57,7 +57,7 @@ fn ids(page: &Value) -> Vec<&str> {
 
 #[test]
 fn a_decision_is_told_to_its_end() {
-    let ring = Ring::new(PLENTY);
+    let ring = Arc::new(Ring::new(PLENTY));
     let told = tell(&ring, "r");
     let page = read(&ring.about("r").unwrap());
     let decision = &page["decisions"][0];
@@ -89,14 +89,14 @@ fn a_decision_is_told_to_its_end() {
 
 #[test]
 fn an_answer_in_one_piece_has_its_first_byte_with_its_head() {
-    let ring = Ring::new(PLENTY);
+    let ring = Arc::new(Ring::new(PLENTY));
     tell(&ring, "r").headed(200, true, 1_040);
     assert_eq!(read(&ring.last(1))["decisions"][0]["first_byte_secs"], 0.04);
 }
 
 #[test]
 fn attempts_are_numbered_and_tell_why_they_were_lost() {
-    let ring = Ring::new(PLENTY);
+    let ring = Arc::new(Ring::new(PLENTY));
     let trail = Trail::new("r", "/v1/x", false);
     for role in [Role::Prefill, Role::Decode] {
         trail.tell(&ring, chosen(role, "http://a"), &[]);
@@ -133,7 +133,7 @@ fn attempts_are_numbered_and_tell_why_they_were_lost() {
 
 #[test]
 fn the_oldest_go_and_memory_is_bounded() {
-    let ring = Ring::new(64 << 10);
+    let ring = Arc::new(Ring::new(64 << 10));
     for number in 0..10_000 {
         tell(&ring, &number.to_string());
         assert!(ring.size().1 <= 64 << 10);
@@ -152,7 +152,7 @@ fn the_oldest_go_and_memory_is_bounded() {
 
 #[test]
 fn a_request_is_found_among_others_and_what_is_gone_of_it_is_not() {
-    let ring = Ring::new(64 << 10);
+    let ring = Arc::new(Ring::new(64 << 10));
     for _ in 0..2_000 {
         tell(&ring, "again");
         tell(&ring, "other");
@@ -166,7 +166,7 @@ fn a_request_is_found_among_others_and_what_is_gone_of_it_is_not() {
 
 #[test]
 fn what_is_gone_may_still_end() {
-    let ring = Ring::new(4 << 10);
+    let ring = Arc::new(Ring::new(4 << 10));
     let first = tell(&ring, "first");
     for number in 0..100 {
         tell(&ring, &number.to_string());
@@ -177,7 +177,7 @@ fn what_is_gone_may_still_end() {
 
 #[test]
 fn a_long_id_is_cut_and_found() {
-    let ring = Ring::new(PLENTY);
+    let ring = Arc::new(Ring::new(PLENTY));
     let (long, other) = ("é".repeat(1_000_000), "é".repeat(1_000_001));
     tell(&ring, &long);
     tell(&ring, &other);
@@ -188,7 +188,7 @@ fn a_long_id_is_cut_and_found() {
 
 #[test]
 fn an_answer_is_bounded_in_bytes_and_keeps_the_newest() {
-    let ring = Ring::new(32 << 20);
+    let ring = Arc::new(Ring::new(32 << 20));
     let url = format!("http://{}", "a".repeat(8_000));
     for number in 0..600 {
         let id = number.to_string();
@@ -205,7 +205,7 @@ fn an_answer_is_bounded_in_bytes_and_keeps_the_newest() {
 
 #[test]
 fn there_may_be_nobody_and_nothing() {
-    let ring = Ring::new(PLENTY);
+    let ring = Arc::new(Ring::new(PLENTY));
     assert_eq!(read(&ring.last(20)), json!({"decisions": []}));
     let nobody = Chosen {
         view: None,
@@ -221,7 +221,7 @@ fn there_may_be_nobody_and_nothing() {
 
 #[test]
 fn many_threads_may_tell_and_ask() {
-    let ring = Ring::new(64 << 10);
+    let ring = Arc::new(Ring::new(64 << 10));
     thread::scope(|scope| {
         for name in ["a", "b", "c"] {
             let ring = &ring;

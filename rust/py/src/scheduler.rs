@@ -17,7 +17,7 @@ use fd_router_core::scheduler::{
 };
 use fd_router_core::share::MIN_LIMIT;
 use fd_router_explain::ring::{MAX_ANSWER, MAX_BYTES};
-use fd_router_explain::{Chosen, Ring, Told};
+use fd_router_explain::{Chosen, Kept, Ring};
 use fd_router_record::line::{Row, What, held, row};
 use fd_router_record::{Asked, Entry, Tuned};
 use pyo3::exceptions::PyValueError;
@@ -529,7 +529,7 @@ impl Scheduler {
         decision: &mut Option<Decision>,
         excluded: &[String],
         now: u64,
-    ) -> Option<Arc<Told>> {
+    ) -> Option<Kept> {
         let trail = request.trail()?;
         let at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let chosen = Chosen {

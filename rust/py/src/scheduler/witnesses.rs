@@ -1,9 +1,7 @@
 //! Who is told what becomes of a decision: the recording, and whoever may ask for it later.
 
-use std::sync::Arc;
-
 use fd_router_core::scheduler::Usage;
-use fd_router_explain::Told;
+use fd_router_explain::Kept;
 use fd_router_record::{Entry, Outcome};
 
 use super::recording::Moment;
@@ -14,7 +12,7 @@ pub(super) struct Witnesses {
     /// None where nothing is recorded.
     pub(super) entry: Option<Entry>,
     /// None where nobody said what the request is called.
-    pub(super) told: Option<Arc<Told>>,
+    pub(super) told: Option<Kept>,
 }
 
 impl Witnesses {
