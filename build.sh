@@ -176,6 +176,7 @@ run_tests() {
     if [ $# -eq 0 ]; then
         lint
         debian_tool promtool prometheus
+        debian_tool chromium chromium
         rust_tests
         say 'Python and end-to-end tests, and each benchmark once as a test'
         python_tests tests bench --cov

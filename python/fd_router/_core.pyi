@@ -467,6 +467,9 @@ class Scheduler:
     def capacities(self) -> list[tuple[str, float]]:
         """(url, tokens that its cache holds) of the workers of which that is known."""
 
+    def held(self) -> list[tuple[str, float]]:
+        """(url, tokens that its cache is thought to hold now), never above its capacity."""
+
     def truth(self) -> TruthStats: ...
     def truths(self) -> list[tuple[str, TruthStats]]:
         """The same by worker, of those that are candidates or out; by url. One that left and comes back begins anew."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fd_router import __version__
+from fd_router.edge.dashboard import TYPES, load
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -78,8 +79,10 @@ def test_wheel_has_what_users_need_and_no_more(wheel: Path) -> None:
         for path in (ROOT / "python").rglob("*")
         if path.suffix in {".py", ".pyi"} or path.name == "py.typed"
     }
-    rest = {name for name in names - modules if ".dist-info/" not in name}
-    assert modules <= names
+    page = {f"fd_router/edge/dashboard/{name}" for name in load()}
+    assert "fd_router/edge/dashboard/page.html" in page
+    rest = {name for name in names - modules - page if ".dist-info/" not in name}
+    assert modules | page <= names
     assert rest == {"fd_router/_core.abi3.so"}
     assert f"fd_router-{__version__}.dist-info/licenses/LICENSE" in names
     assert "fd-router=fd_router.cli:main" in scripts.replace(" ", "")
@@ -134,7 +137,7 @@ def test_sdist_has_the_sources(sdist: Path) -> None:
         str(path.relative_to(ROOT))
         for folder in ("rust", "python")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".rs", ".toml", ".py", ".pyi", ".typed"} and "tests" not in path.parts
+        if path.suffix in {".rs", ".toml", ".py", ".pyi", ".typed", *TYPES} and "tests" not in path.parts
     ]
     assert [name for name in wanted if not (sdist / name).is_file()] == []
     assert [path for path in sdist.rglob("*") if path.suffix in {".so", ".pyc"}] == []

@@ -73,6 +73,7 @@ BASIC = b"Basic " + b64encode(b"engine:tok")
         ("operator", b"Bearer one", 401),
         ("anyone", None, 200),
         ("anyone", b"Bearer wrong", 200),
+        ("visitor", None, 200),
     ],
 )
 def test_each_key_opens_its_own(guard: Guard, sent: bytes | None, wanted: int) -> None:
@@ -80,7 +81,7 @@ def test_each_key_opens_its_own(guard: Guard, sent: bytes | None, wanted: int) -
     assert status(access, guard, *([sent] if sent is not None else [])) == wanted
 
 
-@pytest.mark.parametrize("guard", ["client", "engine", "operator", "anyone"])
+@pytest.mark.parametrize("guard", ["client", "engine", "operator", "visitor", "anyone"])
 def test_without_keys_all_is_open(guard: Guard) -> None:
     assert status(Access(config()), guard) == 200
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from fd_router.downstream.client import Client
     from fd_router.types import Headers
 
-Guard: TypeAlias = Literal["anyone", "client", "engine", "operator"]
-"""Whom an endpoint is for."""
+Guard: TypeAlias = Literal["anyone", "client", "engine", "operator", "visitor"]
+"""Whom an endpoint is for. A visitor is anyone who reaches the operators' endpoints."""
+OPEN = frozenset[Guard]({"anyone", "visitor"})
+"""Whose endpoints ask for no key."""
 
 AUTHORIZATION = b"authorization"
 
@@ -68,7 +70,7 @@ class Access:
 
         A request for engines loses a key of this router's.
         """
-        if guard == "anyone" or not self._own:
+        if guard in OPEN or not self._own:
             return
         sent = _key(client.headers, basic=guard == "engine")
         ring = self._rings[guard]

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from fd_router.downstream.client import Client
     from fd_router.edge.access import Guard
     from fd_router.edge.control import Control
+    from fd_router.edge.dashboard import Dashboard
     from fd_router.edge.decisions import Decisions
     from fd_router.edge.inference import Inference
+    from fd_router.edge.overview import Overview
     from fd_router.edge.status import Status
     from fd_router.edge.workers import Workers
 
@@ -31,8 +33,10 @@ class Endpoints:
     inference: Inference
     control: Control
     status: Status
+    overview: Overview
     workers: Workers
     decisions: Decisions
+    dashboard: Dashboard
 
 
 class Route(NamedTuple):
@@ -51,11 +55,13 @@ class Route(NamedTuple):
 
 
 MODELS = "/v1/models"
+DASHBOARD = "/dashboard"
 WITHIN = (
     (f"{MODELS}/", f"{MODELS}/{{id}}"),
+    (f"{DASHBOARD}/", f"{DASHBOARD}/{{file}}"),
     (f"{decisions.PATH}/", f"{decisions.PATH}/{{request_id}}"),
 )
-"""Routes with an id in their path, by what comes before it."""
+"""Routes whose path ends with something that a request chooses, by what comes before it."""
 
 ROUTES = (
     Route("POST", CHAT, "client", lambda to: to.inference.serve),
@@ -71,14 +77,16 @@ ROUTES = (
     *(Route(call.method, call.path, "operator", lambda to: to.control.call, head="exists") for call in CALLS),
     Route("POST", "/register", "engine", lambda to: to.control.register, coded=True),
     Route("POST", "/unregister", "operator", lambda to: to.control.unregister, coded=True),
-    Route("GET", "/workers", "operator", lambda to: to.workers.workers, head="get"),
+    Route("GET", "/workers", "operator", lambda to: to.overview.workers, head="get"),
     Route("POST", "/workers/drain", "operator", lambda to: to.workers.drain, coded=True),
     Route("POST", "/workers/undrain", "operator", lambda to: to.workers.undrain, coded=True),
     Route("POST", "/workers/eject", "operator", lambda to: to.workers.eject, coded=True),
     Route("POST", "/workers/readmit", "operator", lambda to: to.workers.readmit, coded=True),
-    Route("GET", "/status", "operator", lambda to: to.workers.status, head="get"),
+    Route("GET", "/status", "operator", lambda to: to.overview.status, head="get"),
     Route("GET", decisions.PATH, "operator", lambda to: to.decisions.last, head="get"),
     Route("GET", f"{decisions.PATH}/{{request_id}}", "operator", lambda to: to.decisions.about, head="get"),
+    Route("GET", DASHBOARD, "visitor", lambda to: to.dashboard.page, head="get"),
+    Route("GET", f"{DASHBOARD}/{{file}}", "visitor", lambda to: to.dashboard.part, head="get"),
     Route("GET", "/registered", "operator", lambda to: to.status.registered, coded=True),
     Route("GET", "/registered_number", "operator", lambda to: to.status.registered_number),
     Route("GET", "/health_generate", "operator", lambda to: to.control.health_generate, coded=True),
@@ -99,7 +107,7 @@ def pattern_of(path: str) -> str:
 
 DATA_GUARDS: frozenset[Guard] = frozenset({"client", "anyone"})
 """Whose endpoints `server.port` has where there is a `server.admin-port`."""
-ADMIN_GUARDS: frozenset[Guard] = frozenset({"operator", "engine", "anyone"})
+ADMIN_GUARDS: frozenset[Guard] = frozenset({"operator", "engine", "visitor", "anyone"})
 """Whose endpoints `server.admin-port` has."""
 
 METHODS = ("POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")

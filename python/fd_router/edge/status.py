@@ -42,11 +42,15 @@ class Status:
 
     async def ready(self, client: Client) -> None:
         """`GET /ready`."""
-        reason = "draining" if self.draining else self._members.missing()
+        reason = self.missing()
         if reason is None:
             await client.answer_json(200, {"ready": True})
         else:
             await client.answer_json(503, {"ready": False, "reason": reason})
+
+    def missing(self) -> str | None:
+        """Why a request could not be served now; None where it could."""
+        return "draining" if self.draining else self._members.missing()
 
     async def models(self, client: Client) -> None:
         """`GET /v1/models`."""

@@ -53,6 +53,8 @@ class Rows:
         loads = {url: (running, tokens) for url, _, running, tokens in self._scheduler.loads()}
         truths = dict(self._scheduler.truths())
         capacities = dict(self._scheduler.capacities())
+        held = dict(self._scheduler.held())
+        answers = self._metrics.answers()
         errors = self._metrics.errors()
         rows = []
         for url, state, since in self._states.all():
@@ -72,9 +74,11 @@ class Rows:
                     "pending_tokens": tokens,
                     "last_probe": self._probe(url),
                     "first_byte": self._first_byte(url),
+                    "answers": answers.get(url, 0),
                     "errors": errors.get(url, {}),
                     "hit": hit(truths.get(url)),
                     "cache_tokens": capacities.get(url),
+                    "held_tokens": round(held.get(url, 0)),
                     "version": instance.version or None,
                     "source": self._members.source(url),
                     "host": self._members.host_name(url),

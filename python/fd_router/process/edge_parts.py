@@ -8,11 +8,14 @@ from fd_router._core import AccessLog
 from fd_router.config import fingerprint
 from fd_router.edge.access import Access
 from fd_router.edge.app import App
+from fd_router.edge.body import MIB
 from fd_router.edge.control import Control
+from fd_router.edge.dashboard import Dashboard
 from fd_router.edge.decisions import Decisions
 from fd_router.edge.inference import Inference
 from fd_router.edge.listing import Listing
 from fd_router.edge.overload import Overload
+from fd_router.edge.overview import Overview, Told
 from fd_router.edge.routes import ADMIN_GUARDS, DATA_GUARDS, METHODS, Endpoints, paths_of, table
 from fd_router.edge.status import Status
 from fd_router.edge.workers import Workers
@@ -20,8 +23,10 @@ from fd_router.fleet.control_calls import ControlCalls
 from fd_router.fleet.fanout import Aborts, Models
 from fd_router.fleet.rows import Rows
 from fd_router.observe.pulse import Pulse
+from fd_router.process.basis import policies_of
 
 if TYPE_CHECKING:
+    from fd_router.config import Config
     from fd_router.process.basis import Basis
     from fd_router.process.fleet_parts import FleetParts
     from fd_router.process.reload import Reloading
@@ -51,15 +56,25 @@ class EdgeParts:
         self.access_log = AccessLog(basis.log.journal, METHODS, paths_of(routes))
         self.overload = overload = Overload(server, basis.log, connections=clients)
         basis.follow(lambda now: overload.reconfigure(now.server))
-        self.pulse = Pulse(basis.metrics.totals, basis.clock)
+        self.pulse = Pulse(self._totals, basis.clock)
         models = Models(fleet.registry, fleet.learner, basis.log, basis.clock)
         self.status = Status(members=fleet.members, models=models, metrics=basis.metrics)
+        rows = Rows(
+            members=fleet.members,
+            orders=fleet.orders,
+            states=fleet.states,
+            probes=fleet.probes,
+            scheduler=basis.scheduler,
+            metrics=basis.metrics,
+        )
         endpoints = Endpoints(
             inference=self._inference(hop),
             control=self._control(),
             status=self.status,
-            workers=self._workers(),
+            overview=self._overview(rows),
+            workers=self._workers(rows),
             decisions=Decisions(basis.scheduler),
+            dashboard=Dashboard(),
         )
         access = Access(basis.config)
         basis.follow(access.reconfigure)
@@ -105,28 +120,41 @@ class EdgeParts:
         basis.follow(lambda now: control.reconfigure(now.server))
         return control
 
-    def _workers(self) -> Workers:
-        basis, fleet = self._basis, self._fleet
-        rows = Rows(
-            members=fleet.members,
-            orders=fleet.orders,
-            states=fleet.states,
-            probes=fleet.probes,
-            scheduler=basis.scheduler,
-            metrics=basis.metrics,
-        )
-        workers = Workers(
-            basis.config.server,
+    def _overview(self, rows: Rows) -> Overview:
+        basis = self._basis
+        overview = Overview(
+            told(basis.config),
             rows=rows,
-            orders=fleet.orders,
             pulse=self.pulse,
             metrics=basis.metrics,
             overload=self.overload,
-            fingerprint=fingerprint(basis.config),
+            scheduler=basis.scheduler,
+            missing=self.status.missing,
         )
-        basis.follow(lambda now: workers.reconfigure(now.server, fingerprint(now)))
+        basis.follow(lambda now: overview.reconfigure(told(now)))
+        return overview
+
+    def _workers(self, rows: Rows) -> Workers:
+        basis = self._basis
+        workers = Workers(basis.config.server, rows=rows, orders=self._fleet.orders)
+        basis.follow(lambda now: workers.reconfigure(now.server))
         return workers
+
+    def _totals(self) -> tuple[int, ...]:
+        """Answers, failed ones, prompt tokens, cached ones."""
+        truth = self._basis.scheduler.truth()
+        return (*self._basis.metrics.totals(), truth.prompt, truth.cached)
 
     def close(self) -> None:
         """From now on every answer says that its connection ends with it."""
         self.app.closing = self.admin_app.closing = True
+
+
+def told(config: Config) -> Told:
+    """What of a configuration is shown."""
+    return Told(
+        fingerprint=fingerprint(config),
+        policies=policies_of(config),
+        max_in_flight=config.server.max_in_flight,
+        tree_bytes=config.scheduler.cache_max_memory_mb * MIB,
+    )

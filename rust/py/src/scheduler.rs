@@ -419,6 +419,10 @@ impl Scheduler {
         self.core.capacities()
     }
 
+    fn held(&self) -> Vec<(String, f64)> {
+        self.core.held()
+    }
+
     fn truth(&self) -> TruthStats {
         self.core.truth().into()
     }

@@ -168,6 +168,14 @@ class Metrics:
                 kinds[str(status)] = kinds.get(str(status), 0) + count
         return found
 
+    def answers(self) -> dict[str, int]:
+        """Answers so far, errors included, by each worker that had a part in them."""
+        found: dict[str, int] = {}
+        for (*workers, _), count in self._inference.counts():
+            for worker in filter(None, workers):
+                found[str(worker)] = found.get(str(worker), 0) + count
+        return found
+
     def totals(self) -> tuple[int, int]:
         """(answers of workers, those of them with a status from 500 on) of all inference requests so far."""
         counts = self._inference.counts()

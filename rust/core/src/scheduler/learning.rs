@@ -80,6 +80,12 @@ impl Scheduler {
     pub fn capacities(&self) -> Vec<(String, f64)> {
         self.roster.read().capacities()
     }
+
+    /// Tokens that caches are thought to hold now, by url; of those that have a slot in the tree.
+    pub fn held(&self) -> Vec<(String, f64)> {
+        let roster = self.roster.read();
+        roster.held(&self.tree.lock())
+    }
 }
 
 /// What an answer with so many cached tokens says of the capacity; `scale` is tokens for one of the estimate.

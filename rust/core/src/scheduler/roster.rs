@@ -291,6 +291,16 @@ impl Roster {
         workers.filter_map(known).collect()
     }
 
+    /// Tokens that caches are thought to hold, by url; of those that have a slot in the tree.
+    pub(super) fn held(&self, tree: &Tree) -> Vec<(String, f64)> {
+        let workers = self.present.values().map(|entry| &entry.candidate);
+        let held = |candidate: &Candidate| {
+            let url = candidate.worker.url().to_owned();
+            Some((url, tree.held(candidate.slot?)))
+        };
+        workers.filter_map(held).collect()
+    }
+
     /// What answers say of the caches of those that are present, by url.
     pub(super) fn truths(&self) -> Vec<(String, TruthStats)> {
         let workers = self.present.values().map(|entry| &entry.candidate.worker);

@@ -167,6 +167,12 @@ impl Clocks {
         (self.limits[slot.index()], clock.counted) = clock.fitting(self.epochs[slot.index()]);
     }
 
+    /// Tokens that a slot's worker is thought to hold: those of its last use of each, as far as they fit.
+    pub(super) fn held(&self, slot: Slot) -> f64 {
+        let clock = &self.by_slot[slot.index()];
+        clock.counted.clamp(0.0, clock.capacity)
+    }
+
     /// Whether a slot's worker is known to have no room: what it takes pushes something out.
     pub(super) fn is_full(&self, slot: Slot) -> bool {
         self.by_slot[slot.index()].is_known && self.limits[slot.index()] < LONGEST

@@ -108,6 +108,11 @@ impl Tree {
         self.clocks.is_full(slot)
     }
 
+    /// Tokens that the cache of a slot's worker is thought to hold.
+    pub fn held(&self, slot: Slot) -> f64 {
+        self.clocks.held(slot)
+    }
+
     /// Takes a slot back. Its credit must not be asked for any more.
     pub fn retire(&mut self, slot: Slot) {
         self.slots.retire(slot);

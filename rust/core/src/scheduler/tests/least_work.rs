@@ -215,6 +215,28 @@ fn a_capacity_that_is_told_holds_until_it_is_told_otherwise() {
 }
 
 #[test]
+fn what_a_cache_holds_grows_to_its_capacity() {
+    let scheduler = fleet(Policy::LeastWork, 2);
+    scheduler.tell_capacity("a", 4_096.0);
+    let held = || {
+        let mut held = scheduler.held();
+        held.sort_by(|one, other| one.0.cmp(&other.0));
+        held
+    };
+    assert_eq!(held(), [("a".to_owned(), 0.0), ("b".to_owned(), 0.0)]);
+    for number in 0..20 {
+        serve(&scheduler, &own(number), 0);
+    }
+    let [(_, full), (_, open)] = &held()[..] else {
+        panic!("two workers");
+    };
+    assert!((2_048.0..=4_096.0).contains(full), "{full}");
+    assert!(*open > 4_096.0, "{open} of a capacity that is not known");
+    scheduler.forget_prefixes("a");
+    assert_eq!(held()[0].1, 0.0);
+}
+
+#[test]
 fn tokens_are_learned_by_model() {
     let scheduler = fleet(Policy::LeastWork, 1);
     let body = Body::scan(
