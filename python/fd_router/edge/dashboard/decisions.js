@@ -166,6 +166,13 @@ export class Decisions {
     });
   }
 
+  /** Forgets all. */
+  clear() {
+    this.#groups = new Map();
+    this.#entries.clear();
+    this.#show(true);
+  }
+
   /** Asks for them, where the router keeps any. */
   async update(now) {
     if (performance.now() < this.#notBefore) return;

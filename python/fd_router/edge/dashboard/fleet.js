@@ -52,11 +52,19 @@ export class Fleet {
     at("tiles").append(...Object.values(this.#tiles).map((tile) => tile.node));
   }
 
-  /** Begins anew: the router is another process. */
-  clear() {
+  /** Begins to count anew: the router is another process. */
+  restart() {
     this.#answers.clear();
     this.#failed.clear();
     for (const { drawing } of Object.values(this.#tiles)) if (drawing instanceof Spark) drawing.clear();
+  }
+
+  /** Forgets everything. */
+  clear() {
+    this.restart();
+    this.#items.clear();
+    at("attention-list").replaceChildren();
+    for (const tile of Object.values(this.#tiles)) tile.show(NONE, "", "");
   }
 
   update(status, slow) {

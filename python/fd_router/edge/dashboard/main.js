@@ -57,7 +57,7 @@ async function turn() {
 
 function show(status) {
   const restarted = latest !== null && latest.started !== status.started;
-  if (restarted) fleet.clear();
+  if (restarted) fleet.restart();
   if (restarted) announce("The router was restarted.");
   else if (state === "lost") announce("The router answers again.");
   else tellChanges(latest, status);
@@ -108,6 +108,7 @@ function lock() {
   const wrong = key.get() !== null;
   key.forget();
   latest = null;
+  for (const part of [fleet, workers, decisions]) part.clear();
   at("shown").hidden = true;
   at("forget").hidden = true;
   at("facts").hidden = true;

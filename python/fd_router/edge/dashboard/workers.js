@@ -173,6 +173,13 @@ export class Workers {
     if (isIntersecting) row.show();
   }
 
+  /** Forgets everybody. */
+  clear() {
+    this.#watch.disconnect();
+    this.#rows.clear();
+    this.#arrange(true);
+  }
+
   update(status, slow) {
     const context = { now: status.now, slow };
     const gone = new Set(this.#rows.keys());
