@@ -169,12 +169,17 @@ def ejected(browser: Browser, stage: Stage) -> None:
 def pd(browser: Browser, stage: Stage) -> None:
     """Prefill and decode engines, and a decision that is looked into."""
     router = stage.start_router(CONFIG, "--splitwise")
-    engines(stage, router, 3, role="prefill")
-    engines(stage, router, 4, role="decode")
-    router.wait_workers(prefill=3, decode=4)
+    engines(stage, router, 2, role="prefill")
+    engines(stage, router, 3, role="decode")
+    router.wait_workers(prefill=2, decode=3)
     with traffic(router):
-        take(browser, router, {"pd": {"viewport": {"width": 1440, "height": 1080}}})
+        take(browser, router, {"pd": {"viewport": {"width": 1440, "height": 1240}}}, open_one)
     stage.close()
+
+
+def open_one(page: Any) -> None:
+    """Look into the first decision whose request is over."""
+    page.locator("#decisions tr.entry", has_text="completed").first.get_by_role("button").click()
 
 
 SCENES: dict[str, Callable[[Browser, Stage], None]] = {"well": well, "ejected": ejected, "pd": pd}

@@ -103,7 +103,8 @@ def open_page(browser: Browser) -> Iterator[Open]:
             page.clock.install()
         if status is not None:
             page.route("**/status", answer(status))
-        page.route("**/decisions?*", answer(decisions or {"decisions": []}))
+        if decisions is not None:
+            page.route("**/decisions?*", answer(decisions))
         page.goto(f"{router.url}/dashboard")
         return page
 
@@ -132,6 +133,15 @@ def cell(page: Page, url: str, name: str) -> str:
 
 def wait_text(page: Page, selector: str, text: str) -> None:
     page.locator(selector).filter(has_text=text).wait_for()
+
+
+def look(page: Page, *, hidden: bool) -> None:
+    """Another tab is in front, or this one again."""
+    page.evaluate(
+        "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')) }",
+        hidden,
+    )
 
 
 def tabbed(page: Page, selector: str, limit: int = 60) -> None:
@@ -211,14 +221,11 @@ def test_failing_and_lost_workers_stay_and_say_why(
     wait_text(page, "#announcer", "is probation: status 503")
 
 
-def test_what_engines_say_is_text(
-    start_router: Callable[..., Router], raw_worker: Callable[..., Any], open_page: Open
-) -> None:
-    router = start_router(QUICK)
-    worker = raw_worker(lambda _: None)
+def test_what_engines_say_is_text(fleet: tuple[Router, list[Engine]], open_page: Open) -> None:
+    status = made_up(1)
     markup = '<img src=x onerror="document.title=1">'
-    assert router.register(worker.port, version=markup).status_code == 200
-    page = open_page(router, expected=("requires 'TrustedHTML' assignment",))
+    status["workers"][0]["version"] = markup
+    page = open_page(fleet[0], status=status, expected=("requires 'TrustedHTML' assignment",))
     wait_text(page, "#workers", markup)
     assert page.locator("#workers img").count() == 0
     page.evaluate("() => { try { document.body.innerHTML = '<p>' } catch { document.title = 'refused' } }")
@@ -253,6 +260,7 @@ def decision(**changed: Any) -> dict[str, Any]:
         "best": [candidate, candidate | {"url": "http://10.0.0.2:80", "cost": 15.625}],
         "best_hit": candidate,
         "lost": None,
+        "error": None,
         "outcome": "completed",
         "status": 200,
         "first_byte_secs": 0.05,
@@ -302,6 +310,23 @@ def test_decisions_with_their_terms(fleet: tuple[Router, list[Engine]], open_pag
     ]
     toggle.click()
     assert page.locator("tr.detail").count() == 0
+
+
+def test_a_decision_of_a_real_request(fleet: tuple[Router, list[Engine]], open_page: Open) -> None:
+    router, _ = fleet
+    answered = router.chat("hello", max_tokens=1, request_id="asked-by-the-test")
+    assert answered.status_code == 200
+    (told,) = router.get("/decisions/asked-by-the-test").json()["decisions"]
+    assert told.keys() == decision().keys()
+    assert told["best"][0].keys() == decision()["best"][0].keys()
+    page = open_page(router)
+    entry = page.locator("#decisions tr.entry", has_text="asked-by-the-test")
+    entry.get_by_role("button").click()
+    assert told["worker"].removeprefix("http://") in entry.inner_text()
+    assert "completed 200" in entry.inner_text()
+    text = page.locator("tr.detail").inner_text()
+    assert told["why"] in text
+    assert "chosen" in text
 
 
 def test_a_router_without_decisions_has_no_panel_of_them(
@@ -437,20 +462,12 @@ def test_nobody_is_asked_while_nobody_looks(fleet: tuple[Router, list[Engine]], 
     wait_text(page, "#connection-text", "live")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-
-    def look(hidden: bool) -> None:
-        page.evaluate(
-            "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
-            " document.dispatchEvent(new Event('visibilitychange')) }",
-            hidden,
-        )
-
-    look(True)
+    look(page, hidden=True)
     asked.clear()
     page.clock.run_for(30_000)
     assert asked == []
     with page.expect_response("**/status"):
-        look(False)
+        look(page, hidden=False)
     with page.expect_response("**/status"):
         page.clock.run_for(5_000)
 
@@ -566,9 +583,9 @@ def test_nothing_is_wider_than_a_phone(
 def test_two_hundred_workers_are_shown_without_stutter(
     fleet: tuple[Router, list[Engine]], open_page: Open
 ) -> None:
-    turns = iter(range(10_000))
-    page = open_page(fleet[0], status=lambda: made_up(200, next(turns)))
+    page = open_page(fleet[0], status=made_up(200))
     page.locator("#workers tr[data-url]").nth(199).wait_for()
+    look(page, hidden=True)
     # Each update with layout, beside the making of such a table on the same machine in the same moment.
     update, fresh = page.evaluate(
         """async (statuses) => {
@@ -595,7 +612,7 @@ def test_two_hundred_workers_are_shown_without_stutter(
             }
             return [middle(updates), middle(fresh)];
         }""",
-        [made_up(200, turn) for turn in range(8)],
+        [made_up(200, turn) for turn in range(6)],
     )
     print(json.dumps({"update_ms": update, "fresh_ms": fresh}))
     assert update < fresh / 3, f"{update} ms an update, {fresh} ms for a fresh table"

@@ -12,6 +12,10 @@ import { NONE, address, count, percent, short, some, span, times, took } from ".
 /** In the order of how much they want to be seen. */
 const STATES = ["ejected", "probation", "unready", "draining", "drained", "up"];
 
+/** Pixels of a gauge that is full. */
+const GAUGE = 36;
+const GAUGE_HEIGHT = 5;
+
 const two = (main = {}, more = {}) => [make("span", { class: "main", ...main }), make("span", { class: "sub", ...more })];
 
 export const total = (errors) => Object.values(errors).reduce((sum, each) => sum + each, 0);
@@ -50,29 +54,29 @@ function state() {
 }
 
 function running() {
-  const main = make("span", { class: "main" });
+  const number = make("span");
   const spark = new Spark(4);
   const show = (row) => {
-    write(main, count(row.running));
+    write(number, count(row.running));
     spark.show();
   };
-  return { nodes: [main, spark.node], show, keep: (row) => spark.push(row.running) };
+  return { nodes: [make("span", { class: "main drawn" }, spark.node, number)], show, keep: (row) => spark.push(row.running) };
 }
 
 function cache() {
-  const [main, sub] = two();
-  const bar = draw("rect", { class: "held", height: 4, width: 0, rx: 2 });
-  const gauge = draw("svg", { class: "gauge", width: 56, height: 4, "aria-hidden": "true" }, draw("rect", { width: 56, height: 4, rx: 2 }), bar);
+  const number = make("span");
+  const sub = make("span", { class: "sub" });
+  const bar = draw("rect", { class: "held", height: GAUGE_HEIGHT, width: 0, rx: 2 });
+  const whole = draw("rect", { width: GAUGE, height: GAUGE_HEIGHT, rx: 2 });
+  const gauge = draw("svg", { class: "gauge", width: GAUGE, height: GAUGE_HEIGHT, "aria-hidden": "true" }, whole, bar);
   const show = (row) => {
     const share = fill(row);
-    write(main, share === null ? NONE : percent(share));
-    mark(bar, "width", Math.round(56 * Math.min(1, share ?? 0)));
+    write(number, percent(share));
+    mark(bar, "width", Math.round(GAUGE * Math.min(1, share ?? 0)));
     mark(gauge, "class", share === null ? "gauge none" : "gauge");
-    const held = short(row.held_tokens);
-    const whole = row.cache_tokens ? `of ${short(row.cache_tokens)}` : "tokens";
-    write(sub, row.held_tokens || row.cache_tokens ? `${share === null && !row.held_tokens ? NONE : held} ${whole}` : "");
+    write(sub, row.held_tokens ? `${short(row.held_tokens)} ${row.cache_tokens ? `of ${short(row.cache_tokens)}` : "tokens"}` : "");
   };
-  return { nodes: [main, gauge, sub], show };
+  return { nodes: [make("span", { class: "main drawn" }, gauge, number), sub], show };
 }
 
 function hit() {

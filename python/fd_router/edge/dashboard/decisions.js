@@ -101,7 +101,7 @@ function detail(decision) {
     ["Blocks", count(decision.blocks)],
     ["Took", took(decision.duration_secs)],
     ["Left out", decision.excluded.map(address).join(", ")],
-    ["Lost", decision.lost],
+    ["Failed by", decision.lost ?? decision.error],
   ].filter(([, value]) => value);
   const rows = [...best];
   if (best_hit && !rows.some((each) => each.url === best_hit.url)) rows.push(best_hit);
