@@ -110,6 +110,8 @@ def open_page(browser: Browser) -> Iterator[Open]:
 
     yield opened
     for context in contexts:
+        for page in context.pages:
+            page.unroute_all(behavior="ignoreErrors")
         context.close()
     assert [line for line in told if not any(each in line for each in excused)] == []
 
