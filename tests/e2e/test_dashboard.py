@@ -588,7 +588,8 @@ def test_two_hundred_workers_are_shown_without_stutter(
     page = open_page(fleet[0], status=made_up(200))
     page.locator("#workers tr[data-url]").nth(199).wait_for()
     look(page, hidden=True)
-    # Each update with layout, beside the making of such a table on the same machine in the same moment.
+    # The quickest update, with layout, beside the quickest making of such a table: what others on the machine add to
+    # either is not the page's.
     update, fresh = page.evaluate(
         """async (statuses) => {
             const { Workers } = await import("/dashboard/workers.js");
@@ -599,7 +600,6 @@ def test_two_hundred_workers_are_shown_without_stutter(
                 document.body.offsetHeight;
                 return performance.now() - begun;
             };
-            const middle = (times) => times.sort((one, other) => one - other)[Math.floor(times.length / 2)];
             const place = document.getElementById("workers");
             const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
             const fresh = [], updates = [];
@@ -612,7 +612,7 @@ def test_two_hundred_workers_are_shown_without_stutter(
                     await drawn();
                 }
             }
-            return [middle(updates), middle(fresh)];
+            return [Math.min(...updates), Math.min(...fresh)];
         }""",
         [made_up(200, turn) for turn in range(6)],
     )
