@@ -160,6 +160,17 @@ impl Worker {
         (pace.millis > 0.0 && pace.tokens > 0.0).then(|| pace.tokens / pace.millis * 1e3)
     }
 
+    /// What [`Worker::speed`] goes by: (tokens prefilled, milliseconds).
+    pub(crate) fn pace(&self) -> (f64, f64) {
+        let pace = self.pace.lock();
+        (pace.tokens, pace.millis)
+    }
+
+    pub(crate) fn set_pace(&self, (tokens, millis): (f64, f64)) {
+        let mut pace = self.pace.lock();
+        (pace.tokens, pace.millis) = (tokens, millis);
+    }
+
     /// Tokens that the worker's cache holds; None where that is not known.
     pub fn capacity(&self) -> Option<f64> {
         Some(f64::from_bits(self.capacity.load(Ordering::Relaxed))).filter(|tokens| *tokens > 0.0)

@@ -41,6 +41,19 @@ impl Scheduler {
         if let Some(evidence) = evidence(recorded, cached, scale) {
             roster.update_capacity(url, &mut tree, |capacity| learned(capacity, evidence));
         }
+        let cold = match snapshot_holds(recorded, cached, scale) {
+            Some(true) => {
+                tree.trust(recorded.slot);
+                false
+            }
+            Some(false) => tree.doubt(recorded.slot),
+            None => false,
+        };
+        drop(tree);
+        drop(roster);
+        if cold {
+            self.forget(url);
+        }
     }
 
     /// Takes back what was recorded of a decision whose worker gave no answer.
@@ -92,16 +105,15 @@ impl Scheduler {
 ///
 /// An engine's count falls short of what it has: it counts whole blocks of its own, and computes the last token anew in
 /// any case. A span that could be missing for that alone says nothing.
+///
+/// Nor does one that only a snapshot knows: the engine may be another.
 fn evidence(recorded: &Recorded, cached: u64, scale: f64) -> Option<Evidence> {
     let ends_at = |blocks: u32| recorded.prefix.tokens_of(blocks as usize) * scale;
-    let slack = |blocks: u32| {
-        let block = ends_at(blocks) - ends_at(blocks.saturating_sub(1));
-        engine_block(cached) + 1.0 + block / 2.0
-    };
+    let slack = |blocks: u32| slack(recorded, blocks, cached, scale);
     let cached_tokens = cached as f64;
     let mut oldest: Option<f64> = None;
     let mut begin = 0.0;
-    for span in &recorded.spans {
+    for span in recorded.spans.iter().take_while(|span| span.sure) {
         let end = ends_at(span.end);
         if end > cached_tokens + slack(span.end) {
             // What had lapsed is no surprise.
@@ -119,6 +131,27 @@ fn evidence(recorded: &Recorded, cached: u64, scale: f64) -> Option<Evidence> {
         begin = end;
     }
     oldest.map(Evidence::Held)
+}
+
+/// Whether what only a snapshot says of the worker is true; None where the answer does not tell.
+fn snapshot_holds(recorded: &Recorded, cached: u64, scale: f64) -> Option<bool> {
+    let sure = recorded.spans.iter().take_while(|span| span.sure);
+    let sure = sure.last().map_or(0, |span| span.end);
+    let unsure = recorded.spans.iter().rfind(|span| !span.sure)?;
+    let ends_at = |blocks: u32| recorded.prefix.tokens_of(blocks as usize) * scale;
+    let slack = slack(recorded, unsure.end, cached, scale);
+    let known = ends_at(sure) + slack;
+    if cached as f64 > known {
+        return Some(true);
+    }
+    (ends_at(unsure.end) > known + slack).then_some(false)
+}
+
+/// By how many tokens an engine's count may fall short, or be over, where a span of so many blocks ends.
+fn slack(recorded: &Recorded, blocks: u32, cached: u64, scale: f64) -> f64 {
+    let ends_at = |blocks: u32| recorded.prefix.tokens_of(blocks as usize) * scale;
+    let block = ends_at(blocks) - ends_at(blocks.saturating_sub(1));
+    engine_block(cached) + 1.0 + block / 2.0
 }
 
 /// Tokens of the engine's block, or more: what it counts is a multiple of it.
@@ -139,20 +172,21 @@ mod tests {
     use crate::ids::Slot;
     use crate::tree::Span;
 
+    fn span(end: u32, age: f64) -> Span {
+        Span {
+            end,
+            age,
+            sure: true,
+        }
+    }
+
     fn recorded(matched: u32) -> Recorded {
         Recorded {
             prefix: Prefix::of_blocks((0..10).collect(), 512, 5_120),
             slot: Slot::new(0),
             matched,
             uncached: 0.0,
-            spans: vec![
-                Span { end: 2, age: 10.0 },
-                Span { end: 6, age: 500.0 },
-                Span {
-                    end: 8,
-                    age: 9_000.0,
-                },
-            ],
+            spans: vec![span(2, 10.0), span(6, 500.0), span(8, 9_000.0)],
             model: None,
         }
     }
@@ -180,11 +214,7 @@ mod tests {
     fn a_span_shorter_than_the_engines_blocks_says_nothing() {
         let recorded = Recorded {
             prefix: Prefix::of_blocks((0..40).collect(), 16, 640),
-            spans: vec![
-                Span { end: 10, age: 10.0 },
-                Span { end: 12, age: 50.0 },
-                Span { end: 40, age: 90.0 },
-            ],
+            spans: vec![span(10, 10.0), span(12, 50.0), span(40, 90.0)],
             matched: 40,
             ..recorded(0)
         };

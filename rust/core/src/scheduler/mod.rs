@@ -29,6 +29,7 @@ mod rules;
 mod scales;
 mod sessions;
 mod sharing;
+mod snapshot;
 mod unary;
 
 #[cfg(test)]
@@ -59,6 +60,7 @@ pub use self::models::ANY_MODEL;
 pub use self::outcomes::{DecisionStats, HIT_BOUNDS, Outcome};
 pub use self::roster::{Load, Reaped, Standing};
 pub use self::sharing::{Applied, Heard};
+pub use self::snapshot::{RestoreError, Restored, SnapshotCopy, Unfinished};
 pub use crate::load::{Held, TruthStats, Usage};
 
 use self::decision::Recorded;
@@ -216,6 +218,13 @@ impl Scheduler {
             tree.assign()
         });
         roster.apply_capacity(url, &mut tree);
+    }
+
+    /// Says when a worker's engine started, as it says itself, in seconds since the epoch; an unknown url is ignored.
+    ///
+    /// Returns whether it said an earlier time before: then it is another engine, whose cache is empty.
+    pub fn tell_start(&self, url: &str, secs: f64) -> bool {
+        self.roster.write().tell_start(url, secs)
     }
 
     /// Chooses a worker by the role's policy and books it; None where there is nobody.

@@ -33,8 +33,31 @@ pub(super) struct Roster {
     by_role: [Lists; Role::ALL.len()],
     /// Whatever their roles, those that serve an endpoint by name.
     by_endpoint: BTreeMap<Box<str>, Lists>,
+    /// Of a snapshot, and not here yet.
+    expected: BTreeMap<Box<str>, Expected>,
     /// The policy of each role that is served.
     policies: [Option<Policy>; Role::ALL.len()],
+}
+
+/// A worker that a snapshot knows.
+#[derive(Debug, Default)]
+struct Expected {
+    /// None for one of which no prefix is believed in.
+    slot: Option<Slot>,
+    learned: Learned,
+}
+
+/// What was learned of a worker, apart from its prefixes. None is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Learned {
+    /// Tokens that its cache holds.
+    pub(super) capacity: Option<f64>,
+    /// The same as it was told last.
+    pub(super) told: Option<f64>,
+    /// See [`Worker::pace`].
+    pub(super) pace: (f64, f64),
+    /// When its engine started, by the engine's word.
+    pub(super) started: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -45,6 +68,8 @@ struct Entry {
     candidate: Candidate,
     /// Its capacity as it was told last.
     told: Option<f64>,
+    /// When its engine started, as it was told last.
+    started: Option<f64>,
     /// What it serves by name, in order.
     endpoints: Vec<Box<str>>,
 }
@@ -186,13 +211,61 @@ impl Roster {
         }
     }
 
+    /// Whether a worker is here or expected.
+    pub(super) fn knows(&self, url: &str) -> bool {
+        self.present.contains_key(url) || self.expected.contains_key(url)
+    }
+
+    /// Expects a worker that a snapshot knows, and nobody else does.
+    pub(super) fn expect(&mut self, url: &str, slot: Option<Slot>, learned: Learned) {
+        self.expected.insert(url.into(), Expected { slot, learned });
+    }
+
+    /// Expects nobody any more. Returns the places in the tree of those who did not come.
+    pub(super) fn settle(&mut self) -> Vec<Slot> {
+        let left = std::mem::take(&mut self.expected).into_values();
+        left.filter_map(|each| each.slot).collect()
+    }
+
+    /// Everybody who is here or expected, with a place in the tree: what a snapshot is to have.
+    pub(super) fn learned(&self) -> Vec<(&str, Slot, Learned)> {
+        let here = self.present.iter().map(|(url, entry)| {
+            let worker = &entry.candidate.worker;
+            let learned = Learned {
+                capacity: worker.capacity(),
+                told: entry.told,
+                pace: worker.pace(),
+                started: entry.started,
+            };
+            (&**url, entry.candidate.slot, learned)
+        });
+        let expected = self.expected.iter();
+        let expected = expected.map(|(url, each)| (&**url, each.slot, each.learned));
+        here.chain(expected)
+            .filter_map(|(url, slot, learned)| Some((url, slot?, learned)))
+            .collect()
+    }
+
+    /// Takes when a worker's engine started. Returns whether that is later than what was said before, and so another
+    /// engine; of several that take turns behind one url the latest counts.
+    pub(super) fn tell_start(&mut self, url: &str, secs: f64) -> bool {
+        let Some(entry) = self.present.get_mut(url) else {
+            return false;
+        };
+        let before = entry.started.unwrap_or(f64::INFINITY);
+        entry.started = Some(entry.started.map_or(secs, |started| started.max(secs)));
+        secs > before
+    }
+
     /// Gives a worker another place in the tree: `slot` takes the old one back and hands out a new one.
     pub(super) fn replace_slot(
         &mut self,
         url: &str,
         slot: impl FnOnce(Option<Slot>) -> Option<Slot>,
     ) {
-        if let Some(entry) = self.present.get_mut(url) {
+        if let Some(expected) = self.expected.get_mut(url) {
+            expected.slot = slot(expected.slot);
+        } else if let Some(entry) = self.present.get_mut(url) {
             let role = entry.role;
             entry.candidate.slot = slot(entry.candidate.slot);
             self.list(role);
@@ -222,16 +295,25 @@ impl Roster {
             .map(|(_, worker)| worker)
             .filter(|worker| !worker.is_idle());
         let worker = back.unwrap_or_else(|| Arc::new(Worker::new(url)));
+        let Expected {
+            slot: kept,
+            learned,
+        } = self.expected.remove(url).unwrap_or_default();
+        if learned != Learned::default() {
+            worker.set_capacity(learned.capacity);
+            worker.set_pace(learned.pace);
+        }
         let candidate = Candidate {
             worker,
-            slot: slot(),
+            slot: kept.or_else(slot),
         };
         let entry = Entry {
             role,
             standing: Standing::default(),
             serves: Serves::default(),
             candidate,
-            told: None,
+            told: learned.told,
+            started: learned.started,
             endpoints: Vec::new(),
         };
         self.present.insert(url.into(), entry);

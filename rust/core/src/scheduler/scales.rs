@@ -20,6 +20,20 @@ impl Scales {
         self.0.get(&model).copied().unwrap_or(1.0)
     }
 
+    /// (model, scale) of every model.
+    pub(super) fn all(&self) -> Vec<(u64, f64)> {
+        self.0
+            .iter()
+            .map(|(&model, &scale)| (model, scale))
+            .collect()
+    }
+
+    /// Takes over what was learned before; what cannot have been is left out.
+    pub(super) fn restore(&mut self, all: impl Iterator<Item = (u64, f64)>) {
+        let plausible = all.filter(|(_, scale)| PLAUSIBLE.contains(scale));
+        self.0.extend(plausible.take(MODELS));
+    }
+
     /// An engine made `tokens` of what was estimated as `estimate`.
     pub(super) fn learn(&mut self, model: u64, tokens: f64, estimate: f64) {
         let sample = tokens / estimate;

@@ -7,6 +7,7 @@ mod models;
 mod policies;
 mod retuned;
 mod sharing;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::thread;

@@ -36,6 +36,11 @@ impl Tree {
         assert_eq!(self.slab.oldest, newer, "the end of the list is known");
         assert_eq!(self.table.used(), count, "the table knows nothing else");
         assert_eq!(self.blocks, blocks, "blocks are counted");
+        assert_eq!(
+            self.clocks.any_unsure(),
+            self.clocks.count_unsure() > 0,
+            "unsure slots are counted"
+        );
         let with_row = (0..count).filter(|&id| self.slab.node(id as NodeId).row != NIL);
         assert_eq!(self.slab.rows.used(), with_row.count(), "no row is lost");
         assert!(

@@ -14,6 +14,10 @@
 //!
 //! Epochs are counted modulo [`EPOCHS`]. A sweep drops what has lapsed before its epoch could be taken for a new one; a
 //! clock that would overtake the sweep waits for it. A clock takes half a kilobyte.
+//!
+//! A clock that goes on from a snapshot begins with a new epoch. So the marks that came with the snapshot are those of
+//! the epochs before it, and nothing has to be kept of each: they are not sure until the worker proves to be the one that
+//! it was, or they have lapsed.
 
 use super::holders::{EPOCHS, Mark};
 use crate::ids::Slot;
@@ -23,7 +27,10 @@ const PARTS: u8 = 8;
 /// Tokens after which credit lapses where the capacity is not known.
 pub(super) const ASSUMED: f64 = 4_194_304.0;
 /// Epochs after which a mark has lapsed, however little was used in them.
-const LONGEST: u8 = 80;
+pub(super) const LONGEST: u8 = 80;
+/// Answers without anything of what a snapshot says that a worker has, after which it has nothing of it: now and then a
+/// prefix is gone from a cache that is well.
+const DOUBTS: u8 = 3;
 /// Epochs by which a clock may be ahead of the sweep.
 const LEAD: u8 = 40;
 /// Epochs after which a sweep is worth its while.
@@ -87,6 +94,18 @@ pub(super) struct Clocks {
     epochs: Vec<u8>,
     /// Ages in epochs at which credit has lapsed.
     limits: Vec<u8>,
+    /// What is thought of the marks of a snapshot.
+    restored: Vec<Option<Restored>>,
+    /// How many slots have such marks.
+    unsure: usize,
+}
+
+/// A slot that began with marks of a snapshot.
+#[derive(Debug, Clone, Copy)]
+struct Restored {
+    /// The first epoch after the snapshot.
+    first: u8,
+    doubts: u8,
 }
 
 impl Clocks {
@@ -97,7 +116,9 @@ impl Clocks {
             self.by_slot.resize(index + 1, Clock::NEW);
             self.epochs.resize(index + 1, 0);
             self.limits.resize(index + 1, LONGEST);
+            self.restored.resize(index + 1, None);
         }
+        self.trust(slot);
         self.by_slot[index].used.fill(0.0);
         self.set_capacity(slot, None);
     }
@@ -157,6 +178,10 @@ impl Clocks {
         if turns {
             *epoch = (*epoch + 1) % EPOCHS;
             clock.used[usize::from(*epoch)] = 0.0;
+            let lapsed = |restored: Restored| since(restored.first, *epoch) >= LONGEST;
+            if self.restored[slot.index()].is_some_and(lapsed) {
+                self.trust(slot);
+            }
         }
         turns
     }
@@ -200,6 +225,81 @@ impl Clocks {
         let newer = 0..since(mark.epoch(), epoch);
         let newer: f64 = newer.map(|age| clock.used_in(before(epoch, age))).sum();
         newer + clock.used_in(mark.epoch()) / 2.0
+    }
+
+    /// Tokens by the age in epochs of their last use.
+    pub(super) fn history(&self, slot: Slot) -> [f32; LONGEST as usize] {
+        let epoch = self.epochs[slot.index()];
+        let clock = &self.by_slot[slot.index()];
+        std::array::from_fn(|age| clock.used[usize::from(before(epoch, age as u8))])
+    }
+
+    /// Epochs since a mark was made.
+    pub(super) fn epochs_since(&self, slot: Slot, mark: Mark) -> u8 {
+        since(mark.epoch(), self.epochs[slot.index()])
+    }
+
+    /// Goes on, in a new epoch, from what [`Clocks::history`] told of a slot that was just started.
+    pub(super) fn go_on(&mut self, slot: Slot, history: &[f32; LONGEST as usize]) {
+        let index = slot.index();
+        let epoch = self.epochs[index];
+        let clock = &mut self.by_slot[index];
+        clock.swept = epoch;
+        for (age, tokens) in (1..LONGEST).zip(history) {
+            clock.used[usize::from(before(epoch, age))] = tokens.clamp(0.0, f32::MAX);
+        }
+        self.restored[index] = Some(Restored {
+            first: epoch,
+            doubts: 0,
+        });
+        self.unsure += 1;
+        self.add_up(slot);
+    }
+
+    /// The mark of a record that was made so many epochs before the snapshot was taken; None for one that has lapsed.
+    pub(super) fn mark_before(&self, slot: Slot, age: u8, is_recent: bool) -> Option<Mark> {
+        let epoch = self.epochs[slot.index()];
+        (age + 1 < LONGEST).then(|| Mark::old(before(epoch, age + 1), is_recent))
+    }
+
+    /// Whether some marks are not sure.
+    pub(super) const fn any_unsure(&self) -> bool {
+        self.unsure > 0
+    }
+
+    /// Whether a mark of the slot of this index does not come from a snapshot, or is known to be right.
+    pub(super) fn is_sure(&self, index: usize, mark: Mark) -> bool {
+        let epoch = self.epochs[index];
+        self.restored[index]
+            .is_none_or(|restored| since(mark.epoch(), epoch) <= since(restored.first, epoch))
+    }
+
+    /// All marks of a slot are sure from now on.
+    pub(super) fn trust(&mut self, slot: Slot) {
+        if self.restored[slot.index()].take().is_some() {
+            self.unsure -= 1;
+        }
+    }
+
+    /// All marks are.
+    pub(super) fn trust_all(&mut self) {
+        self.restored.fill(None);
+        self.unsure = 0;
+    }
+
+    /// A slot's worker had nothing of what a snapshot says. Returns whether that was once too often.
+    pub(super) fn doubt(&mut self, slot: Slot) -> bool {
+        let restored = self.restored[slot.index()].as_mut();
+        restored.is_some_and(|restored| {
+            restored.doubts += 1;
+            restored.doubts >= DOUBTS
+        })
+    }
+
+    /// Slots with marks that are not sure, counted anew.
+    #[cfg(test)]
+    pub(super) fn count_unsure(&self) -> usize {
+        self.restored.iter().flatten().count()
     }
 
     /// Whether there may be much that has lapsed.

@@ -22,6 +22,9 @@ impl Tree {
     /// Drops blocks idle for the limit and goes on with clearing what has lapsed; a bounded part per call.
     pub fn expire(&mut self, now: u64) -> Expired {
         self.advance(now);
+        if self.clocks.any_unsure() && self.clock >= self.sure_from {
+            self.clocks.trust_all();
+        }
         let before = self.expired;
         for _ in 0..EXPIRE_STEP {
             if !self.last_is_idle() {

@@ -31,6 +31,15 @@ impl Mark {
         self.0 & !Self::RECENT
     }
 
+    /// A mark that was made so many epochs ago, as [`super::copy`] writes it; `epoch` is the one that it names now.
+    pub(super) const fn old(epoch: u8, is_recent: bool) -> Self {
+        Self(if is_recent {
+            Self::RECENT | epoch
+        } else {
+            epoch
+        })
+    }
+
     pub(super) const fn is_recent(self) -> bool {
         self.0 & Self::RECENT != 0
     }
@@ -160,6 +169,23 @@ impl Slab {
             for (bit, &mark) in marks.iter().enumerate() {
                 let holds = mark.is_some() && counts(index * 64 + bit, mark);
                 *word |= u64::from(holds) << bit;
+            }
+        }
+    }
+
+    /// Calls for each holder.
+    pub(super) fn each_holder(&self, id: NodeId, mut visit: impl FnMut(Slot, Mark)) {
+        let node = self.node(id);
+        if node.row == NIL {
+            for (slot, mark) in node.few.iter() {
+                visit(slot, mark);
+            }
+            return;
+        }
+        let row = self.rows.marks[node.row as usize].iter();
+        for (slot, &mark) in (0..).map(Slot::new).zip(row) {
+            if mark.is_some() {
+                visit(slot, mark);
             }
         }
     }

@@ -12,11 +12,18 @@ impl Slab {
         };
         self.join(front, id);
         self.join(id, behind);
+        // What was split off a node that is still to be copied is so too.
+        if front != NIL && self.cursor == front {
+            self.cursor = id;
+        }
     }
 
     /// Takes a node out of the list.
     pub(super) fn unlink(&mut self, id: NodeId) {
         let (newer, older) = (self.node(id).newer, self.node(id).older);
+        if self.cursor == id {
+            self.cursor = newer;
+        }
         self.join(newer, older);
     }
 
@@ -32,6 +39,9 @@ impl Slab {
     pub(super) fn relocate(&mut self, from: NodeId, to: NodeId) {
         let (newer, older) = (self.node(from).newer, self.node(from).older);
         self.move_node(from, to);
+        if self.cursor == from {
+            self.cursor = to;
+        }
         self.join(newer, to);
         self.join(to, older);
     }

@@ -29,10 +29,12 @@
 //! comes back has no credit from before.
 
 mod clocks;
+mod copy;
 mod evict;
 mod holders;
 mod insert;
 mod lru;
+mod restore;
 mod slab;
 mod slots;
 mod stats;
@@ -51,7 +53,9 @@ use self::slab::Slab;
 use self::slots::Slots;
 use self::table::Table;
 
+pub use self::copy::TreeCopy;
 pub use self::evict::Expired;
+pub use self::restore::{EdgeImage, History};
 pub use self::stats::TreeStats;
 pub use self::walk::Span;
 
@@ -68,6 +72,12 @@ pub struct Tree {
     capacity: usize,
     idle_limit: u64,
     clock: u64,
+    /// What the tree's clock is ahead of its callers': it goes on where that of a snapshot was.
+    offset: u64,
+    /// When the last mark of a snapshot has lapsed.
+    sure_from: u64,
+    /// Counts copies that were begun.
+    copies: u64,
     blocks: u64,
     evicted: u64,
     expired: u64,
@@ -85,6 +95,9 @@ impl Tree {
             capacity: capacity.max(MIN_CAPACITY),
             idle_limit: idle_limit.max(1),
             clock: 0,
+            offset: 0,
+            sure_from: 0,
+            copies: 0,
             blocks: 0,
             evicted: 0,
             expired: 0,
@@ -134,8 +147,23 @@ impl Tree {
         }
     }
 
+    /// A worker proved to be the one that a snapshot knew: what the snapshot says of it counts in full.
+    pub fn trust(&mut self, slot: Slot) {
+        self.clocks.trust(slot);
+    }
+
+    /// A worker had nothing of what a snapshot says of it. Returns whether it did so too often to be believed in.
+    pub fn doubt(&mut self, slot: Slot) -> bool {
+        self.clocks.doubt(slot)
+    }
+
+    /// The time by the tree's own clock.
+    fn time(&self, now: u64) -> u64 {
+        (now + self.offset).max(self.clock)
+    }
+
     fn advance(&mut self, now: u64) {
-        self.clock = self.clock.max(now);
+        self.clock = self.time(now);
     }
 
     /// Start of the generation that `now` is in.

@@ -77,6 +77,8 @@ pub(super) struct Slab {
     /// Ends of the list by last record; [`NIL`] while it is empty.
     pub(super) newest: NodeId,
     pub(super) oldest: NodeId,
+    /// The node that a copy comes to next (see [`super::copy`]); [`NIL`] without one.
+    pub(super) cursor: NodeId,
 }
 
 /// Bytes of a chunk.
@@ -89,6 +91,7 @@ impl Slab {
             rows: Rows::default(),
             newest: NIL,
             oldest: NIL,
+            cursor: NIL,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The tree against a naive map of prefixes, after each random step.
 
+mod copies;
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -50,8 +50,31 @@ impl Tree {
     }
 
     /// Writes the leading blocks of `hashes` that each slot's worker has to `credit`, indexed by slot.
+    ///
+    /// Those that are only known from a snapshot count half, all of a worker's together and rounded down.
     pub fn matches(&self, hashes: &[u64], now: u64, credit: &mut Vec<u32>) {
-        let now = now.max(self.clock);
+        let counts = |index: usize, mark| self.clocks.counts(index, mark);
+        self.matches_where(hashes, now, credit, counts);
+        if self.clocks.any_unsure() {
+            let mut sure = Vec::new();
+            self.matches_where(hashes, now, &mut sure, |index, mark| {
+                counts(index, mark) && self.clocks.is_sure(index, mark)
+            });
+            for (all, sure) in credit.iter_mut().zip(sure) {
+                *all = sure + (*all - sure) / 2;
+            }
+        }
+    }
+
+    /// The same of the holders whose marks count.
+    fn matches_where(
+        &self,
+        hashes: &[u64],
+        now: u64,
+        credit: &mut Vec<u32>,
+        counts: impl Fn(usize, Mark) -> bool,
+    ) {
+        let now = self.time(now);
         let words = self.slots.words();
         credit.clear();
         credit.resize(words * 64, 0);
@@ -68,7 +91,7 @@ impl Tree {
             let recent_only = stamp < self.generation_start(now);
             held.fill(0);
             self.slab.holders(step.id, held, |index, mark| {
-                self.clocks.counts(index, mark) && (mark.is_recent() || !recent_only)
+                counts(index, mark) && (mark.is_recent() || !recent_only)
             });
             let mut any = 0;
             for (index, (word, held)) in present.iter_mut().zip(&*held).enumerate() {
@@ -106,6 +129,8 @@ impl Tree {
             (mark != Mark::NONE).then(|| Span {
                 end,
                 age: self.clocks.age(slot, mark),
+                sure: self.clocks.is_sure(slot.index(), mark)
+                    || !self.clocks.counts(slot.index(), mark),
             })
         });
         spans.collect()
@@ -139,6 +164,8 @@ pub struct Span {
     pub end: u32,
     /// Tokens that the worker has used since the last record, within half an epoch of its clock.
     pub age: f64,
+    /// Whether it does not only count because a snapshot says so.
+    pub sure: bool,
 }
 
 fn each_bit(mut word: u64, index: usize, mut visit: impl FnMut(usize)) {
