@@ -40,6 +40,7 @@ __all__ = [
     "Request",
     "Scheduler",
     "Simulation",
+    "SnapshotCopy",
     "Trace",
     "TreeStats",
     "TruthStats",
@@ -470,6 +471,25 @@ class Scheduler:
     def held(self) -> list[tuple[str, float]]:
         """(url, tokens that its cache is thought to hold now), never above its capacity."""
 
+    def tell_start(self, url: str, secs: float) -> bool:
+        """Say when a worker's engine started, as it says itself, in seconds since the epoch.
+
+        Returns whether it said an earlier time before: then it is another engine. An unknown url is ignored.
+        """
+
+    def copy(self) -> SnapshotCopy:
+        """Begin a snapshot of prefixes and of what was learned; one at a time."""
+
+    def restore(self, snapshot: bytes, wall_secs: float) -> tuple[int, int]:
+        """Go on from a snapshot, before anything else is called. Returns (blocks, workers) that are known again.
+
+        `wall_secs` is the time since the epoch, by which prefixes have grown older. Workers find their part when they
+        are added. Raises `ValueError` for a snapshot that is of no use, saying why.
+        """
+
+    def settle(self) -> None:
+        """Believe nothing any more of workers of the snapshot that were not added yet."""
+
     def truth(self) -> TruthStats: ...
     def truths(self) -> list[tuple[str, TruthStats]]:
         """The same by worker, of those that are candidates or out; by url. One that left and comes back begins anew."""
@@ -499,6 +519,17 @@ class Scheduler:
 
     def end_recording(self) -> None:
         """Write what is still queued, and end the recording; what comes later is lost. Idempotent."""
+
+@final
+class SnapshotCopy:
+    """A snapshot that is being made, of what is there while it is: decisions go on meanwhile."""
+
+    def piece(self, wall_secs: float) -> bytes | None:
+        """The next megabyte or so; None at the end. `wall_secs` is the time since the epoch.
+
+        Without the GIL, and in steps of about a tenth of a millisecond for who decides meanwhile. Raises `RuntimeError`
+        where nothing comes of it: another one was begun.
+        """
 
 @final
 class Head:

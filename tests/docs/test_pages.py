@@ -159,6 +159,13 @@ def test_commands_that_cannot_run_here_are_good_shell(block: Block) -> None:
         assert (pages.ROOT / path).exists()
 
 
+@pytest.mark.parametrize("block", pages.blocks("mermaid picture"), ids=by_place)
+def test_pictures_are_flowcharts(block: Block) -> None:
+    first, *edges = block.text.splitlines()
+    assert first == "flowchart LR"
+    assert all(re.fullmatch(r'  .+ (?:-->|<?-\. ".+" \.->) .+', edge) for edge in edges), edges
+
+
 @pytest.mark.parametrize("block", pages.blocks("sh grep"), ids=by_place)
 def test_searches_find_lines_of_the_page(block: Block, tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()

@@ -82,6 +82,7 @@ WELL = {
     "fd_router_prompt_tokens_total": growing(1000),
     "fd_router_overpredicted_tokens_total": growing(100),
     "fd_router_log_lines_lost_total": steady(7),
+    "fd_router_snapshot_age_seconds": steady(29),
     **first_bytes("a", 60, 1),
     **first_bytes("b", 60, 1),
     # Fast errors do not hide it, and slow ones do not raise it.
@@ -152,6 +153,7 @@ SCENES: dict[str, tuple[str | None, dict[str, str], dict[str, str]]] = {
         {"fd_router_overpredicted_tokens_total": growing(300)},
         {},
     ),
+    "no snapshot is written": ("FdRouterSnapshotOld", {"fd_router_snapshot_age_seconds": growing(60)}, {}),
     "log lines are lost": ("FdRouterLogLinesLost", {"fd_router_log_lines_lost_total": growing(2)}, {}),
 }
 

@@ -101,6 +101,16 @@ def test_not_root(stages: list[recipe.Stage]) -> None:
     assert "RUN" not in words[words.index("USER") :]
 
 
+def test_a_folder_for_the_state_that_its_user_may_write(stages: list[recipe.Stage]) -> None:
+    final = stages[-1]
+    (folder,) = final.all("ENV")
+    name, _, path = folder.partition("=")
+    assert name == "STATE_DIRECTORY"
+    user, _, group = final.all("USER")[0].partition(":")
+    made = f"install --directory --owner={user} --group={group} {path}"
+    assert any(made in command for command in final.all("RUN"))
+
+
 def test_copies_what_exists_and_the_crates_build_from_it(stages: list[recipe.Stage], tmp_path: Path) -> None:
     for sources, target in stages[0].copied():
         for source in map(ROOT.joinpath, sources):

@@ -141,6 +141,11 @@ def test_configuration_is_mounted_where_it_is_read(
     assert container["args"] == ["--config_path", f"{mounts['config']}/{key}"]
 
 
+def test_the_state_is_where_the_image_has_it(container: dict[str, Any]) -> None:
+    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert recipe.stages()[-1].all("ENV") == [f"STATE_DIRECTORY={mounts['state']}"]
+
+
 def test_image_is_this_version_and_its_user(pod: dict[str, Any], container: dict[str, Any]) -> None:
     assert container["image"] == f"fd-router:{__version__}"
     final = recipe.stages()[-1]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fd_router.cli import flags
-from fd_router.config import ServerConfig
+from fd_router.config import ServerConfig, load_config
 from fd_router.process import signals
 
 UNIT = Path(__file__).parents[2] / "config" / "systemd" / "fd-router.service"
@@ -52,6 +52,12 @@ def test_the_command_line_parses(service: configparser.SectionProxy) -> None:
     program, *arguments = shlex.split(service["ExecStart"])
     assert program == INSTALLED
     assert flags.parse(arguments) == flags.Options(config_path="/etc/fd-router/config.yaml")
+
+
+def test_the_state_has_a_folder(service: configparser.SectionProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", f"/var/lib/{service['StateDirectory']}")
+    config, _ = load_config(None, port="1", splitwise=False)
+    assert config.server.state_path == service["WorkingDirectory"]
 
 
 def test_a_reload_is_a_signal_to_the_supervisor(service: configparser.SectionProxy) -> None:

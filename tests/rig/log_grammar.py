@@ -135,7 +135,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own record": ("WARN", r"\[fd-router\] record: \d+ lines of the recording are lost: .+"),
     "own trace": ("WARN", rf"\[fd-router\] trace: spans are lost: {ERR}"),
     "own tls": ("WARN", r"\[fd-router\] tls: .*"),
-    "own state": ("WARN ERROR", rf"\[fd-router\] state: {ERR}"),
+    "own state": ("INFO WARN ERROR", rf"\[fd-router\] state: {ERR}"),
     "own retry": ("WARN", rf"\[fd-router\] retry: {ERR}"),
 }
 """Name to (levels, message); the most specific of those that match stands first."""

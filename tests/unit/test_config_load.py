@@ -401,3 +401,24 @@ def test_an_empty_file_is_told_of_as_an_error(tmp_path: Path, content: str) -> N
     assert [(each.level, each.message) for each in notices] == [
         ("ERROR", f"{path} is empty; continuing with the defaults")
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "taken"),
+    [
+        ("", None, ""),
+        ("", "/var/lib/a", "/var/lib/a"),
+        ("", "/var/lib/a:/var/lib/b", "/var/lib/a"),
+        ("/kept", "/var/lib/a", "/kept"),
+    ],
+)
+def test_the_folder_of_the_state_is_the_file_s_or_the_environment_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, told: str | None, taken: str
+) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    if told is not None:
+        monkeypatch.setenv("STATE_DIRECTORY", told)
+    path = tmp_path / "config.yaml"
+    path.write_text(f'server: {{port: 1, state-path: "{given}"}}')
+    config, notices = load_config(str(path), port=None, splitwise=False)
+    assert (config.server.state_path, notices) == (taken, [])

@@ -12,6 +12,7 @@ from fd_router.fleet.engine_metrics import (
     EngineMetrics,
     parse_cache_tokens,
     parse_engine_metrics,
+    parse_start,
 )
 
 
@@ -126,3 +127,19 @@ def test_size_of_the_cache(text: str, expected: float | None) -> None:
 @given(st.text(max_size=300))
 def test_a_size_of_any_text_is_none(text: str) -> None:
     assert parse_cache_tokens(text) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "started"),
+    [
+        ("process_start_time_seconds 1.75e+09", 1.75e9),
+        ("process_start_time_seconds 1750000000.5", 1_750_000_000.5),
+        ("process_start_time_seconds NaN", None),
+        ("process_start_time_seconds 0", None),
+        ("process_start_time_seconds soon", None),
+        ('process_start_time_seconds{pid="7"} 5', None),
+        ("other_process_start_time_seconds 5", None),
+    ],
+)
+def test_the_start_of_an_engine(line: str, started: float | None) -> None:
+    assert parse_start(f"# TYPE process_start_time_seconds gauge\n{line}\nother 1\n") == started

@@ -95,6 +95,7 @@ def metrics(scheduler: Scheduler) -> Metrics:
     gate = SimpleNamespace(in_flight=4, waiting=2, body_bytes=99)
     log = SimpleNamespace(lost_lines=31)
     sources: Any = {"access": Access(), "relay": Relay(), "log": log, "overload": gate, "fleet": Fleet()}
+    sources["snapshots"] = SimpleNamespace(age=7.5, written_bytes=640, failures=2, restored_blocks=50)
     metrics.bind(scheduler=scheduler, **sources)  # type: ignore[arg-type]
     return metrics
 

@@ -121,3 +121,30 @@ def test_other_policies_want_to_know_other_things(raw_worker: Callable[..., RawW
         await remote.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("asks_start", [True, False])
+def test_when_an_engine_started_is_asked_whatever_the_policy(
+    raw_worker: Callable[..., RawWorker], asks_start: bool
+) -> None:
+    """A later start takes its credit away, and is told; an earlier one is another process behind the same url."""
+    started = iter([100, 100, 200, 100])
+    worker = raw_worker(lambda _: reply(b"process_start_time_seconds %d\n" % next(started)))
+    scheduler = core.scheduler({"mixed": "cache_aware"})
+    registry = Registry(scheduler)
+    instance = Instance("mixed", "127.0.0.1", worker.port)
+    registry.put(instance)
+    log: Any = Log()
+
+    async def run() -> None:
+        remote = RemoteLoad(
+            registry, scheduler, log, 5.0, trust=Trust(), policies=["cache_aware"], asks_start=asks_start
+        )
+        for _ in range(4):
+            await remote.ask(instance)
+        await remote.round()
+        await remote.close()
+
+    asyncio.run(run())
+    assert len(worker.hits) == (4 if asks_start else 0)
+    assert log.levels == (["info"] if asks_start else [])

@@ -6,6 +6,7 @@ comes with a `Notice`. What would misbehave later is refused, all of it in one g
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal, cast
@@ -51,12 +52,18 @@ def load_config(path: str | None, *, port: str | None, splitwise: bool) -> tuple
         raise ConfigError("failed to set router listen port")
     if splitwise:
         server["splitwise"] = True
+    server.setdefault("state_path", _state_directory())
     rest = {name: SECTIONS[name](**values) for name, values in sections.items()}
     config = replace(Config(ServerConfig(**server)), **cast("dict[str, Any]", rest))
     problems = list(conflicts(config))
     if problems:
         raise ConfigError(f"failed to parse config: {'; '.join(problems)}")
     return config, reading.notices
+
+
+def _state_directory() -> str:
+    """What systemd gives a service for its state, the first of several, or a container its program."""
+    return os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
 
 
 def _read_file(path: str) -> bytes:

@@ -118,7 +118,8 @@ class ServerConfig:
     state_path: str = setting(
         Text(),
         "",
-        "folder in which registrations outlive the router; empty: they outlive the process that serves",
+        "folder in which registrations and a snapshot of what was learned outlive the router;"
+        " empty: `$STATE_DIRECTORY`, and without it registrations outlive the process that serves",
     )
     expose_worker_urls: bool = setting(
         Flag(),

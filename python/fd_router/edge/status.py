@@ -10,6 +10,8 @@ from fd_router.observe.metrics import CONTENT_TYPE
 from fd_router.types import ROLES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fd_router.downstream.client import Client
     from fd_router.fleet.fanout import Models
     from fd_router.fleet.membership import Membership
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 class Status:
     """Tells what there is, and how it does. `draining` is set when the router is about to end."""
 
-    def __init__(self, *, members: Membership, models: Models, metrics: Metrics) -> None:
+    def __init__(
+        self, *, members: Membership, models: Models, metrics: Metrics, restored: Callable[[], bool]
+    ) -> None:
+        """`restored` is whether the workers that were kept over a restart have been probed."""
         self._members = members
         self._models = models
         self._metrics = metrics
+        self._restored = restored
         self.draining = False
 
     async def registered(self, client: Client) -> None:
@@ -50,7 +56,11 @@ class Status:
 
     def missing(self) -> str | None:
         """Why a request could not be served now; None where it could."""
-        return "draining" if self.draining else self._members.missing()
+        if self.draining:
+            return "draining"
+        if not self._restored():
+            return "the workers of before the start are being probed"
+        return self._members.missing()
 
     async def models(self, client: Client) -> None:
         """`GET /v1/models`."""

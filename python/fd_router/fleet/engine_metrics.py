@@ -12,6 +12,8 @@ BLOCKS = "fastdeploy:max_gpu_block_num"
 """Blocks of the cache. Not `available_gpu_block_num` over a share: two gauges that are set at different moments."""
 CONFIG = "fastdeploy:cache_config_info"
 VLLM_CONFIG = "vllm:cache_config_info"
+STARTED = "process_start_time_seconds"
+"""When the process started, as the Prometheus clients of most languages say it."""
 BLOCK_TOKENS = 64.0
 """Tokens of a FastDeploy block where it does not say it."""
 
@@ -24,6 +26,7 @@ _INFOS = {
     name: re.compile(rf"^[ \t]*{re.escape(name)}({_LABELS})[ \t]", re.MULTILINE)
     for name in (CONFIG, VLLM_CONFIG)
 }
+_STARTED = re.compile(rf"^{STARTED}[ \t]+(\S+)", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\\n]|\\.)*)"')
 
 
@@ -68,6 +71,12 @@ def parse_cache_tokens(text: str) -> float | None:
             _size(labels.get("num_gpu_blocks")) * _size(labels.get("block_size"))
         )
     return tokens or None
+
+
+def parse_start(text: str) -> float | None:
+    """When the engine started, in seconds since the epoch; None where the text does not say it."""
+    found = _STARTED.search(text)
+    return (_size(found[1]) or None) if found is not None else None
 
 
 def _infos(name: str, text: str) -> list[dict[str, str]]:

@@ -103,7 +103,7 @@ class Registry:
             self.models.ended(url)
 
     def emptied(self, url: str) -> None:
-        """An engine goes on, without what its cache had."""
+        """An engine goes on, or another one in its place, without what the cache had."""
         self._scheduler.forget_prefixes(url)
 
     def remove(self, url: str) -> Removal | None:

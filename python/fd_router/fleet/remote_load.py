@@ -1,4 +1,4 @@
-"""What engines say of their load and their cache, read from their `/metrics` in the background.
+"""What engines say of their load, their cache and their start, read from their `/metrics` in the background.
 
 Never inside a decision. Of a cache's size a registration's word counts most, then this, then what answers teach, which
 goes on from either.
@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fd_router import _core
-from fd_router.fleet.engine_metrics import parse_cache_tokens, parse_engine_metrics
+from fd_router.fleet.engine_metrics import parse_cache_tokens, parse_engine_metrics, parse_start
 from fd_router.observe.logs import messages
 from fd_router.runtime.panic import ENDINGS
 from fd_router.upstream.engines import EngineClient, EngineError
@@ -52,12 +52,17 @@ class RemoteLoad:
         *,
         trust: Trust,
         policies: Iterable[str],
+        asks_start: bool = False,
     ) -> None:
-        """`policies` are those in use."""
+        """`policies` are those in use.
+
+        With `asks_start` a new worker is asked whatever they want to know: when its engine started is to be known.
+        """
         self._registry = registry
         self._scheduler = scheduler
         self._log = log
         self._client = EngineClient(timeout_secs, connections=CONNECTIONS, trust=trust)
+        self._asks_start = asks_start
         self._asking: dict[str, asyncio.Task[None]] = {}
         self.reconfigure(policies, timeout_secs)
 
@@ -97,12 +102,13 @@ class RemoteLoad:
 
     async def ask(self, instance: Instance) -> None:
         """Ask one worker, if anything is wanted; a failure is logged, and its figures grow stale by themselves."""
-        if not self._wanted:
+        if not (self._wanted or self._asks_start):
             return
         try:
             answer = await self._client.get(instance.metrics_url)
             answer.require_success()
             text = answer.content.decode("utf-8", "replace")
+            self._take_start(instance.url, text)
             self._take_cache(instance, text)
             if self._reads_load:
                 load = parse_engine_metrics(text)
@@ -115,6 +121,12 @@ class RemoteLoad:
                 self._log.debug(told)
             elif self._log.lasting.met(_missing(instance)):
                 self._log.warn(told)
+
+    def _take_start(self, url: str, text: str) -> None:
+        started = parse_start(text)
+        if started is not None and self._scheduler.tell_start(url, started):
+            self._registry.emptied(url)
+            self._log.info(messages.engine_restarted(url))
 
     def _take_cache(self, instance: Instance, text: str) -> None:
         # It may have registered anew while it was asked.

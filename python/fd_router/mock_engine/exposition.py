@@ -33,4 +33,9 @@ def exposition(engine: Generator) -> bytes:
         "# TYPE fastdeploy:cache_config_info gauge",
         f'fastdeploy:cache_config_info{{block_size="{engine.cache.block_size}"}} 1',
     ]
+    lines += [
+        "# HELP process_start_time_seconds Start time of the process since unix epoch in seconds.",
+        "# TYPE process_start_time_seconds gauge",
+        f"process_start_time_seconds {engine.started}",
+    ]
     return ("\n".join(lines) + "\n").encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class Generator:
         self.name = options.name
         self.identity: Identity
         self._served = 0
+        self.started = time.time()
 
     async def serve(self, ask: Ask, faults: Faults, delivery: Delivery, now: int) -> None:
         """Answer a request; `now` is the Unix time reported. Raises `RefusedError` while nothing was sent."""

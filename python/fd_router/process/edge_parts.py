@@ -58,7 +58,9 @@ class EdgeParts:
         basis.follow(lambda now: overload.reconfigure(now.server))
         self.pulse = Pulse(self._totals, basis.clock)
         models = Models(fleet.registry, fleet.learner, basis.log, basis.clock)
-        self.status = Status(members=fleet.members, models=models, metrics=basis.metrics)
+        self.status = Status(
+            members=fleet.members, models=models, metrics=basis.metrics, restored=lambda: fleet.restored
+        )
         rows = Rows(
             members=fleet.members,
             orders=fleet.orders,

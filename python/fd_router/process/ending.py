@@ -6,7 +6,7 @@
 | after `server.drain-delay-secs` | the listener closes, kept connections too; inference requests that slip in get 503 |
 | all requests are over | the process ends |
 | after `server.drain-timeout-secs` more | event streams end with an error event, waiting requests with 503 |
-| `GRACE_SECS` later | the process ends, whatever its clients take |
+| `GRACE_SECS` later, `LAST_SECS` if the last snapshot takes so long | the process ends, whatever its clients take |
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fd_router.process.signals import AT_ONCE, ENDING
+from fd_router.state.snapshot import LAST_SECS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,5 +73,7 @@ class Ending:
             self._service.cut()
 
     def _exit(self) -> None:
+        # It was begun when streams were cut.
+        self._service.snapshots.end(LAST_SECS - GRACE_SECS)
         self._service.log.close(GRACE_SECS)
         os._exit(0)

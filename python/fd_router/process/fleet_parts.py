@@ -33,6 +33,8 @@ class FleetParts:
 
     def __init__(self, basis: Basis, store: Store) -> None:
         self._basis = basis
+        self.restored = False
+        """Whether everybody who was kept has been probed."""
         manager, clock = basis.config.manager, basis.clock
         self.api = EngineApi(
             manager.health_check_timeout_secs, basis.trust, control_timeout_secs=manager.control_timeout_secs
@@ -129,6 +131,7 @@ class FleetParts:
             basis.config.manager.health_check_timeout_secs,
             trust=basis.trust,
             policies=policies_of(basis.config).values(),
+            asks_start=bool(basis.config.server.state_path),
         )
         basis.follow(
             lambda now: remote_load.reconfigure(
@@ -162,7 +165,10 @@ class FleetParts:
 
     async def restore(self) -> None:
         """Let those in whom a process before this one knew, with what was ordered of them."""
-        bodies, kept = self.registrations.load()
-        self.orders.restore(kept)
-        await self.admission.restore(bodies)
-        self.registrations.begin()
+        try:
+            bodies, kept = self.registrations.load()
+            self.orders.restore(kept)
+            await self.admission.restore(bodies)
+            self.registrations.begin()
+        finally:
+            self.restored = True

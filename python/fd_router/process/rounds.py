@@ -15,6 +15,7 @@ from fd_router.process import descriptors
 from fd_router.process.handshakes import INTERVAL, Handshakes
 from fd_router.routing.upkeep import EXPIRE_INTERVAL, RECORDING_INTERVAL, Upkeep
 from fd_router.runtime.periodic import Periodic
+from fd_router.state import snapshot
 from fd_router.upstream.trust import WATCH_INTERVAL
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fd_router.process.descriptors import Shares
     from fd_router.process.edge_parts import EdgeParts
     from fd_router.process.fleet_parts import FleetParts
+    from fd_router.state.snapshot import Snapshots
 
 Round: TypeAlias = "Callable[[float], Awaitable[None]]"
 
@@ -34,13 +36,25 @@ class Rounds:
     """Every background round, to be started once and ended in order."""
 
     def __init__(
-        self, basis: Basis, fleet: FleetParts, edge: EdgeParts, shares: Shares, settle_orders: Round
+        self,
+        basis: Basis,
+        fleet: FleetParts,
+        edge: EdgeParts,
+        shares: Shares,
+        *,
+        settle: Round,
+        snapshots: Snapshots,
     ) -> None:
         self._basis = basis
         self._edge = edge
         self._shares = shares
         self._sockets = ClientSockets(basis.config.server.port)
-        self._all = [*self._of_fleet(fleet, settle_orders), *self._of_clients(), *self._of_scheduler(fleet)]
+        self._all = [
+            *self._of_fleet(fleet, settle),
+            *self._of_clients(),
+            *self._of_scheduler(fleet),
+            self._fixed(snapshot.ROUND_SECS, snapshots.round),
+        ]
 
     def start(self) -> None:
         """Begin."""
@@ -52,12 +66,12 @@ class Rounds:
         for periodic in self._all:
             await periodic.stop()
 
-    def _of_fleet(self, fleet: FleetParts, settle_orders: Round) -> Iterator[Periodic]:
+    def _of_fleet(self, fleet: FleetParts, settle: Round) -> Iterator[Periodic]:
         manager, remote_load = self._basis.config.manager, fleet.remote_load
         yield self._live(lambda now: now.manager.health_check_interval_secs, fleet.monitor.round)
         yield self._live(lambda now: remote_load.period(now.manager.metrics_interval_secs), remote_load.round)
         yield self._fixed(orders.ROUND_SECS, fleet.orders.round)
-        yield self._fixed(orders.ROUND_SECS, settle_orders)
+        yield self._fixed(orders.ROUND_SECS, settle)
         yield self._fixed(WATCH_INTERVAL, self._basis.trust.round)
         if manager.models_interval_secs:
             yield self._fixed(manager.models_interval_secs, fleet.learner.round)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fd_router.edge.access import exposures
@@ -19,6 +20,8 @@ from fd_router.process.rounds import Rounds
 from fd_router.process.routing_parts import RoutingParts
 from fd_router.routing.scheduling import arguments, new_scheduler
 from fd_router.runtime import memory
+from fd_router.state.snapshot import FILE_NAME, Snapshots
+from fd_router.state.store import FileStore
 from fd_router.upstream.relay import Upstream
 from fd_router.upstream.trust import Trust
 
@@ -57,6 +60,7 @@ class Service:
         self.shares = descriptors.shares(config.server, descriptors.limit())
         self.reloading = Reloading(load, in_force, apply=self._reconfigure, log=log)
         self._fleet = FleetParts(basis, store)
+        self.snapshots = _snapshots(basis)
         self._routing = RoutingParts(basis, self._fleet)
         self._edge = edge = EdgeParts(
             basis, self._fleet, self._routing, self.reloading, clients=self.shares.clients, hop=hop
@@ -69,8 +73,11 @@ class Service:
             log=log,
             overload=edge.overload,
             fleet=self._fleet.members,
+            snapshots=self.snapshots,
         )
-        self._rounds = Rounds(basis, self._fleet, edge, self.shares, self._settle_orders)
+        self._rounds = Rounds(
+            basis, self._fleet, edge, self.shares, settle=self._settle, snapshots=self.snapshots
+        )
 
     @property
     def config(self) -> Config:
@@ -110,7 +117,8 @@ class Service:
         self.log.info(messages.log_reopened())
 
     async def start(self) -> None:
-        """Register the instances that were kept, and the static ones, then begin the background rounds."""
+        """Go on from the snapshot, register instances that were kept, and static ones; then begin the rounds."""
+        await asyncio.to_thread(self.snapshots.load)
         self._restoring = asyncio.get_running_loop().create_task(self._fleet.restore())
         await asyncio.wait([self._restoring], timeout=RESTORE_SECS)
         if self._fleet.register_file is not None:
@@ -125,11 +133,15 @@ class Service:
         tell = self.log.info if taken == wanted else self.log.warn
         tell(messages.descriptors(descriptors.limit(), taken, wanted))
 
-    async def _settle_orders(self, _late: float) -> None:
-        """Of whom nobody knows any more nothing is ordered, once everybody who was kept or is named had a chance."""
+    async def _settle(self, _late: float) -> None:
+        """Of whom nobody knows any more nothing is ordered, once everybody who was kept or is named had a chance.
+
+        Nor is what the snapshot says believed of who is not in service by then.
+        """
         file = self._fleet.register_file
         if self._restoring.done() and (file is None or file.settled):
             self._fleet.orders.settle()
+            self._basis.scheduler.settle()
 
     def drain(self) -> None:
         """From now on `/ready` says that the router is about to end, and so does every answer. Idempotent."""
@@ -148,11 +160,13 @@ class Service:
         if self._edge.overload.in_flight:
             self.log.warn(messages.cut(self._edge.overload.in_flight))
         self._basis.upstream.end()
+        self.snapshots.begin()
 
     async def stop(self) -> None:
         """End the background, the exchanges under way and, last, the log."""
         await self.reloading.stop()
         await self._rounds.stop()
+        self.snapshots.begin()
         self._restoring.cancel()
         await asyncio.gather(self._restoring, self._fleet.registrations.close(), return_exceptions=True)
         fleet = self._fleet
@@ -163,7 +177,14 @@ class Service:
         await asyncio.to_thread(self._basis.scheduler.end_recording)
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
+        await asyncio.to_thread(self.snapshots.end)
         self.log.close()
+
+
+def _snapshots(basis: Basis) -> Snapshots:
+    folder = basis.config.server.state_path
+    store = FileStore(Path(folder, FILE_NAME)) if folder else None
+    return Snapshots(store, basis.scheduler, basis.log, clock=basis.clock, wall=time.time)
 
 
 def _scheduler(config: Config, log: Log) -> Scheduler:

@@ -1,1 +1,1 @@
-"""What outlives a process: where bytes are kept, and the registrations that are kept there."""
+"""What outlives a process: where bytes are kept, and what is: registrations, and snapshots of what was learned."""

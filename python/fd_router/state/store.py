@@ -5,6 +5,7 @@ Either way a reader finds the last whole piece that was written, and never half 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import tempfile
@@ -14,6 +15,7 @@ from multiprocessing import reduction
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _HEAD = struct.Struct("<QQL")
@@ -36,21 +38,34 @@ class FileStore:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self) -> bytes | None:
-        """See `Store.read`."""
-        with suppress(FileNotFoundError):
-            return self._path.read_bytes()
+    def read(self, limit: int | None = None) -> bytes | None:
+        """See `Store.read`. Raises `OSError` for a file of more than `limit` bytes, too."""
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if limit is not None and size > limit:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return file.read()
         return None
 
     def write(self, data: bytes) -> None:
         """See `Store.write`."""
+        self.write_pieces([data])
+
+    def write_pieces(self, pieces: Iterable[bytes]) -> int:
+        """The same, of data that is made meanwhile. Returns its bytes; whatever goes wrong, nothing is left over."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_name(f".{self._path.name}.new")
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        try:
+            with fresh.open("wb") as file:
+                size = sum(map(file.write, pieces))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path)
+        except BaseException:
+            with suppress(OSError):
+                fresh.unlink()
+            raise
+        return size
 
 
 class MemoryStore:

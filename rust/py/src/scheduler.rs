@@ -3,6 +3,7 @@
 pub(crate) mod config;
 mod lease;
 mod recording;
+mod snapshot;
 mod stats;
 mod witnesses;
 
@@ -31,6 +32,7 @@ use crate::request::Request;
 use self::config::Arguments;
 use self::lease::Lease;
 use self::recording::{Moment, Timeline};
+use self::snapshot::SnapshotCopy;
 use self::stats::{DecisionStats, TreeStats, TruthStats};
 use self::witnesses::Witnesses;
 
@@ -423,6 +425,26 @@ impl Scheduler {
         self.core.held()
     }
 
+    fn tell_start(&self, url: &str, secs: f64) -> bool {
+        self.core.tell_start(url, secs)
+    }
+
+    fn copy(&self) -> SnapshotCopy {
+        SnapshotCopy::begin(&self.core)
+    }
+
+    fn restore(&self, py: Python<'_>, snapshot: &[u8], wall_secs: f64) -> PyResult<(u64, usize)> {
+        let now = self.timeline.moment().now;
+        let wall = snapshot::millis(wall_secs);
+        let restored = py.detach(|| self.core.restore(snapshot, now, wall));
+        let restored = restored.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok((restored.blocks, restored.workers))
+    }
+
+    fn settle(&self) {
+        self.core.settle();
+    }
+
     fn truth(&self) -> TruthStats {
         self.core.truth().into()
     }
@@ -559,6 +581,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_class::<Lease>()?;
     module.add_class::<Scheduler>()?;
+    module.add_class::<SnapshotCopy>()?;
     module.add_class::<TreeStats>()?;
     module.add_class::<DecisionStats>()?;
     module.add_class::<TruthStats>()?;

@@ -42,7 +42,8 @@ TOPICS = {
     "retry": "WARN: a request goes to another worker",
     "trace": "WARN: spans of requests cannot be handed over",
     "tls": "WARN: files of the listeners' certificates were replaced, or cannot be used",
-    "state": "WARN: a worker that was registered before a restart is not well; ERROR: what is kept cannot be used",
+    "state": "INFO: a snapshot is used, an engine was started anew; WARN: a worker of before a restart is not well,"
+    " a snapshot is of no use; ERROR: what is kept cannot be read or written",
 }
 """What may follow `[fd-router] `, with its levels and meaning."""
 
@@ -527,6 +528,31 @@ def state_unread(error: object) -> str:
 def state_unwritten(error: object) -> str:
     """ERROR."""
     return f"[fd-router] state: registrations cannot be kept: {error}"
+
+
+def snapshot_used(blocks: int, workers: int) -> str:
+    """INFO, at start."""
+    return f"[fd-router] state: goes on from a snapshot of {blocks} blocks and {workers} workers"
+
+
+def snapshot_unused(error: object) -> str:
+    """WARN, at start."""
+    return f"[fd-router] state: the snapshot is not used: {error}"
+
+
+def snapshot_failed(error: object) -> str:
+    """ERROR, once for each cause until it is mended."""
+    return f"[fd-router] state: no snapshot can be written: {error}"
+
+
+def snapshot_again() -> str:
+    """INFO, after that."""
+    return "[fd-router] state: snapshots are written again"
+
+
+def engine_restarted(url: str) -> str:
+    """INFO, by what its metrics say."""
+    return f"[fd-router] state: the engine of {url} was started anew, so its cache is empty"
 
 
 def descriptors(files: int | None, taken: int, wanted: int) -> str:

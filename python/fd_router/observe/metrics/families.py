@@ -376,6 +376,26 @@ LOST_RECORDED_LINES = Family(
     "lines",
     "Lines of the recording that could not be written",
 )
+SNAPSHOT_AGE = Family(
+    "fd_router_snapshot_age_seconds",
+    "gauge",
+    (),
+    "seconds",
+    "Time since the last snapshot was written, or since the start; 0 where none is kept",
+)
+SNAPSHOT_BYTES = Family(
+    "fd_router_snapshot_bytes", "gauge", (), "bytes", "Size of the last snapshot that was written"
+)
+SNAPSHOT_FAILURES = Family(
+    "fd_router_snapshot_failures_total", "counter", (), "snapshots", "Snapshots that could not be written"
+)
+SNAPSHOT_RESTORED = Family(
+    "fd_router_snapshot_restored_blocks",
+    "gauge",
+    (),
+    "blocks",
+    "Blocks of the prefix tree that the router began with, from a snapshot",
+)
 BUILD = Family(
     "fd_router_build_info", "gauge", ("version",), "", "Always 1; the label says which version runs"
 )
@@ -451,6 +471,10 @@ FAMILIES: tuple[Family, ...] = (
     LOST_LINES,
     RECORDED_LINES,
     LOST_RECORDED_LINES,
+    SNAPSHOT_AGE,
+    SNAPSHOT_BYTES,
+    SNAPSHOT_FAILURES,
+    SNAPSHOT_RESTORED,
     BUILD,
     *PROCESS,
 )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         OverloadSource,
         RelaySource,
         SchedulerSource,
+        SnapshotSource,
     )
 
     Instrument: TypeAlias = Tally | Gauge | Buckets | WorkerBuckets
@@ -123,6 +124,7 @@ class Metrics:
         log: LogSource,
         overload: OverloadSource,
         fleet: FleetSource,
+        snapshots: SnapshotSource,
     ) -> None:
         """Name the parts that are read when somebody asks; until then their families are absent or 0."""
         self._scheduler.source = scheduler
@@ -131,6 +133,7 @@ class Metrics:
         self._router.log = log
         self._router.overload = overload
         self._fleet.source = fleet
+        self._router.snapshots = snapshots
 
     def render(self) -> bytes:
         """The text for `/metrics`, of `CONTENT_TYPE`. Safe from any thread; one at a time does the work."""

@@ -102,6 +102,18 @@ class LogSource(Protocol):
         """Lines that were not written."""
 
 
+class SnapshotSource(Protocol):
+    """What is read of the snapshots."""
+
+    failures: int
+    written_bytes: int
+    restored_blocks: int
+
+    @property
+    def age(self) -> float:
+        """Seconds since one was written."""
+
+
 def one(family: Family, value: float) -> Metric:
     """A family without labels."""
     return simple(family, [((), value)])
@@ -222,11 +234,12 @@ class RelayCollector(Collector):
 
 
 class RouterCollector(Collector):
-    """The gate, the log and the version."""
+    """The gate, the log, the snapshots and the version."""
 
     def __init__(self) -> None:
         self.log: LogSource | None = None
         self.overload: OverloadSource | None = None
+        self.snapshots: SnapshotSource | None = None
 
     def collect(self) -> Iterator[Metric]:
         """What is lost, and what runs."""
@@ -237,4 +250,14 @@ class RouterCollector(Collector):
         yield simple(families.REQUESTS, [(("served",), served), (("waiting",), waiting)])
         yield one(families.BODY_BYTES, held)
         yield one(families.LOST_LINES, self.log.lost_lines if self.log is not None else 0)
+        kept = self.snapshots
+        age, size, failures, blocks = (
+            (kept.age, kept.written_bytes, kept.failures, kept.restored_blocks)
+            if kept is not None
+            else (0.0, 0, 0, 0)
+        )
+        yield one(families.SNAPSHOT_AGE, age)
+        yield one(families.SNAPSHOT_BYTES, size)
+        yield one(families.SNAPSHOT_FAILURES, failures)
+        yield one(families.SNAPSHOT_RESTORED, blocks)
         yield simple(families.BUILD, [((__version__,), 1)])

@@ -1,0 +1,278 @@
+"""The router starts again: what it had learned comes back with `server.state-path`, and nobody waits for that."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fd_router._core import Request
+from rig import core, wait_for
+from rig.crowd import Crowd, statuses
+from rig.memory import worker_pid
+from rig.router import chat_body, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rig import Engine, RawWorker, Router
+    from rig.crowd import Got
+
+    StartRouter = Callable[..., Router]
+    StartEngines = Callable[..., list[Engine]]
+
+PREFIXES = 60
+FRESH = """
+from fd_router.state import snapshot
+
+snapshot.ROUND_SECS = 0.2
+"""
+"""A snapshot every now and then, in place of every 30 s."""
+
+
+def config(folder: Path) -> str:
+    return f"""
+server: {{state-path: {folder}, drain-timeout-secs: 5}}
+scheduler: {{policy: least_work}}
+manager: {{health-check-interval-secs: 1}}
+"""
+
+
+@pytest.fixture
+def often(tmp_path: Path) -> dict[str, str]:
+    """The environment of a router that writes a snapshot every 0.2 s."""
+    place = tmp_path / "often"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(FRESH)
+    return {"PYTHONPATH": str(place)}
+
+
+def conversation(number: int) -> dict[str, Any]:
+    """One of `PREFIXES` long prompts, each with another end."""
+    prefix = f"{number % PREFIXES:04d} " * 400
+    return chat_body(f"{prefix}{number}", max_tokens=2)
+
+
+def hit_rate(got: list[Got]) -> float:
+    """By what the engines say that they had cached."""
+    usages = [json.loads(each.body)["usage"] for each in got if each.status == 200]
+    cached: int = sum(usage["prompt_tokens_details"]["cached_tokens"] for usage in usages)
+    asked: int = sum(usage["prompt_tokens"] for usage in usages)
+    return cached / asked
+
+
+def warm(router: Router, number: int = 4 * PREFIXES) -> float:
+    """Send each prefix a few times; the hit rate of the last of them."""
+    got = Crowd(router, 4, conversation).ask(number)
+    assert statuses(got) == {200: number}
+    return hit_rate(got[-2 * PREFIXES :])
+
+
+def restored(router: Router) -> float:
+    return router.metrics().value("fd_router_snapshot_restored_blocks")
+
+
+def test_a_restart_under_load_costs_nothing(
+    start_router: StartRouter, start_engines: StartEngines, tmp_path: Path
+) -> None:
+    """And without the snapshot it does: that is what is measured."""
+    first = start_router(config(tmp_path))
+    engines = start_engines(4, first, token_secs=0.001, register_secs=3600, cache_blocks=4096)
+    first.wait_workers(mixed=4)
+    before = warm(first)
+    first.check_worker = False
+    with Crowd(first, 4, conversation) as crowd:
+        crowd.wait(20)
+        first.process.send(signal.SIGTERM)
+        assert first.process.wait() == 0
+        down = len(crowd.got)
+        begun = time.monotonic()
+        took: list[float] = []
+
+        def watch() -> None:
+            wait_for(lambda: any(each.status == 200 for each in crowd.got[down:]))
+            took.append(time.monotonic() - begun)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        second = start_router(config(tmp_path), port=first.port)
+        watching.join()
+        crowd.wait(250)
+        after = crowd.got[down:]
+    begun = time.monotonic()
+    start_router()
+    bare = time.monotonic() - begun
+    assert restored(second) > 100
+    # Nobody listened for a moment; from the first answer on all is well.
+    answered = [each for each in after if each.status]
+    assert statuses(answered) == {200: len(answered)}
+    # On a machine that is busy with other things a router without anything to restore takes its time, too.
+    assert took[0] < max(1.5, 1.5 * bare), (took, bare)
+    rate = hit_rate(answered[:200])
+    print(f"first answer {took[0]:.2f} s, a bare start {bare:.2f} s, hit rate {before:.3f}, then {rate:.3f}")
+    assert rate > before - 0.03, (before, rate)
+    assert second.stop() == 0
+    (tmp_path / "snapshot").unlink()
+    for engine in engines:
+        engine.wait_stats(running=0)
+    third = start_router(config(tmp_path), port=first.port)
+    assert restored(third) == 0
+    cold = hit_rate(Crowd(third, 4, conversation).ask(200))
+    print(f"without a snapshot {cold:.3f}")
+    assert cold < before - 0.03, (before, cold)
+
+
+def test_a_kill_loses_no_worker_and_no_more_than_since_the_last_snapshot(
+    start_router: StartRouter, start_engines: StartEngines, tmp_path: Path, often: dict[str, str]
+) -> None:
+    router = start_router(config(tmp_path), env=often)
+    start_engines(2, router, token_secs=0.001, register_secs=3600)
+    router.wait_workers(mixed=2)
+    warm(router)
+    blocks = router.metrics().value("fd_router_tree_blocks")
+    for _ in range(2):  # the one that is being written may have begun before
+        await_another(tmp_path / "snapshot")
+    router.ends_with = -signal.SIGKILL
+    pid = worker_pid(router)
+    router.process.send_all(signal.SIGKILL)
+    assert router.process.wait() == -signal.SIGKILL
+    wait_for(lambda: not _lives(pid))
+    again = start_router(config(tmp_path))
+    assert again.numbers()["mixed"] == 2
+    assert restored(again) == blocks
+
+
+def await_another(path: Path) -> None:
+    written = path.stat().st_mtime_ns
+    wait_for(lambda: path.stat().st_mtime_ns > written)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("cut", [0, 9, 1000])
+def test_a_torn_snapshot_costs_one_line(
+    start_router: StartRouter, start_engines: StartEngines, tmp_path: Path, cut: int
+) -> None:
+    router = start_router(config(tmp_path))
+    start_engines(1, router, token_secs=0.001, register_secs=3600)
+    router.wait_workers(mixed=1)
+    warm(router, PREFIXES)
+    assert router.stop() == 0
+    whole = (tmp_path / "snapshot").read_bytes()
+    assert len(whole) > 1000
+    (tmp_path / "snapshot").write_bytes(whole[:cut])
+    again = start_router(config(tmp_path))
+    again.wait_log(r"^\[WARN\] .* state: the snapshot is not used: it is (no snapshot|damaged)$")
+    assert again.log_text().count("] state: ") == 1
+    assert again.chat("x").status_code == 200
+    assert restored(again) == 0
+
+
+def test_a_disk_that_takes_no_snapshot_harms_nobody(
+    start_router: StartRouter, start_engines: StartEngines, tmp_path: Path, often: dict[str, str]
+) -> None:
+    """Something is in the file's place, so that writing goes well until the end, and then fails."""
+    wall = tmp_path / "snapshot" / "wall"
+    wall.mkdir(parents=True)
+    router = start_router(config(tmp_path), env=often)
+    start_engines(1, router, token_secs=0.001, register_secs=3600)
+    router.wait_workers(mixed=1)
+
+    def failures() -> float:
+        return router.metrics().value("fd_router_snapshot_failures_total")
+
+    before = failures()
+    warm(router, PREFIXES)
+    wait_for(lambda: failures() >= before + 3, why="no snapshot fails")
+    assert router.metrics().value("fd_router_snapshot_age_seconds") > 0.5
+    assert router.log_text().count("no snapshot can be written: ") == 1
+    assert sorted(each.name for each in tmp_path.iterdir() if each.is_file()) == ["registrations.json"]
+    wall.rmdir()
+    wall.parent.rmdir()
+    router.wait_log(r"^\[INFO\] .* state: snapshots are written again$")
+    assert (tmp_path / "snapshot").stat().st_size > 1000
+    settled = failures()
+    wait_for(lambda: router.metrics().value("fd_router_snapshot_age_seconds") < 0.2)
+    assert failures() == settled
+
+
+def test_an_engine_that_restarted_meanwhile_is_cold(
+    start_router: StartRouter, start_engines: StartEngines, tmp_path: Path
+) -> None:
+    """By the time of its start, which it tells: its credit is taken away before anybody goes by it."""
+    port = free_port()
+    router = start_router(config(tmp_path))
+    (engine,) = start_engines(1, router, port=port, token_secs=0.001, register_secs=3600)
+    router.wait_workers(mixed=1)
+    warm(router, PREFIXES)
+    assert router.stop() == 0
+    engine.stop()
+    start_engines(1, None, port=port, token_secs=0.001)
+    again = start_router(config(tmp_path))
+    again.wait_workers(mixed=1)
+    again.wait_log(r"^\[INFO\] .* state: the engine of \S+ was started anew, so its cache is empty$")
+    assert restored(again) > 100
+    assert again.post("/v1/chat/completions", conversation(1)).status_code == 200
+    hits = again.metrics()
+    assert hits.value("fd_router_predicted_cached_tokens_total") == 0
+    assert hits.value("fd_router_prompt_tokens_total") > 1000
+
+
+def test_not_ready_before_those_who_were_kept_are_probed(
+    start_router: StartRouter,
+    start_engines: StartEngines,
+    raw_worker: Callable[..., RawWorker],
+    tmp_path: Path,
+) -> None:
+    router = start_router(config(tmp_path))
+    well, stuck = start_engines(2, router, register_secs=3600)
+    router.wait_workers(mixed=2)
+    assert router.get("/ready").status_code == 200
+    assert router.stop() == 0
+    stuck.suspend()
+    again = start_router(config(tmp_path))
+    # One of the two serves already, and requests are welcome.
+    answer = again.get("/ready")
+    assert (answer.status_code, answer.json()["reason"]) == (
+        503,
+        "the workers of before the start are being probed",
+    )
+    assert again.chat("x").status_code == 200
+    wait_for(lambda: again.get("/ready").status_code == 200)
+    assert well.stats()["requests"] == 1
+    stuck.resume()
+    again.wait_workers(mixed=2)
+
+
+def test_200_000_blocks_are_copied_and_read_in_time() -> None:
+    """In processor time, as others use the machine too."""
+    before, after = (core.scheduler({"mixed": "least_work"}) for _ in range(2))
+    for worker in range(8):
+        before.add(f"http://10.0.0.{worker}:80", "mixed")
+    for number in range(10_000):
+        body = json.dumps({"prompt": f"{number:064d}" * 20}).encode()
+        lease = core.book(before, "mixed", Request.scan(body, chat=False))
+        lease.answered()
+        lease.release()
+    begun = time.thread_time()
+    copy = before.copy()
+    pieces = []
+    while (piece := copy.piece(1e9)) is not None:
+        pieces.append(piece)
+    copied = time.thread_time()
+    assert after.restore(b"".join(pieces), 1e9) == (200_000, 8)
+    read = time.thread_time()
+    assert len(pieces) > 1, "it was made in one piece"
+    assert copied - begun < 0.2
+    assert read - copied < 1.0
