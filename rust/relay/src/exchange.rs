@@ -38,6 +38,8 @@ struct State {
     usage: Option<Usage>,
     /// The task, where it waits for the consumer to take bytes.
     held: Option<Waker>,
+    /// The task, where the runtime does not have it yet.
+    early: Option<Waker>,
 }
 
 impl<S> Exchange<S> {
@@ -101,7 +103,7 @@ impl<S> Exchange<S> {
 
     /// Closes the upstream connection and drops what was not taken. Does nothing after the end.
     pub fn cancel(self: &Arc<Self>) {
-        {
+        let early = {
             let mut state = self.state.lock();
             if state.end.is_some() {
                 return;
@@ -109,6 +111,10 @@ impl<S> Exchange<S> {
             let failure = Failure::new(Kind::Cancelled, "the exchange was given up");
             state.end = Some(Err(self.noted(failure)));
             state.buffer = Vec::new();
+            state.early.take()
+        };
+        if let Some(task) = early {
+            task.wake();
         }
         if let Some(task) = self.task.get() {
             task.abort();
@@ -137,6 +143,17 @@ impl<S> Exchange<S> {
             task.abort();
         }
         let _ = self.task.set(task);
+    }
+
+    /// To be called before the first step of a task that the runtime does not have. `waker` gives it to the runtime, or drops
+    /// it where the exchange has ended.
+    pub(crate) fn set_early(&self, waker: Waker) {
+        self.state.lock().early = Some(waker);
+    }
+
+    /// The runtime has the task, or it is over.
+    pub(crate) fn over_early(&self) {
+        self.state.lock().early = None;
     }
 
     pub(crate) fn put_head(self: &Arc<Self>, head: Head) {

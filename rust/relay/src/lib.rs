@@ -15,6 +15,7 @@ mod completions;
 mod config;
 mod connect;
 mod context;
+mod early;
 mod error;
 mod exchange;
 mod head;

@@ -43,6 +43,12 @@ impl Pool {
         }
     }
 
+    /// Whether a connection to `origin` is kept; it may be closed by now.
+    pub(crate) fn keeps(&self, origin: &Origin) -> bool {
+        let idle = self.idle.lock();
+        idle.get(origin).is_some_and(|stack| !stack.is_empty())
+    }
+
     /// Keeps a connection if it can be used again and there is room.
     pub(crate) fn put(&self, mut wire: Wire, now: Instant) {
         let Some(origin) = wire.home().filter(|_| wire.is_idle()) else {

@@ -133,7 +133,7 @@ impl<S: Send + Sync + 'static> Relay<S> {
 
     /// Sends what was gathered.
     pub fn flush(&self) {
-        self.orders.flush();
+        self.orders.flush(Instant::now());
     }
 
     /// Moves up to `limit` exchanges with news to `batch`; the descriptor stays readable while more wait.

@@ -28,6 +28,12 @@ impl<S> Guard<S> {
         context.stats.active.fetch_add(1, Relaxed);
         Self { exchange, context }
     }
+
+    /// Whether a plain connection waits for the request.
+    pub(crate) fn is_kept(&self, outgoing: &Outgoing) -> bool {
+        let origin = &outgoing.target.origin;
+        !outgoing.fresh && !origin.tls && self.context.pool.keeps(origin)
+    }
 }
 
 impl<S> Drop for Guard<S> {

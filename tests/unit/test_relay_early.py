@@ -1,0 +1,54 @@
+"""Requests that are written where they are ordered: on a kept connection, after a while without any."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fd_router._core import UpstreamError
+from rig.raw_worker import reply
+from rig.relaying import drive, until
+
+if TYPE_CHECKING:
+    from fd_router._core import Relay
+    from rig import Peer
+    from rig.relaying import StartWorker
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("way", ["close", "cancel", "first_byte_timeout"])
+def test_one_that_waits_ends(raw_worker: StartWorker, way: str, threads: int) -> None:
+    held, gone = threading.Event(), threading.Event()
+
+    def answer(peer: Peer) -> bytes | None:
+        if len(worker.hits) == 1:
+            return reply(b"")
+        held.set()
+        peer.wait_closed()
+        gone.set()
+        return None
+
+    worker = raw_worker(answer)
+
+    async def run(relay: Relay) -> None:
+        first = relay.send(worker.url, [], b"")
+        await first.head()
+        await until(lambda: relay.stats().idle_connections == 1)
+        exchange = relay.send(worker.url, [], b"")
+        waiting = exchange.head()
+        await until(held.is_set)
+        if way == "close":
+            relay.close()
+        elif way == "cancel":
+            exchange.cancel()
+        kind = {"close": "closed", "cancel": "cancelled"}.get(way, way)
+        with pytest.raises(UpstreamError) as caught:
+            await waiting
+        assert (caught.value.kind, caught.value.received) == (kind, False)
+        await until(gone.is_set)
+        await until(lambda: relay.stats().active == 0)
+
+    drive(run, threads=threads, first_byte_timeout_secs=0.3 if way == "first_byte_timeout" else 0)
+    assert worker.connections == 1
