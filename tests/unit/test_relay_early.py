@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,39 @@ if TYPE_CHECKING:
     from fd_router._core import Relay
     from rig import Peer
     from rig.relaying import StartWorker
+
+
+REQUESTS = 50
+
+
+def sleeps_of_the_relay() -> int:
+    """How often the relay's thread of this process went to sleep."""
+    (task,) = (
+        task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text() == "fd-relay\n"
+    )
+    return int((task / "status").read_text().rpartition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def test_the_relay_wakes_for_the_answer_only(raw_worker: StartWorker) -> None:
+    def answer(_peer: Peer) -> bytes:
+        # Long enough for the relay's thread to sleep, and for the next request to come after a while without any.
+        threading.Event().wait(0.005)
+        return reply(b"")
+
+    worker = raw_worker(answer)
+
+    async def run(relay: Relay) -> float:
+        before = 0
+        for number in range(REQUESTS + 1):
+            if number:
+                await until(lambda: relay.stats().idle_connections == 1)
+            if number == 1:
+                before = sleeps_of_the_relay()
+            exchange = relay.send(worker.url, [], b"")
+            await exchange.head()
+        return (sleeps_of_the_relay() - before) / REQUESTS
+
+    assert 0.5 < drive(run) < 1.5
 
 
 @pytest.mark.parametrize("threads", [1, 2])
