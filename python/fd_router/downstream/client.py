@@ -40,10 +40,10 @@ JSON = b"application/json; charset=utf-8"
 class Client:
     """One request of one client.
 
-    `status` is what it was answered (0 before that); `tags` stand before its log lines; `extra` are headers that
-    go out with its answer, an error's too; `marks` are headers of whatever it is answered: whoever sends a head past
-    `answer` adds them. `request_id` is its id, and `sent_id` that as it sent it, None where it sent none. `pair_id` is
-    what the workers of a pair know it by, in PD mode.
+    `status` is what it was answered (0 before that); `tags` stand before its log lines; `read` are those of its headers
+    that are looked at in every request; `extra` are headers that go out with its answer, an error's too; `marks` are
+    headers of whatever it is answered: whoever sends a head past `answer` adds them. `request_id` is its id, and
+    `sent_id` that as it sent it, None where it sent none. `pair_id` is what the workers of a pair know it by.
     """
 
     # Defaults stand at the class: most requests need few of them, and all requests are made here.
@@ -78,7 +78,8 @@ class Client:
         self.peer = http_headers.client_ip(scope.get("client"))
         self.send = send
         self.extra: Headers = []
-        self.name(request_id.of_headers(self.headers))
+        self.read = http_headers.read(self.headers)
+        self.name(request_id.of_headers(self.read))
         self._receive = receive
         self._overdue_watch = watch
 
@@ -121,8 +122,8 @@ class Client:
         which hears an answer, and of one that is gone; and whatever `more` raises, which is told of the bytes of each
         piece.
         """
-        http_headers.require_plain(self.headers)
-        announced = http_headers.content_length(self.headers)
+        http_headers.require_plain(self.read)
+        announced = http_headers.content_length(self.read)
         limit = limits.size
         if announced is not None and announced > limit:
             raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fd_router._core import HOP_HEADER
+from fd_router.downstream import request_id
 from fd_router.errors import BadRequestError, UnsupportedCodingError, printable
 
 if TYPE_CHECKING:
@@ -13,6 +14,19 @@ if TYPE_CHECKING:
 
     from fd_router.types import Headers
 
+TRACE_ID = b"x_bd_logid"
+READ = frozenset(
+    {
+        b"host",
+        b"transfer-encoding",
+        b"content-length",
+        b"content-encoding",
+        TRACE_ID,
+        HOP_HEADER,
+        *request_id.NAMES,
+    }
+)
+"""What is read of every request."""
 MAX_HOPS = 8
 """Routers that a request may pass before this one."""
 _LENGTH_DIGITS = 18
@@ -23,6 +37,11 @@ _HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]+|\[[0-9A-Fa-fvV.:]+\])(?::[0-9]{0,5
 """A name or an address, and a port or none (RFC 3986, 3.2.2; RFC 9110, 7.2)."""
 _WITHOUT_HOST = ("1", "1.0", "0.9")
 """Versions of HTTP that need no host, as granian writes them and as ASGI does."""
+
+
+def read(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """Those of `READ`, in their order: most requests have two of them among some twenty others."""
+    return [pair for pair in headers if pair[0] in READ]
 
 
 def get(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
@@ -41,7 +60,7 @@ def joined(theirs: Headers, ours: Headers) -> Headers:
 
 def trace_id(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     """The caller's trace id for the log (`X_BD_LOGID`), None if there is none or it is empty."""
-    value = get(headers, b"x_bd_logid")
+    value = get(headers, TRACE_ID)
     return value.decode("utf-8", "replace").strip() or None if value else None
 
 
