@@ -87,6 +87,13 @@ class Client:
         """Know it by an id."""
         self.request_id, self.sent_id, self.traced = known
 
+    def carry_id(self) -> None:
+        """Have its engine told its id, in place of what it wrote there."""
+        others = self.headers
+        if http_headers.get(self.read, request_id.HEADER) is not None:
+            others = [pair for pair in others if pair[0] != request_id.HEADER]
+        self.headers = [*others, (request_id.HEADER, self.request_id.encode())]
+
     def facts(self) -> dict[str, str | float | None]:
         """What its access line has of how it was served."""
         facts: dict[str, str | float | None] = {"error": self.error}
@@ -204,6 +211,7 @@ class Client:
         """The answer is complete: the client's leaving means nothing any more."""
         self._on_gone = None
         if self._pending:
+            self._pending = False
             self._overdue_watch.discard(self)
 
     def start_message(self, status: int, headers: Headers) -> Message:

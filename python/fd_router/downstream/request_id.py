@@ -62,11 +62,6 @@ def varied(value: str) -> str:
     return f"{value}-{_chance(32):08x}"
 
 
-def carried(headers: Headers, value: str) -> Headers:
-    """Headers that carry the id, once."""
-    return [pair for pair in headers if pair[0] != HEADER] + [(HEADER, value.encode())]
-
-
 def _made() -> str:
     """A random UUID (RFC 9562, 5.4). It is to differ from others, not to be a secret: the system is not asked."""
     digits = f"{_chance(128):032x}"

@@ -76,7 +76,9 @@ class App:
             http_headers.check(client.read, scope["http_version"])
             if self._cors is not None and self._listing.pages_may_ask(client.path):
                 self._cors.admit(client)
-            asked = (client.method, pattern_of(client.path))
+            asked = (client.method, client.path)
+            if asked not in self._handlers:
+                asked = (client.method, pattern_of(client.path))
             if self._tracing is not None:
                 self._trace(self._tracing, client, asked)
             self._access.check(self._guards.get(asked, "anyone"), client)

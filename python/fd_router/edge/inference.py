@@ -127,7 +127,7 @@ class Inference:
             # sends again may be.
             made = client.sent_id is None
             client.pair_id = body_id or (client.request_id if made else request_id.varied(client.request_id))
-        client.headers = request_id.carried(client.headers, client.request_id)
+        client.carry_id()
 
 
 def scan(pieces: list[bytes], reading: Reading, client: Client) -> Request:
