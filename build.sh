@@ -12,7 +12,7 @@ usage() {
 usage: bash build.sh [VERB]
   (none)   build the wheel and install it: `fd-router` is then on PATH
   dev      make .venv with every development tool and the extension built from this tree
-  demo     start a router and three mock engines, talk to them, stop them   [--keep] [--splitwise]
+  demo     start a router and three mock engines, talk to them, stop them   [--keep] [--splitwise] [--replicas N]
   test     lint, Rust tests, Python tests, end-to-end tests, coverage       [--fast | PATH or pytest arguments]
            --fast: Rust tests and unit tests; with arguments: what pytest takes them for
   faults   every fault of tests/faults in its full form, one after the other; takes minutes   [pytest arguments]

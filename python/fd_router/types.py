@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["mixed", "prefill", "decode"]
-Source: TypeAlias = Literal["register", "file"]
-"""How a worker became known: it registered, or the register file names it."""
+Source: TypeAlias = Literal["register", "file", "cluster"]
+"""How a worker became known: it registered, the register file names it, or it registered with another replica."""
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 """HTTP headers as ASGI has them: lower-case names in order, a name may stand more than once."""
 ROLES: tuple[Role, ...] = ("mixed", "prefill", "decode")

@@ -11,6 +11,7 @@ The words behind a fence say what becomes of the block:
 | `sh grep` | searches in a log, executed on the `text log` blocks of the page |
 | `text log` | log lines, which the grammar of the log must know |
 | `yaml config`, `yaml register` | loaded |
+| `sh valkey` | a server that is started as it says, on loopback |
 | `mermaid picture` | drawn by whoever shows the page; a flowchart |
 | `text rooms`, `text modules` | drawings, compared with the folders and the imports |
 """
@@ -30,6 +31,7 @@ KINDS = {
     "sh fastdeploy",
     "sh docker",
     "sh kubectl",
+    "sh valkey",
     "mermaid picture",
     "sh grep",
     "text log",

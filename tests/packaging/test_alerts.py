@@ -83,6 +83,7 @@ WELL = {
     "fd_router_overpredicted_tokens_total": growing(100),
     "fd_router_log_lines_lost_total": steady(7),
     "fd_router_snapshot_age_seconds": steady(29),
+    "fd_router_cluster_sharing": steady(1),
     **first_bytes("a", 60, 1),
     **first_bytes("b", 60, 1),
     # Fast errors do not hide it, and slow ones do not raise it.
@@ -114,6 +115,12 @@ SCENES: dict[str, tuple[str | None, dict[str, str], dict[str, str]]] = {
     "requests without a pair": (
         "FdRouterNoPair",
         {'fd_router_rejected_requests_total{code="no_pair"}': growing(6)},
+        {},
+    ),
+    "it does not reach the other replicas": ("FdRouterAlone", {"fd_router_cluster_sharing": steady(0)}, {}),
+    "it was out of their reach for a moment": (
+        None,
+        {"fd_router_cluster_sharing": f"1x10 0x1 1x{LATER}"},
         {},
     ),
     "requests fail": (

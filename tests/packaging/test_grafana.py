@@ -156,4 +156,5 @@ def test_rows_are_the_questions_of_an_operator() -> None:
         "Prefill and decode",
         "Errors",
         "Router",
+        "Replicas",
     ]

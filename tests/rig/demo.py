@@ -1,6 +1,7 @@
 """The demo: a router and mock engines on free ports, and the official `openai` client talking to them.
 
-Run by `bash build.sh demo [--keep] [--splitwise]`. Exit status 0 when everything went well; nothing is left running.
+Run by `bash build.sh demo [--keep] [--splitwise] [--replicas N]`. Exit status 0 when everything went well; nothing is
+left running.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ QUESTION = "What does a router do with a prompt that many conversations begin wi
 interrupted = Event()
 """Set by a signal, for the case that its exception was swallowed: Python ignores those raised in some callbacks."""
 SYSTEM = "You are an assistant that answers in few words. " * 8
+SETTINGS = "scheduler: {policy: cache_aware, prefill-policy: cache_aware, decode-policy: request_num}"
+MIXED = {"mixed": 3}
+PAIRED = {"prefill": 2, "decode": 2}
 
 
 def main() -> int:
@@ -38,12 +42,15 @@ def main() -> int:
     parser.add_argument(
         "--splitwise", action="store_true", help="prefill/decode pairs instead of mixed engines"
     )
+    parser.add_argument(
+        "--replicas", type=int, default=1, help="so many routers, which share through a Valkey (1: none does)"
+    )
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="fd-router-demo-") as folder:
-            run(Path(folder), keep=options.keep, splitwise=options.splitwise)
+            run(Path(folder), keep=options.keep, splitwise=options.splitwise, replicas=options.replicas)
     except KeyboardInterrupt:
         print("\ndemo: interrupted; everything is stopped", file=sys.stderr)
         return 130
@@ -60,11 +67,15 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def run(folder: Path, *, keep: bool, splitwise: bool) -> None:
+def run(folder: Path, *, keep: bool, splitwise: bool, replicas: int) -> None:
     """Start, talk, perhaps wait, and stop."""
     stage = Stage(folder)
     try:
-        router, engines = start(stage, splitwise=splitwise)
+        router, engines = (
+            start(stage, splitwise=splitwise)
+            if replicas < 2
+            else start_replicas(stage, replicas, splitwise=splitwise)
+        )
         try:
             with router.openai() as client:
                 talk(client)
@@ -81,12 +92,11 @@ def run(folder: Path, *, keep: bool, splitwise: bool) -> None:
 
 def start(stage: Stage, *, splitwise: bool) -> tuple[Router, list[Engine]]:
     """A router, and engines that registered with it."""
-    policies = "{policy: cache_aware, prefill-policy: cache_aware, decode-policy: request_num}"
     mode = "prefill/decode pairs" if splitwise else "mixed mode"
     say(f"starting fd-router ({mode})")
-    router = stage.start_router(f"scheduler: {policies}", *(["--splitwise"] if splitwise else []))
+    router = stage.start_router(SETTINGS, *(["--splitwise"] if splitwise else []))
     print(f"   listening on {router.url}")
-    wanted = {"prefill": 2, "decode": 2} if splitwise else {"mixed": 3}
+    wanted = PAIRED if splitwise else MIXED
     engines = []
     for role, number in wanted.items():
         say(f"starting {number} mock engines ({role})")
@@ -98,17 +108,32 @@ def start(stage: Stage, *, splitwise: bool) -> tuple[Router, list[Engine]]:
     return router, engines
 
 
+def start_replicas(stage: Stage, replicas: int, *, splitwise: bool) -> tuple[Router, list[Engine]]:
+    """Several routers, one of which is killed; one that is left, and the engines."""
+    # Where Python is too old for the package with the server, the rest of the demo is as it was.
+    from rig.replicas import Show  # noqa: PLC0415
+
+    show = Show(stage, say, messages())
+    flags = ["--splitwise"] if splitwise else []
+    return show.run(replicas, SETTINGS, flags, PAIRED if splitwise else MIXED)
+
+
+def messages() -> Any:
+    """One conversation; its beginning is long enough to be worth a cache."""
+    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
+
+
 def talk(client: openai.OpenAI) -> None:
     """The same prefix three times, as chat, streamed chat and completion; prints who answered what."""
-    messages: Any = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
+    asked = messages()
     say("chat, whole answer")
-    chat = client.chat.completions.with_raw_response.create(model="mock", messages=messages, max_tokens=8)
+    chat = client.chat.completions.with_raw_response.create(model="mock", messages=asked, max_tokens=8)
     answer = chat.parse()
     print(f"   {answer.choices[0].message.content}")
     show_served(chat.headers, answer.usage)
     say("chat, streamed; as it arrives:")
     streamed = client.chat.completions.with_raw_response.create(
-        model="mock", messages=messages, max_tokens=8, stream=True, stream_options={"include_usage": True}
+        model="mock", messages=asked, max_tokens=8, stream=True, stream_options={"include_usage": True}
     )
     usage = None
     print("   ", end="")

@@ -119,6 +119,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "tree evicted": ("DEBUG", r"radix eviction: removed=\d+ nodeCount=\d+"),
     "own access": ("WARN", rf"\[fd-router\] access: {ERR}"),
     "own client": ("INFO", rf"\[fd-router\] client: {ERR}"),
+    "own cluster": ("INFO WARN ERROR", rf"\[fd-router\] cluster: {ERR}"),
     "own config": ("WARN ERROR", rf"\[fd-router\] config: {ERR}"),
     "own drain": ("INFO", rf"\[fd-router\] drain: {ERR}"),
     "own control": ("INFO WARN", rf"\[fd-router\] control: {ERR}"),

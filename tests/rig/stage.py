@@ -32,6 +32,7 @@ class Stage:
         self.folder = folder
         self._routers: list[Router] = []
         self._things = ExitStack()
+        self._last = ExitStack()
         self._numbers: Counter[str] = Counter()
 
     def start_router(
@@ -119,9 +120,13 @@ class Stage:
         self._things.callback(worker.stop)
         return worker
 
+    def at_end(self, action: Callable[[], object]) -> None:
+        """Have something done once everything else has ended."""
+        self._last.callback(action)
+
     def close(self) -> None:
         """Check that every counter is 0, then end everything, whatever the check said; routers must end well."""
-        with self._things:
+        with self._last, self._things:
             for router in self._routers:
                 if router.check_idle and router.process.status is None:
                     router.assert_idle()

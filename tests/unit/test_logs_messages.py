@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"
 SAMPLES: dict[str, object] = {
     "port": 9000,
+    "replica": "router-1-0a1b2c3d",
+    "server": "10.0.0.3:6379",
     "error": 'dial tcp 10.0.0.1:8000: "connection refused"',
     "path": "/v1/chat/completions",
     "index": 3,

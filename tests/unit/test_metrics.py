@@ -84,6 +84,22 @@ class Fleet:
         return [(A, "mixed", True), (B, "mixed", False)]
 
 
+class Cluster:
+    """As much of the replica as a scrape reads."""
+
+    sharing = True
+    losses = 2
+
+    def others(self) -> int:
+        return 3
+
+    def prefixes(self) -> dict[str, int]:
+        return {"applied": 41, "unknown": 42, "dropped": 43}
+
+    def garbage(self) -> dict[str, int]:
+        return {"board": 51, "loads": 52, "prefixes": 53}
+
+
 @pytest.fixture
 def scheduler() -> Scheduler:
     return Scheduler()
@@ -96,6 +112,7 @@ def metrics(scheduler: Scheduler) -> Metrics:
     log = SimpleNamespace(lost_lines=31)
     sources: Any = {"access": Access(), "relay": Relay(), "log": log, "overload": gate, "fleet": Fleet()}
     sources["snapshots"] = SimpleNamespace(age=7.5, written_bytes=640, failures=2, restored_blocks=50)
+    sources["cluster"] = Cluster()
     metrics.bind(scheduler=scheduler, **sources)  # type: ignore[arg-type]
     return metrics
 

@@ -332,7 +332,7 @@ def test_states_of_a_worker_of_the_register_file() -> None:
 def test_who_registered_as_well_stays_when_the_file_names_it_no_more() -> None:
     scene = Scene(0)
     file = Instance("mixed", "127.0.0.1", 8000)
-    scene.members.admit(file, scene.now, own=False)
+    scene.members.admit(file, scene.now, "file")
     scene.members.of_file(file.url, None)
     assert scene.members.registered() == []
     assert scene.members.source(file.url) == "file"
@@ -366,11 +366,11 @@ def test_what_the_file_takes_out_or_moves_keeps_no_order_behind() -> None:
     scene = Scene(1)
     scene.members.on_dropped = scene.orders.dropped
     here, there = (Instance("mixed", host, 9000) for host in ("127.0.0.1", "127.0.0.2"))
-    scene.members.admit(here, scene.now, own=False)
+    scene.members.admit(here, scene.now, "file")
     scene.members.of_file(here.url, "engine")
     scene.orders.drain(here.url)
     scene.members.drop(here.url, there.url)
-    scene.members.admit(there, scene.now, own=False)
+    scene.members.admit(there, scene.now, "file")
     scene.members.of_file(there.url, "engine")
     scene.pass_time(1.0)
     assert (scene.state(here.url), scene.state(there.url)) == (None, "drained")
@@ -393,9 +393,77 @@ def test_the_file_is_no_sign_of_life_of_a_removed_worker() -> None:
 def test_a_heartbeat_does_not_undo_the_models_of_the_file() -> None:
     scene = Scene(0)
     of_file = Instance("mixed", "127.0.0.1", 9000, models=("name",))
-    scene.members.admit(of_file, scene.now, own=False)
+    scene.members.admit(of_file, scene.now, "file")
     scene.members.of_file(of_file.url, None, of_file.models)
     scene.members.admit(replace(of_file, models=None), scene.now)
     assert scene.registry.models.of(of_file.url) == ("name",)
     scene.members.admit(replace(of_file, models=("own",)), scene.now)
     assert scene.registry.models.of(of_file.url) == ("own",)
+
+
+def test_an_order_of_another_replica() -> None:
+    scene, other = Scene(2), Scene(2)
+    first, second = scene.urls
+    scene.orders.drain(first, remove=True)
+    scene.orders.eject(second)
+    kept = scene.orders.kept()
+    for url in (first, second):
+        other.orders.take(url, kept[url])
+    assert (other.state(first), other.state(second)) == ("drained", "ejected")
+    assert not other.members.knows(first), "removed there, and so here"
+    assert other.orders.refuses(first)
+    assert other.orders.kept()[second] == kept[second]
+    other.orders.take(second, None)
+    assert other.state(second) == "up"
+    other.orders.take(second, {"order": "dance"})
+    other.orders.take("http://127.0.0.1:1", None)
+    assert other.orders.urls() == [first]
+
+
+def test_drained_is_who_has_nothing_under_way_at_any_replica() -> None:
+    scene = Scene(1)
+    (url,) = scene.urls
+    scene.orders.elsewhere = lambda: {url: 1}
+    scene.orders.drain(url)
+    scene.pass_time(60)
+    assert scene.state(url) == "draining"
+    scene.orders.elsewhere = dict
+    scene.pass_time(1)
+    assert scene.state(url) == "drained"
+
+
+def test_others_have_time_to_hear_of_an_order() -> None:
+    scene = Scene(1)
+    (url,) = scene.urls
+    scene.orders.hearsay_secs = lambda: 2.0
+    scene.orders.drain(url, remove=True)
+    scene.pass_time(1)
+    assert scene.state(url) == "draining"
+    scene.pass_time(1)
+    assert scene.state(url) == "drained"
+    assert not scene.members.knows(url)
+
+
+def test_a_removed_worker_that_others_hear_stays_out() -> None:
+    scene = Scene(1)
+    (url,) = scene.urls
+    scene.orders.drain(url, remove=True)
+    for _ in range(4):
+        scene.pass_time(REMOVED_SECS / 2)
+        scene.orders.heard(url)
+    assert scene.orders.urls() == [url]
+    scene.pass_time(REMOVED_SECS)
+    assert scene.orders.urls() == []
+
+
+def test_what_others_have_ordered_is_not_ended_for_want_of_the_worker() -> None:
+    scene = Scene(1)
+    (url,) = scene.urls
+    scene.orders.take("http://127.0.0.1:1", {"order": "drain", "given": 1, "remove": False, "removed": None})
+    scene.orders.drain(url)
+    scene.orders.shared = lambda _: True
+    scene.orders.settle()
+    assert len(scene.orders.urls()) == 2
+    scene.orders.shared = lambda _: False
+    scene.orders.settle()
+    assert scene.orders.urls() == [url]

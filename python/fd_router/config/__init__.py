@@ -7,6 +7,7 @@ from fd_router.config.render import effective_yaml, example_yaml, fingerprint, m
 from fd_router.config.schema import (
     POLICIES,
     SECTIONS,
+    ClusterConfig,
     Config,
     LogConfig,
     ManagerConfig,
@@ -20,6 +21,7 @@ __all__ = [
     "POLICIES",
     "SECTIONS",
     "Changes",
+    "ClusterConfig",
     "Config",
     "LogConfig",
     "ManagerConfig",

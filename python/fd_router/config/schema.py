@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeAlias
 
 from fd_router import _core
+from fd_router.config.address import ClusterUrl
 from fd_router.config.setting import (
     Choice,
     Cidr,
@@ -20,6 +21,7 @@ from fd_router.config.setting import (
     Key,
     Keys,
     ListOf,
+    Name,
     Number,
     Origin,
     Path,
@@ -344,6 +346,24 @@ class UpstreamConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """`cluster`: what several routers before the same engines share, on a Valkey or a Redis."""
+
+    url: Secret = setting(
+        ClusterUrl(),
+        _NO_KEY,
+        "the server through which replicas share registrations, orders, prefixes and loads; empty: there is one router",
+    )
+    name: str = setting(Name(), "default", "of the fleet; replicas with the same name on one server share")
+    stream_mb: int = setting(
+        Integer(1, 65_536),
+        64,
+        "about how many bytes of prefixes the server keeps for replicas that start",
+        "MiB",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """`log`: what is written, and where."""
 
@@ -384,16 +404,20 @@ class Config:
     manager: ManagerConfig = field(default_factory=ManagerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
-Section: TypeAlias = ServerConfig | ManagerConfig | SchedulerConfig | UpstreamConfig | LogConfig
+Section: TypeAlias = (
+    ServerConfig | ManagerConfig | SchedulerConfig | UpstreamConfig | ClusterConfig | LogConfig
+)
 
 SECTIONS: dict[str, type[Section]] = {
     "server": ServerConfig,
     "manager": ManagerConfig,
     "scheduler": SchedulerConfig,
     "upstream": UpstreamConfig,
+    "cluster": ClusterConfig,
     "log": LogConfig,
 }
 

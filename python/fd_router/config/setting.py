@@ -137,6 +137,19 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Name:
+    """A word that becomes part of other names."""
+
+    name: str = "name"
+    accepts: str = "1 to 64 of A-Z, a-z, 0-9, . _ -"
+
+    def read(self, found: Found) -> str | None:
+        """See `Kind.read`."""
+        text = Text().read(found) or ""
+        return text if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text) else None
+
+
+@dataclass(frozen=True, slots=True)
 class Path:
     """The path of a URL."""
 

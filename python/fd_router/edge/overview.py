@@ -47,8 +47,12 @@ class Overview:
         overload: Overload,
         scheduler: Scheduler,
         missing: Callable[[], str | None],
+        cluster: Callable[[], dict[str, Any]] | None,
     ) -> None:
-        """`missing` says why a request could not be served now; None where it could."""
+        """`missing` says why a request could not be served now; None where it could.
+
+        `cluster` says how it is with other replicas, where there are any.
+        """
         self.reconfigure(told)
         self._rows = rows
         self._pulse = pulse
@@ -56,6 +60,7 @@ class Overview:
         self._overload = overload
         self._scheduler = scheduler
         self._missing = missing
+        self._cluster = cluster
         self._started = time.time()
 
     def reconfigure(self, told: Told) -> None:
@@ -91,6 +96,7 @@ class Overview:
                 },
                 "hit": hit(self._scheduler.truth()),
                 "tree": self._tree(),
+                "cluster": self._cluster() if self._cluster is not None else None,
                 "rejects": self._metrics.rejects(),
                 "states": self._rows.counts(),
                 "workers": self._rows.all(),

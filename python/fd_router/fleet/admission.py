@@ -1,4 +1,4 @@
-"""Admission: engines that register, those of the register file, and those that say goodbye."""
+"""Admission: engines that register, here or with another replica, those of the register file, and those that leave."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ COMES_BACK: dict[Source, str] = {
         "manager.register-path still names it, and brings it back at the next start or change;"
         " POST /workers/drain keeps it out"
     ),
+    "cluster": (
+        "it registered with another replica, and comes back where it registers again, with whichever;"
+        ' POST /workers/drain keeps it out, and with "remove": true unregisters it once it is empty'
+    ),
 }
 """What who unregisters a worker is to know, by how it became known."""
 
@@ -64,6 +68,10 @@ class Admission:
         self._log = log
         self._clock = clock
         self._splitwise = splitwise
+        self.on_registered: Callable[[Instance], object] = lambda _: None
+        """Called with a worker that was let in as it registered, or as the register file names it."""
+        self.on_unregistered: Callable[[str], object] = lambda _: None
+        """Called with the url of a worker that was unregistered here."""
 
     async def register(self, raw: bytes) -> None:
         """The body of `POST /register`.
@@ -72,7 +80,7 @@ class Admission:
         """
         try:
             instance = parse_instance(raw, splitwise=self._splitwise)
-            await self._admit(instance)
+            await self._admit(instance, said=True)
         except RegistrationError as error:
             undecodable = isinstance(error, UndecodableError)
             self._log.error(
@@ -87,10 +95,16 @@ class Admission:
         """
         url = unregister_url(raw)
         source = self._members.source(url)
-        if not self._members.leave(url):
+        if not self.left(url):
             raise RegistrationError(404, f"{url} is not registered")
-        self._orders.left(url)
+        self.on_unregistered(url)
         return COMES_BACK[source]
+
+    def left(self, url: str) -> bool:
+        """A worker is unregistered, here or with another replica. False when it was not known."""
+        known = self._members.leave(url)
+        self._orders.left(url)
+        return known
 
     async def admit_of_file(self, instance: Instance, name: str | None) -> None:
         """An instance of the register file, whose host it names where that is no address; through the same gate.
@@ -98,7 +112,7 @@ class Admission:
         One that is not well is waited for. Raises `RegistrationError` for it all the same.
         """
         try:
-            await self._admit(instance, own=False)
+            await self._admit(instance, "file", said=True)
         except RegistrationError as error:
             if error.status != 503:
                 raise
@@ -121,16 +135,31 @@ class Admission:
                 self._log.error(messages.panic(outcome))
 
     async def _restore(self, body: object) -> None:
+        await self._admit_or_expect(instance_from_mapping(body, splitwise=self._splitwise), "register")
+
+    async def admit_of_cluster(self, url: str, body: object) -> None:
+        """A worker that is registered with another replica, by what it sent there, through the same gate.
+
+        One that is not well waits on probation. Raises `RegistrationError` for one that may not register here.
+        """
         instance = instance_from_mapping(body, splitwise=self._splitwise)
+        if instance.url != url:
+            raise RegistrationError(400, f"it says that it is {instance.url}")
+        if self._members.get(url) != instance:
+            await self._admit_or_expect(instance, "cluster")
+
+    async def _admit_or_expect(self, instance: Instance, source: Source) -> None:
         try:
-            await self._admit(instance)
+            await self._admit(instance, source)
         except RegistrationError as error:
             if error.status != 503:
                 raise
             self._members.check_room(instance.url)
-            self._members.expect(instance, self._clock())
+            self._members.expect(instance, self._clock(), own=source == "register")
 
-    async def _admit(self, instance: Instance, *, own: bool = True) -> None:
+    async def _admit(self, instance: Instance, source: Source = "register", *, said: bool = False) -> None:
+        """`said` is whether it was said now, and here."""
+        own = source == "register"
         self._networks.require(instance)
         if self._orders.refuses(instance.url, own=own):
             if own:
@@ -144,7 +173,9 @@ class Admission:
             trouble = await self._probe(instance.url)
             if trouble is not None:
                 raise RegistrationError(503, f"{instance.url} service is not healthy{trouble}")
-            self._members.admit(instance, self._clock(), own=own)
+            self._members.admit(instance, self._clock(), source)
+            if said:
+                self.on_registered(instance)
         finally:
             self._learner.settled(instance.url)
         if self._remote_load is not None:

@@ -84,7 +84,9 @@ class Membership:
 
     def source(self, url: str) -> Source:
         """How it became known; the register file's word goes before its own."""
-        return "file" if url in self._of_file else "register"
+        if url in self._of_file:
+            return "file"
+        return "register" if url in self._own else "cluster"
 
     def up(self) -> list[tuple[str, Role, bool]]:
         """(url, role, whether it answers its probes and is not ejected) of everybody. Safe from any thread."""
@@ -131,15 +133,16 @@ class Membership:
         else:
             self._given.pop(url, None)
 
-    def admit(self, instance: Instance, now: float, *, own: bool = True) -> None:
+    def admit(self, instance: Instance, now: float, source: Source = "register") -> None:
         """Take a worker into service, or take over what it says of itself anew.
 
-        `own` is whether it registers by itself. One that was lost too often waits on probation until its hold is over.
+        `source` is how that was heard. One that was lost too often waits on probation until its hold is over.
         With those on probation there are never more than the limit, so that whoever comes back has a place; a new one
         takes that of the one lost first. Raises as `check_room` does.
         """
         url = instance.url
-        if own and instance.models is None and url in self._given:
+        own = source == "register"
+        if source != "file" and instance.models is None and url in self._given:
             instance = replace(instance, models=self._given[url])
         standing = self._place(url, now)
         changed = own and url not in self._own
@@ -164,13 +167,17 @@ class Membership:
             self._log.info(messages.role_changed(url, before.role, instance.role))
         self.on_state(url)
 
-    def expect(self, instance: Instance, now: float) -> None:
-        """Put a worker on probation that a process before this one knew, and that is not well now."""
+    def expect(self, instance: Instance, now: float, *, own: bool = True) -> None:
+        """Put a worker on probation that a process before this one or another replica knew, and that is not well now.
+
+        `own` is whether it registered here.
+        """
         url = instance.url
         if (self.rules.forget_after_secs == 0 and not self._stays(url)) or url in self._standings:
             return
         self._place(url, now).lose(now)
-        self._own.add(url)
+        if own:
+            self._own.add(url)
         self._lost[url] = instance
         self.registry.models.expect(instance)
         self.on_change()

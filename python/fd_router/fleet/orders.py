@@ -47,13 +47,17 @@ class Order:
     kind: Kind
     given: float
     """Seconds since the epoch."""
+    since: float
+    """When it was taken up here, by the monotonic clock."""
     remove: bool = False
     drained: bool = False
     """Whether nothing is under way any more."""
     removed: Instance | None = None
     """What the worker said of itself, once it is unregistered."""
     heard: float = 0.0
-    """When that happened or it registered again, by the monotonic clock."""
+    """When that happened or it registered again, here or with another replica, by the monotonic clock."""
+    heard_here: float = 0.0
+    """The same, here alone."""
 
 
 class Orders:
@@ -82,6 +86,12 @@ class Orders:
         self._orders: dict[str, Order] = {}
         self.on_change: Callable[[str], object] = lambda _: None
         """Called with the url of a worker whose order is another, or is carried out."""
+        self.elsewhere: Callable[[], Mapping[str, int]] = dict
+        """Requests that other replicas have under way, by worker: it is drained when they have none either."""
+        self.hearsay_secs: Callable[[], float] = lambda: 0.0
+        """For how long after an order others may send its worker requests of which nothing was heard."""
+        self.shared: Callable[[str], bool] = lambda _: False
+        """Whether other replicas have an order as well, which is then not ended for want of the worker."""
 
     def reconfigure(self, limit: int) -> None:
         """Keep orders of so many workers."""
@@ -103,7 +113,9 @@ class Orders:
         order = self._orders.get(url)
         if order is None or order.kind != "drain":
             order = self._give(url, "drain")
-        order.remove = remove
+        if order.remove != remove:
+            order.remove = remove
+            self.on_change(url)
         self._look(url, order, self._running())
 
     def eject(self, url: str) -> None:
@@ -150,7 +162,7 @@ class Orders:
         if order is None or order.removed is None:
             return False
         if own:
-            order.heard = self._clock()
+            order.heard = order.heard_here = self._clock()
         return True
 
     def left(self, url: str) -> None:
@@ -179,11 +191,16 @@ class Orders:
                 self._look(url, order, running)
 
     def _running(self) -> dict[str, int]:
-        """Requests under way by worker."""
-        return {url: running for url, _, running, _ in self._scheduler.loads()}
+        """Requests under way by worker, here and elsewhere."""
+        found = dict(self.elsewhere())
+        for url, _, running, _ in self._scheduler.loads():
+            found[url] = found.get(url, 0) + running
+        return found
 
     def _look(self, url: str, order: Order, running: dict[str, int]) -> None:
         if (order.drained and not order.remove) or running.get(url):
+            return
+        if not order.drained and self._clock() - order.since < self.hearsay_secs():
             return
         instance = self._members.get(url)
         if instance is None:
@@ -193,7 +210,7 @@ class Orders:
             self._log.info(messages.drained(instance.role, url))
         if order.remove:
             order.removed = instance
-            order.heard = self._clock()
+            order.heard = order.heard_here = self._clock()
             self._members.leave(url)
         self.on_change(url)
 
@@ -206,7 +223,7 @@ class Orders:
             gone = next((each for each, order in self._orders.items() if order.removed is not None), None)
             if gone is not None:
                 self._end(gone, self._orders[gone])
-        order = self._orders[url] = Order(kind, self._wall())
+        order = self._orders[url] = Order(kind, self._wall(), self._clock())
         self._registry.hold(url)
         self._conduct.left(url)
         self._log.info(messages.ordered(url, kind, self._running().get(url, 0)))
@@ -221,7 +238,7 @@ class Orders:
             self._log.info(messages.order_ended(url, order.kind))
         self.on_change(url)
 
-    # ---- over a restart
+    # ---- over a restart, and between replicas
 
     def kept(self) -> dict[str, dict[str, Any]]:
         """What is to be known again by the next process, for `restore`."""
@@ -245,7 +262,7 @@ class Orders:
                     "remove": bool() as remove,
                     "removed": removed,
                 }:
-                    self._restore(url, Order(kind, float(given), remove), removed)
+                    self._restore(url, Order(kind, float(given), self._clock(), remove), removed)
                 case _:
                     continue
 
@@ -255,13 +272,37 @@ class Orders:
                 order.removed = instance_from_mapping(removed, splitwise=self._members.splitwise)
             except RegistrationError:
                 return
-            order.drained, order.heard = True, self._clock()
+            order.drained, order.heard, order.heard_here = True, self._clock(), self._clock()
         self._orders[url] = order
         self._registry.hold(url)
         self.on_change(url)
 
+    def take(self, url: str, kept: Mapping[str, Any] | None) -> None:
+        """Another replica has this order, as `kept` says it, or none any more; what is no order is left out."""
+        if kept is None:
+            if (order := self._orders.get(url)) is not None:
+                self._end(url, order)
+            return
+        known = url in self._orders
+        if not known and len(self._orders) >= self._limit:
+            return
+        self.restore({url: kept})
+        order = self._orders.get(url)
+        if order is None:
+            return
+        if order.removed is not None:
+            self._members.leave(url)
+        elif not known:
+            self._conduct.left(url)
+            self._log.info(messages.ordered(url, order.kind, self._running().get(url, 0)))
+
+    def heard(self, url: str) -> None:
+        """A worker that was removed registered with another replica lately."""
+        if (order := self._orders.get(url)) is not None:
+            order.heard = self._clock()
+
     def settle(self) -> None:
         """Everybody who was kept is known again: of others nothing is ordered."""
         for url, order in list(self._orders.items()):
-            if order.removed is None and not self._members.knows(url):
+            if order.removed is None and not self._members.knows(url) and not self.shared(url):
                 self._end(url, order)

@@ -50,6 +50,7 @@ class Rows:
 
     def all(self) -> list[Row]:
         """Everybody, by url."""
+        elsewhere = self._orders.elsewhere()
         loads = {url: (running, tokens) for url, _, running, tokens in self._scheduler.loads()}
         truths = dict(self._scheduler.truths())
         capacities = dict(self._scheduler.capacities())
@@ -71,6 +72,7 @@ class Rows:
                     "why": self._states.why(url, state, running),
                     "since": round(since, 3),
                     "running": running,
+                    "running_elsewhere": elsewhere.get(url, 0),
                     "pending_tokens": tokens,
                     "last_probe": self._probe(url),
                     "first_byte": self._first_byte(url),

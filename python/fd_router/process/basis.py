@@ -29,6 +29,8 @@ class Basis:
     scheduler: Scheduler
     upstream: Upstream
     trust: Trust
+    replica: str
+    """This router's name among those of its cluster."""
     tracing: Tracing | None = None
     """None where requests are not traced."""
     clock: Callable[[], float] = time.monotonic

@@ -124,6 +124,7 @@ class EdgeParts:
 
     def _overview(self, rows: Rows) -> Overview:
         basis = self._basis
+        replica = self._fleet.replica
         overview = Overview(
             told(basis.config),
             rows=rows,
@@ -132,6 +133,7 @@ class EdgeParts:
             overload=self.overload,
             scheduler=basis.scheduler,
             missing=self.status.missing,
+            cluster=replica.status if replica is not None else None,
         )
         basis.follow(lambda now: overview.reconfigure(told(now)))
         return overview

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from fd_router.config.address import parse
 from fd_router.fleet.admission import Admission
 from fd_router.fleet.conduct import Conduct
 from fd_router.fleet.last_probes import LastProbes
@@ -21,6 +22,7 @@ from fd_router.fleet.remote_load import RemoteLoad
 from fd_router.fleet.states import States
 from fd_router.process.basis import policies_of
 from fd_router.state.registrations import Registrations
+from fd_router.state.replica import Parts, Replica
 from fd_router.upstream.engines import EngineApi
 
 if TYPE_CHECKING:
@@ -63,7 +65,6 @@ class FleetParts:
         self.registrations = Registrations(store, members.registered, self.orders.kept, basis.log)
         self.probes = LastProbes(members.knows, basis.metrics, time.time)
         self.states = States(members, self.conduct, self.orders, self.probes, clock=clock, wall=time.time)
-        self._connect()
         self.monitor = Monitor(
             members, prober=self._prober(), upstream=basis.upstream, log=basis.log, clock=clock
         )
@@ -80,19 +81,33 @@ class FleetParts:
             clock=clock,
             splitwise=basis.config.server.splitwise,
         )
+        self.replica = self._replica()
+        self._connect()
         self.register_file = self._register_file()
         self._follow()
 
     def _connect(self) -> None:
         """Have those told of a change whom it concerns."""
 
+        replica = self.replica
+
         def ordered(url: str) -> None:
             self.states.note(url)
             self.registrations.changed()
+            if replica is not None:
+                replica.ordered(url)
 
+        def dropped(url: str, to: str | None) -> None:
+            self.orders.dropped(url, to)
+            if replica is not None:
+                replica.dropped(url)
+
+        if replica is not None:
+            self.admission.on_registered = replica.registered
+            self.admission.on_unregistered = replica.unregistered
         self.members.on_change = self.registrations.changed
         self.members.on_state = self.conduct.on_change = self.states.note
-        self.members.on_dropped = self.orders.dropped
+        self.members.on_dropped = dropped
         self.orders.on_change = ordered
         self.states.on_gone = self._basis.metrics.latest.forget
 
@@ -162,6 +177,27 @@ class FleetParts:
         if not path:
             return None
         return RegisterFile(path, self.admission, self.members, basis.log, splitwise=splitwise)
+
+    def _replica(self) -> Replica | None:
+        basis, settings = self._basis, self._basis.config.cluster
+        if not settings.url:
+            return None
+        parts = Parts(
+            scheduler=basis.scheduler,
+            members=self.members,
+            admission=self.admission,
+            orders=self.orders,
+            log=basis.log,
+            clock=basis.clock,
+            wall=time.time,
+        )
+        return Replica(
+            parse(settings.url.value),
+            settings.name,
+            basis.replica,
+            parts,
+            stream_bytes=settings.stream_mb << 20,
+        )
 
     async def restore(self) -> None:
         """Let those in whom a process before this one knew, with what was ordered of them."""

@@ -20,6 +20,7 @@ from fd_router.process.rounds import Rounds
 from fd_router.process.routing_parts import RoutingParts
 from fd_router.routing.scheduling import arguments, new_scheduler
 from fd_router.runtime import memory
+from fd_router.state.replica import own_name
 from fd_router.state.snapshot import FILE_NAME, Snapshots
 from fd_router.state.store import FileStore
 from fd_router.upstream.relay import Upstream
@@ -52,8 +53,10 @@ class Service:
         trust = Trust(config.upstream.ca_file)
         trust.on_change(upstream.relay.reload_roots)
         self._tracing = _tracing(config.log, log)
+        replica = own_name()
+        scheduler = _scheduler(config, log, replica if config.cluster.url else None)
         self._basis = basis = Basis(
-            config, log, Metrics(), _scheduler(config, log), upstream, trust, self._tracing
+            config, log, Metrics(), scheduler, upstream, trust, replica, self._tracing
         )
         basis.follow(lambda now: log.set_level(now.log.level))
         basis.follow(self._retune)
@@ -74,6 +77,7 @@ class Service:
             overload=edge.overload,
             fleet=self._fleet.members,
             snapshots=self.snapshots,
+            cluster=self._fleet.replica,
         )
         self._rounds = Rounds(
             basis, self._fleet, edge, self.shares, settle=self._settle, snapshots=self.snapshots
@@ -121,6 +125,8 @@ class Service:
         await asyncio.to_thread(self.snapshots.load)
         self._restoring = asyncio.get_running_loop().create_task(self._fleet.restore())
         await asyncio.wait([self._restoring], timeout=RESTORE_SECS)
+        if self._fleet.replica is not None:
+            self._fleet.replica.start()
         if self._fleet.register_file is not None:
             await self._fleet.register_file.round()
         self._rounds.start()
@@ -170,7 +176,7 @@ class Service:
         self._restoring.cancel()
         await asyncio.gather(self._restoring, self._fleet.registrations.close(), return_exceptions=True)
         fleet = self._fleet
-        for client in (fleet.api, self._routing.tokenizer, fleet.remote_load, fleet.learner):
+        for client in (fleet.replica, fleet.api, self._routing.tokenizer, fleet.remote_load, fleet.learner):
             if client is not None:
                 await client.close()
         self._basis.upstream.close()
@@ -187,7 +193,7 @@ def _snapshots(basis: Basis) -> Snapshots:
     return Snapshots(store, basis.scheduler, basis.log, clock=basis.clock, wall=time.time)
 
 
-def _scheduler(config: Config, log: Log) -> Scheduler:
+def _scheduler(config: Config, log: Log, replica: str | None) -> Scheduler:
     return new_scheduler(
         config.scheduler,
         policies_of(config),
@@ -195,6 +201,7 @@ def _scheduler(config: Config, log: Log) -> Scheduler:
         seed=time.time_ns(),
         journal=log.journal,
         record=_record(config.log),
+        replica=replica,
     )
 
 

@@ -25,6 +25,7 @@ SHOWN_MODELS = 8
 TOPICS = {
     "access": "WARN: a listener that others reach asks for no key",
     "client": "INFO: a client left before it was answered in full",
+    "cluster": "INFO: other replicas are reached; WARN: they are not; ERROR: a worker of another one is not let in",
     "config": "WARN, or ERROR for an unknown policy: a setting that is accepted and does not do what it says",
     "control": "INFO: a control call was passed on to every worker; WARN: not every one did as it was told",
     "drain": "INFO: an operator takes a worker out of choosing or lets it back in, or it has nothing to do any more",
@@ -553,6 +554,21 @@ def snapshot_again() -> str:
 def engine_restarted(url: str) -> str:
     """INFO, by what its metrics say."""
     return f"[fd-router] state: the engine of {url} was started anew, so its cache is empty"
+
+
+def cluster_shared(name: str, replica: str, server: object) -> str:
+    """INFO, as often as the router comes back to it."""
+    return f"[fd-router] cluster: {name} is shared through {server}, as {replica}"
+
+
+def cluster_alone(server: object, why: object) -> str:
+    """WARN, once until it is shared again."""
+    return f"[fd-router] cluster: alone, on what is known here; {server}: {why}"
+
+
+def cluster_refused(url: str, error: object) -> str:
+    """ERROR, once for each worker of another replica and reason."""
+    return f"[fd-router] cluster: {printable(url[:128])} is not let in: {error}"
 
 
 def descriptors(files: int | None, taken: int, wanted: int) -> str:

@@ -396,6 +396,40 @@ SNAPSHOT_RESTORED = Family(
     "blocks",
     "Blocks of the prefix tree that the router began with, from a snapshot",
 )
+CLUSTER_SHARING = Family(
+    "fd_router_cluster_sharing",
+    "gauge",
+    (),
+    "",
+    "Whether other replicas are reached through `cluster.url`: 1, or 0 while the router goes on alone; absent without",
+)
+CLUSTER_REPLICAS = Family(
+    "fd_router_cluster_replicas",
+    "gauge",
+    (),
+    "replicas",
+    "Other replicas that were heard in the last seconds",
+)
+CLUSTER_LOSSES = Family(
+    "fd_router_cluster_losses_total", "counter", (), "losses", "Times that the server of the cluster was lost"
+)
+CLUSTER_PREFIXES = Family(
+    "fd_router_cluster_prefixes_total",
+    "counter",
+    ("outcome",),
+    "records",
+    "Records of prefixes: of other replicas and taken over; of others and hung on nothing that is known here; our own"
+    " that could not be told and went beyond the budget",
+    values=("applied", "unknown", "dropped"),
+)
+CLUSTER_GARBAGE = Family(
+    "fd_router_cluster_garbage_total",
+    "counter",
+    ("place",),
+    "items",
+    "What was found at the server of the cluster and no replica of this version wrote",
+    values=("board", "loads", "prefixes"),
+)
 BUILD = Family(
     "fd_router_build_info", "gauge", ("version",), "", "Always 1; the label says which version runs"
 )
@@ -475,6 +509,11 @@ FAMILIES: tuple[Family, ...] = (
     SNAPSHOT_BYTES,
     SNAPSHOT_FAILURES,
     SNAPSHOT_RESTORED,
+    CLUSTER_SHARING,
+    CLUSTER_REPLICAS,
+    CLUSTER_LOSSES,
+    CLUSTER_PREFIXES,
+    CLUSTER_GARBAGE,
     BUILD,
     *PROCESS,
 )

@@ -13,6 +13,7 @@ from fd_router.observe.metrics.instruments import Buckets, Gauge, Tally
 from fd_router.observe.metrics.latest import Latest
 from fd_router.observe.metrics.sources import (
     AccessCollector,
+    ClusterCollector,
     FleetCollector,
     RelayCollector,
     RouterCollector,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from fd_router.observe.metrics.sources import (
         AccessSource,
+        ClusterSource,
         FleetSource,
         LogSource,
         OverloadSource,
@@ -88,9 +90,11 @@ class Metrics:
         self._access = AccessCollector()
         self._relay = RelayCollector()
         self._router = RouterCollector()
+        self._cluster = ClusterCollector()
         self._registry = CollectorRegistry()
         events = _Events(self._instruments())
-        for collector in (self._fleet, self._scheduler, self._access, events, self._relay, self._router):
+        collectors: tuple[Collector, ...] = (self._fleet, self._scheduler, self._access, events, self._relay)
+        for collector in (*collectors, self._cluster, self._router):
             self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         self._rendering = threading.Lock()
@@ -125,6 +129,7 @@ class Metrics:
         overload: OverloadSource,
         fleet: FleetSource,
         snapshots: SnapshotSource,
+        cluster: ClusterSource | None = None,
     ) -> None:
         """Name the parts that are read when somebody asks; until then their families are absent or 0."""
         self._scheduler.source = scheduler
@@ -134,6 +139,7 @@ class Metrics:
         self._router.overload = overload
         self._fleet.source = fleet
         self._router.snapshots = snapshots
+        self._cluster.source = cluster
 
     def render(self) -> bytes:
         """The text for `/metrics`, of `CONTENT_TYPE`. Safe from any thread; one at a time does the work."""

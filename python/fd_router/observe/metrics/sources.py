@@ -114,6 +114,27 @@ class SnapshotSource(Protocol):
         """Seconds since one was written."""
 
 
+class ClusterSource(Protocol):
+    """What is read of the replica, from a thread beside the loop."""
+
+    @property
+    def sharing(self) -> bool:
+        """Whether it is not alone."""
+
+    @property
+    def losses(self) -> int:
+        """How often the server was lost."""
+
+    def others(self) -> int:
+        """Replicas that were heard lately."""
+
+    def prefixes(self) -> dict[str, int]:
+        """Records of prefixes by what became of them."""
+
+    def garbage(self) -> dict[str, int]:
+        """What nobody of this version can have written, by where it was found."""
+
+
 def one(family: Family, value: float) -> Metric:
     """A family without labels."""
     return simple(family, [((), value)])
@@ -261,3 +282,24 @@ class RouterCollector(Collector):
         yield one(families.SNAPSHOT_FAILURES, failures)
         yield one(families.SNAPSHOT_RESTORED, blocks)
         yield simple(families.BUILD, [((__version__,), 1)])
+
+
+class ClusterCollector(Collector):
+    """The other replicas; nothing where the router has none."""
+
+    def __init__(self) -> None:
+        self.source: ClusterSource | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """What is shared, and what is lost."""
+        source = self.source
+        if source is None:
+            return
+        yield one(families.CLUSTER_SHARING, int(source.sharing))
+        yield one(families.CLUSTER_REPLICAS, source.others())
+        yield one(families.CLUSTER_LOSSES, source.losses)
+        for family, counts in (
+            (families.CLUSTER_PREFIXES, source.prefixes()),
+            (families.CLUSTER_GARBAGE, source.garbage()),
+        ):
+            yield simple(family, [((kind,), count) for kind, count in counts.items()])

@@ -1,0 +1,326 @@
+"""A router as one of several: keeps up the connections to the server, and goes on alone while there are none.
+
+| state | when |
+|---|---|
+| `sharing` | connected, and the server takes what is written |
+| `alone` | it is down, silent for a second, full, or refuses |
+
+It is tried again after 0.1 s doubling to 2 s, each time less up to a half by chance.
+
+Four connections have a task each, as a question that waits must not hold up another: the board, what is told of loads
+and prefixes, what others tell of loads, the stream of prefixes. When one of them fails all four begin anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import secrets
+import socket
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fd_router.observe.logs import messages
+from fd_router.state.replica.board import Board
+from fd_router.state.replica.loads import OtherLoads, OwnLoads
+from fd_router.state.replica.orders import KIND as ORDER
+from fd_router.state.replica.orders import SharedOrders
+from fd_router.state.replica.prefixes import Prefixes
+from fd_router.state.replica.wire import Wire, WireError
+from fd_router.state.replica.workers import KIND as WORKER
+from fd_router.state.replica.workers import SharedWorkers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from fd_router._core import Scheduler
+    from fd_router.config.address import Address
+    from fd_router.fleet.admission import Admission
+    from fd_router.fleet.membership import Membership
+    from fd_router.fleet.orders import Orders
+    from fd_router.observe.logs import Log
+    from fd_router.types import Instance
+
+TELL_SECS = 0.05
+"""Between two looks at what is to be told of loads and prefixes."""
+ROUND_SECS = 2.0
+"""Between two looks at the board, where nobody says that it has changed."""
+CALM_SECS = 0.1
+"""Between two looks at the board at least."""
+HEAR_SECS = 3.0
+"""Without a message of our own, after which the channel is taken for broken."""
+HEARSAY_SECS = 2.0
+"""After an order, until all have heard of it, and have told what they sent before they did."""
+WATCH_SECS = 0.5
+"""Between two looks at who is silent."""
+FIRST_WAIT_SECS = 0.1
+LONGEST_WAIT_SECS = 2.0
+GATE_SECS = 5.0
+"""How long a replica that starts waits for workers at the gate, before it reads their prefixes."""
+CANCEL_SECS = 0.05
+"""Between two tries to end a task."""
+PRESENT_SECS = 10
+"""How long the server remembers a replica that has ended."""
+MAX_ENTRIES_A_TURN = 64
+"""Of the stream, written between two rests: 4 MiB."""
+
+
+def own_name() -> str:
+    """A name for this process among the replicas."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:48]
+    return f"{host}-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of the router is shared."""
+
+    scheduler: Scheduler
+    members: Membership
+    admission: Admission
+    orders: Orders
+    log: Log
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class Replica:
+    """Shares what others are to know, and takes what they say. To be started once, in the event loop."""
+
+    def __init__(self, address: Address, cluster: str, name: str, parts: Parts, *, stream_bytes: int) -> None:
+        """`name` is this router's own, another one for each process."""
+        # The braces keep all keys on one node, where the server is a cluster of its own.
+        prefix = f"fd-router:{{{cluster}}}:1:"
+        self._address, self._cluster, self._name = address, cluster, name
+        self._log, self._clock, self._wall = parts.log, parts.clock, parts.wall
+        self._presence = f"{prefix}replica:{name}"
+        self._loads_channel, self._board_channel = f"{prefix}loads", f"{prefix}board"
+        self._board = Board(name, f"{prefix}entry:", parts.clock)
+        self._workers = SharedWorkers(self._board, parts.members, parts.admission, parts.log)
+        self._orders = SharedOrders(self._board, parts.orders, parts.members, parts.clock)
+        self._own = OwnLoads(name, parts.scheduler, parts.clock)
+        self._others = OtherLoads(name, parts.scheduler, parts.clock)
+        self._prefixes = Prefixes(name, f"{prefix}prefixes", parts.scheduler, stream_bytes)
+        parts.orders.elsewhere = self._others.running
+        parts.orders.hearsay_secs = lambda: HEARSAY_SECS if self.others() else 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._news = asyncio.Event()
+        self.sharing = False
+        """Whether it is not alone."""
+        self.losses = 0
+        """How often the server was lost."""
+        self._why: str | None = "not connected yet"
+        self._told_alone = False
+        self._since = parts.wall()
+        self._ever = False
+
+    # ---- what happens here
+
+    def registered(self, instance: Instance) -> None:
+        """A worker was let in that registered here, or that the register file names."""
+        self._workers.registered(instance)
+        self._hurry()
+
+    def unregistered(self, url: str) -> None:
+        """A worker left on request."""
+        self._workers.unregistered(url)
+        self._hurry()
+
+    def dropped(self, url: str) -> None:
+        """The register file does not name a worker any more, and it left."""
+        self._workers.dropped(url)
+        self._hurry()
+
+    def ordered(self, url: str) -> None:
+        """The order of a worker is another one; before the start, one that a process before this one had."""
+        if self._task is not None:
+            self._orders.changed(url)
+            self._hurry()
+
+    def _hurry(self) -> None:
+        if self._board.waiting:
+            self._news.set()
+
+    # ---- what is seen of it
+
+    def status(self) -> dict[str, Any]:
+        """For `/status`."""
+        return {
+            "name": self._cluster,
+            "replica": self._name,
+            "state": "sharing" if self.sharing else "alone",
+            "since": round(self._since, 3),
+            "why": self._why,
+            "others": [{"name": name, "heard": round(ago, 1)} for name, ago in self._others.replicas()],
+        }
+
+    def others(self) -> int:
+        """Replicas that were heard lately."""
+        return len(self._others.replicas())
+
+    def prefixes(self) -> dict[str, int]:
+        """Records of prefixes by what became of them."""
+        found = self._prefixes
+        return {"applied": found.applied, "unknown": found.unknown, "dropped": found.dropped}
+
+    def garbage(self) -> dict[str, int]:
+        """What nobody of this version can have written, by where it was found."""
+        return {
+            "board": self._board.garbage,
+            "loads": self._others.garbage,
+            "prefixes": self._prefixes.garbage,
+        }
+
+    # ---- its life
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.get_running_loop().create_task(self._live())
+
+    async def close(self) -> None:
+        """End, and leave what is on the server to its time to live."""
+        self._stopping = True
+        if self._task is not None:
+            await _end([self._task])
+        await self._workers.close()
+
+    async def watch(self, _late: float) -> None:
+        """Forget who is silent, whether the server is there or not."""
+        self._others.expire()
+
+    async def _live(self) -> None:
+        wait = FIRST_WAIT_SECS
+        while True:
+            begun = self._clock()
+            try:
+                await self._session()
+            except WireError as error:
+                self._alone(str(error))
+            except asyncio.CancelledError:
+                # A task that somebody else cancelled arrives here as our own end would.
+                if self._stopping:
+                    raise
+                self._alone("a task was cancelled")
+            except Exception as error:
+                self._log.error(messages.panic(error))
+                self._alone("see the log")
+            if self._clock() - begun > 2 * LONGEST_WAIT_SECS:
+                wait = FIRST_WAIT_SECS
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            wait = min(2 * wait, LONGEST_WAIT_SECS)
+
+    def _alone(self, why: str) -> None:
+        if self.sharing:
+            self.losses += 1
+            self._since = self._wall()
+        if not self._told_alone:
+            self._log.warn(messages.cluster_alone(self._address, why))
+        self._told_alone, self.sharing, self._why = True, False, why
+
+    def _shared(self) -> None:
+        self._since = self._wall()
+        self.sharing, self._told_alone, self._why = True, False, None
+        self._log.info(messages.cluster_shared(self._cluster, self._name, self._address))
+
+    async def _session(self) -> None:
+        """From connecting to the first failure. Raises `WireError`, or what it met."""
+        async with AsyncExitStack() as stack:
+            wires = [Wire(self._address) for _ in range(4)]
+            for wire in wires:
+                stack.push_async_callback(wire.close)
+            await asyncio.gather(*(wire.open() for wire in wires))
+            board, tell, hear, stream = wires
+            await hear.do(("SUBSCRIBE", self._loads_channel))
+            await hear.do(("SUBSCRIBE", self._board_channel))
+            self._board.forget_server()
+            await self._round(board)
+            self._shared()
+            self._own.forget_told()
+            if self._ever:
+                self._prefixes.tell_anew()
+            jobs = [self._rounds(board), self._tell(tell), self._hear(hear), self._read(stream)]
+            self._ever = True
+            await _first_failure(jobs)
+
+    async def _rounds(self, wire: Wire) -> None:
+        while True:
+            await asyncio.sleep(CALM_SECS)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news.wait(), ROUND_SECS)
+            await self._round(wire)
+
+    async def _round(self, wire: Wire) -> None:
+        self._news.clear()
+        # A server that is full refuses this, and is found out though nothing else is to be written.
+        await wire.do(("SET", self._presence, "1", "EX", PRESENT_SECS))
+        found = await self._board.round(wire, self._alive)
+        if found.written:
+            await wire.do(("PUBLISH", self._board_channel, self._name))
+        # Orders first: a worker that was removed is not let in.
+        self._orders.take(_of(ORDER, found.changed), full=found.full)
+        self._workers.take(_of(WORKER, found.changed), full=found.full)
+
+    def _alive(self, name: str) -> bool:
+        if name.startswith(WORKER):
+            return self._workers.alive(name.removeprefix(WORKER))
+        return name.startswith(ORDER) and self._orders.alive(name.removeprefix(ORDER))
+
+    async def _tell(self, wire: Wire) -> None:
+        while True:
+            message = self._own.message()
+            if message is not None:
+                await wire.do(("PUBLISH", self._loads_channel, message))
+            for _ in range(MAX_ENTRIES_A_TURN):
+                commands = self._prefixes.next_commands()
+                if not commands:
+                    break
+                await wire.do(*commands)
+            await asyncio.sleep(TELL_SECS)
+
+    async def _hear(self, wire: Wire) -> None:
+        while True:
+            match await wire.hear(HEAR_SECS):
+                case [b"message", channel, data]:
+                    if channel == self._loads_channel.encode():
+                        self._others.take(data)
+                    elif data != self._name.encode():
+                        self._news.set()
+                case _:
+                    pass
+
+    async def _read(self, wire: Wire) -> None:
+        await self._workers.settled(GATE_SECS)
+        await self._prefixes.check_place(wire)
+        while True:
+            await self._prefixes.read(wire)
+
+
+def _of(kind: str, names: list[str]) -> list[str]:
+    return [name.removeprefix(kind) for name in names if name.startswith(kind)]
+
+
+async def _first_failure(jobs: list[Coroutine[Any, Any, None]]) -> None:
+    """Run jobs that do not end until one fails, and end the others. Raises what that one raised."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await _end(tasks)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: `asyncio.wait_for`, which the client waits by, loses a cancellation that comes as its work is
+    done (before Python 3.12), and whoever waited then for such a task would wait for ever.
+    """
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=CANCEL_SECS)
+    await asyncio.gather(*tasks, return_exceptions=True)
