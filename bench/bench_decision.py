@@ -19,17 +19,13 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from workload import BLOCK, Fleet, Prompts, traffic
+from workload import Fleet, Prompts, traffic
 
 BLOCKS = 200_000
 ROUNDS = 1_000
 POLICIES = pytest.mark.parametrize("policy", ["cache_aware", "least_work"])
 # What two runs of the same code differ by at most on a shared machine.
 NOISE = 1.3
-# Decisions that the ring of explained ones holds, about; each that comes then sends one away.
-RING_FULL = 30_000
-# What being explained may add: 2 % of what a short request takes of CPU.
-EXPLAINED_US = 3.0
 
 
 @cache
@@ -133,24 +129,6 @@ def test_models(benchmark: BenchmarkFixture, timed: bool, chars: int) -> None:
     if timed:
         print(f"\n{chars} characters: {unknown:.2f} us, {known:.2f} us where the models are known")
         assert known <= unknown * 1.01 * NOISE
-
-
-@pytest.mark.benchmark(group="explained")
-@pytest.mark.parametrize("workers", [8, 1_000])
-@pytest.mark.parametrize("policy", ["cache_aware", "least_work", "request_num"])
-def test_explained(benchmark: BenchmarkFixture, timed: bool, policy: str, workers: int) -> None:
-    """What it adds to a decision and its end that it can be asked about, in turn with a scheduler that keeps none."""
-    prompts = Prompts(1_000)
-    fleets = [Fleet(workers, policy=policy), Fleet(workers, policy=policy, explained=True)]
-    for fleet in fleets if timed else []:
-        fleet.grow(prompts, RING_FULL * (prompts.chars // BLOCK))
-    without, explained = benchmark.pedantic(
-        medians_in_turn, (fleets, prompts, 4 * ROUNDS if timed else 1), rounds=1
-    )
-    benchmark.extra_info.update(without_us=without, explained_us=explained)
-    if timed:
-        print(f"\n{policy}, {workers} workers: {without:.2f} us, explained {explained:.2f} us")
-        assert explained - without <= EXPLAINED_US * NOISE
 
 
 @pytest.mark.benchmark(group="recording")

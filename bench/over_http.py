@@ -36,9 +36,12 @@ def main() -> int:
         print(f"not measured: {path} is not here")
         return 1 if args.gate else 0
     requests = trace.read(path, args.first)
-    results = measure(requests, args.policies, args.speed, args.rounds)
+    if args.replicas > 1:
+        requests = trace.spread(requests)
+    results = measure(requests, args.policies, args.speed, args.rounds, args.replicas)
     print(json.dumps(results) if args.json else report.table(results))
-    wrong = report.judge(results) if args.gate else []
+    judged = report.judge_replicas if args.replicas > 1 else report.judge
+    wrong = judged(results) if args.gate else []
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0
@@ -57,6 +60,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--policies", type=lambda text: tuple(text.split(",")), default=POLICIES, help=",".join(POLICIES)
     )
+    parser.add_argument(
+        "--replicas",
+        type=int,
+        default=1,
+        help="each policy once more with so many routers, which share, behind a balancer that chooses by chance;"
+        " requests of one moment are spread over the 3 s that it stands for (1)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument(
         "--gate", action="store_true", help="check the bars; exit code 1 when one does not hold"
@@ -65,25 +75,34 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(
-    requests: Sequence[trace.Asked], policies: Sequence[str], speed: float, rounds: int = 1
+    requests: Sequence[trace.Asked],
+    policies: Sequence[str],
+    speed: float,
+    rounds: int = 1,
+    replicas: int = 1,
 ) -> dict[str, dict[str, Any]]:
-    """Figures by policy."""
-    runs: dict[str, list[dict[str, Any]]] = {policy: [] for policy in policies}
+    """Figures by policy, and by `report.shared(policy)` those of several routers."""
+    kinds = [(policy, policy, 1) for policy in policies]
+    if replicas > 1:
+        kinds = [each for kind in kinds for each in (kind, (report.shared(kind[0]), kind[1], replicas))]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name, _, _ in kinds}
     for number in range(rounds):
-        first = number % len(policies)
-        for policy in (*policies[first:], *policies[:first]):
-            print(f"round {number + 1}: {policy}", file=sys.stderr, flush=True)
-            runs[policy].append(run(requests, policy, speed))
-    return {policy: report.merged(each) for policy, each in runs.items()}
+        first = number % len(kinds)
+        for name, policy, routers in (*kinds[first:], *kinds[:first]):
+            print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
+            runs[name].append(run(requests, policy, speed, replicas=routers))
+    return {name: report.merged(each) for name, each in runs.items()}
 
 
-def run(requests: Sequence[trace.Asked], policy: str, speed: float, model: Model = SERIAL) -> dict[str, Any]:
+def run(
+    requests: Sequence[trace.Asked], policy: str, speed: float, model: Model = SERIAL, replicas: int = 1
+) -> dict[str, Any]:
     """One policy in front of cold engines."""
     with (
         tempfile.TemporaryDirectory(prefix="fd-router-replay-") as folder,
-        Fleet(Path(folder), policy, model, speed) as fleet,
+        Fleet(Path(folder), policy, model, speed, replicas) as fleet,
     ):
-        served, errors = asyncio.run(replay(fleet.port, requests, speed))
+        served, errors = asyncio.run(replay(fleet.ports, requests, speed))
         return report.figures(served, errors, fleet.truth(), speed)
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from fd_router._core import Lease, Request
 from fd_router.config import SchedulerConfig
-from fd_router.edge.served import CHAT
 from fd_router.routing.scheduling import Recorded, new_scheduler
 
 BLOCK = 64
@@ -72,9 +71,7 @@ class Fleet:
         record: Recorded | None = None,
         *,
         policy: str = "cache_aware",
-        explained: bool = False,
     ) -> None:
-        """`explained` keeps each decision to be asked about, as the router does."""
         # Wide thresholds keep every decision on the long way, the scored one.
         settings = replace(
             SchedulerConfig(),
@@ -89,14 +86,10 @@ class Fleet:
         for number in range(workers):
             self.scheduler.add(f"http://10.0.{number // 250}.{number % 250}:8188", "mixed")
         self._leases: deque[Lease] = deque(maxlen=2 * workers)
-        self._names = map("{:032x}".format, itertools.count()) if explained else None
 
     def decide(self, body: bytes) -> None:
         """One decision through the border: scan, hash, match, score, record, book; and the oldest lease given back."""
-        request = Request.scan(body, True)
-        if self._names is not None:
-            request.name(next(self._names), CHAT)
-        lease = self.scheduler.select("mixed", request)
+        lease = self.scheduler.select("mixed", Request.scan(body, True))
         assert lease is not None
         self._leases.append(lease)
 

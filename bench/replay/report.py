@@ -17,6 +17,35 @@ LATE = 0.05
 """Mean lateness over the mean first byte, of which it is a part: beyond it, the machine was measured."""
 
 
+HIT_POINTS = 0.02
+"""What several routers may lack of the share that one finds in caches."""
+SHARED_TTFT = 1.05
+"""What several routers may have of the mean first byte of one."""
+
+
+def shared(policy: str) -> str:
+    """What a policy is called where several routers go by it."""
+    return f"{policy}, shared"
+
+
+def judge_replicas(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What does not hold of several routers beside one."""
+    wrong = []
+    for name, one in results.items():
+        each = results.get(shared(name))
+        if each is None:
+            continue
+        if each["errors"] or one["errors"]:
+            wrong.append(f"{name}: errors: {one['first_error'] or each['first_error']}")
+        if each["hit"] < one["hit"] - HIT_POINTS:
+            wrong.append(f"{name}: hit {each['hit']:.3f} of several, {one['hit']:.3f} of one")
+        if each["first_mean"] > SHARED_TTFT * one["first_mean"]:
+            wrong.append(
+                f"{name}: first byte {each['first_mean']:.3f} of several, {one['first_mean']:.3f} of one"
+            )
+    return wrong
+
+
 def figures(
     served: Sequence[Served], errors: Sequence[str], truth: Mapping[str, float], speed: float
 ) -> dict[str, Any]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 HASHED = 512
 """Tokens for which the trace has one id."""
+STEP_SECS = 3.0
+"""Between two times of the conversation trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +54,15 @@ def read(path: Path, count: int) -> list[Asked]:
         )
         for row in rows
     ]
+
+
+def spread(requests: Sequence[Asked]) -> list[Asked]:
+    """Each at some time within its step of `STEP_SECS`, the same in every run; in the order of their times.
+
+    As recorded ten come at one moment. Of those no router can know what another one does with its own.
+    """
+    chance = random.Random(1)
+    return sorted(
+        (replace(each, at=each.at + chance.random() * STEP_SECS) for each in requests),
+        key=lambda each: each.at,
+    )

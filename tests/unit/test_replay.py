@@ -89,6 +89,6 @@ def test_bad_answers_are_errors(raw_worker: Any, answer: bytes, wrong: str) -> N
         peer.close()
 
     worker = raw_worker(answers)
-    served, errors = asyncio.run(replay(worker.port, [Asked(0.0, (1,), 5, 1)], 1.0))
+    served, errors = asyncio.run(replay([worker.port], [Asked(0.0, (1,), 5, 1)], 1.0))
     assert not served
     assert wrong in errors[0]
