@@ -188,17 +188,25 @@ impl<S> Exchange<S> {
         waiting
     }
 
-    /// Sets the end unless it is set, with what was said at a good one.
-    pub(crate) fn finish(self: &Arc<Self>, end: Result<Option<Usage>, Failure>) {
+    /// Sets the end unless it is set, with what was said at a good one. Returns whether it was set here.
+    pub(crate) fn finish(self: &Arc<Self>, end: Result<Option<Usage>, Failure>) -> bool {
         {
             let mut state = self.state.lock();
             if state.end.is_some() {
-                return;
+                return false;
             }
             let end = end.map_err(|failure| self.noted(failure));
             state.end = Some(end.map(|usage| state.usage = usage));
         }
         self.enqueue();
+        true
+    }
+
+    /// Sets the end where no thread of the runtime may come to announce it.
+    pub(crate) fn abandon(self: &Arc<Self>, failure: Failure) {
+        if self.finish(Err(failure)) {
+            self.completions.announce();
+        }
     }
 
     /// To be set when the first byte of the answer comes.

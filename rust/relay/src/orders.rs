@@ -144,7 +144,7 @@ impl<S: Send + Sync + 'static> Job<S> {
 
     fn refuse(self) {
         let failure = Failure::new(Kind::Closed, "the relay was shut down");
-        self.exchange.finish(Err(failure));
+        self.exchange.abandon(failure);
         // The runtime, which would say so before it sleeps, has ended.
         self.exchange.requeue();
     }

@@ -43,7 +43,7 @@ impl<S> Drop for Guard<S> {
         } else {
             Failure::new(Kind::Closed, "the relay was shut down")
         };
-        self.exchange.finish(Err(failure));
+        self.exchange.abandon(failure);
         self.context.stats.active.fetch_sub(1, Relaxed);
     }
 }
