@@ -2,7 +2,7 @@
 //!
 //! The trace gives times in steps of 3 s, so ten requests come at once. Requests of the same moment cannot know of each
 //! other, however routers talk; so the bars of what replicas cost are of the same trace with each request at some time
-//! within its step. As recorded it shows what the rule for near ties is good for.
+//! within its step. As recorded it shows what an order of each router's own is good for.
 
 use fd_router_core::policy::{Policy, Settings};
 use fd_router_simulate::{

@@ -1,7 +1,7 @@
 //! Several routers before the same engines, each with a scheduler of its own.
 //!
-//! A balancer sends each request to any of them. What a router has in hand is with the others [`Exchange::staleness`] after
-//! each change; what it recorded as long after the end of a [`ROUND`].
+//! A balancer sends each request to any of them. What a router has in hand, and what it recorded, is with the others
+//! [`Exchange::staleness`] after the end of a [`ROUND`].
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::chooser::{Ask, Chooser, Ended, Pick, Role, Ticket};
 use crate::fleet::Fleet;
 use crate::router::{SchedulerChooser, Setup, spread};
 
-/// Microseconds between two batches of prefixes.
+/// Microseconds between two posts of a router.
 const ROUND: u64 = 50_000;
 /// Memory for sharing prefixes, in bytes.
 const SHARED: usize = 64 << 20;
@@ -101,6 +101,7 @@ impl Routers {
     fn keep_up(&mut self, now: u64) {
         if now >= self.round_at {
             for from in 0..self.all.len() {
+                self.send_loads(from);
                 while let Some(batch) = self.all[from].scheduler().take_recorded(1 << 16) {
                     self.send(from, self.round_at, What::Prefixes(batch));
                 }
@@ -114,11 +115,11 @@ impl Routers {
         }
     }
 
-    /// Tells the others of a router's loads, which changed.
-    fn changed(&mut self, from: usize, now: u64) {
+    fn send_loads(&mut self, from: usize) {
         if self.exchange.loads && self.all.len() > 1 {
-            let loads = self.all[from].scheduler().own_loads(now / 1_000);
-            self.send(from, now, What::Loads(loads));
+            let scheduler = self.all[from].scheduler();
+            let loads = scheduler.own_loads(self.round_at / 1_000);
+            self.send(from, self.round_at, What::Loads(loads));
         }
     }
 
@@ -162,22 +163,18 @@ impl Chooser for Routers {
         self.keep_up(now);
         let router = self.balance(ask.request);
         self.chose.push(router);
-        let pick = self.all[router].choose(role, ask, ticket, now);
-        self.changed(router, now);
-        pick
+        self.all[router].choose(role, ask, ticket, now)
     }
 
     fn first_byte(&mut self, ticket: Ticket, now: u64) {
         self.keep_up(now);
         let router = self.chose[ticket];
         self.all[router].first_byte(ticket, now);
-        self.changed(router, now);
     }
 
     fn end(&mut self, ticket: Ticket, ended: &Ended, now: u64) {
         self.keep_up(now);
         let router = self.chose[ticket];
         self.all[router].end(ticket, ended, now);
-        self.changed(router, now);
     }
 }

@@ -120,7 +120,9 @@ impl Scoring {
         let highest = loads.iter().copied().max().unwrap_or(0).max(1) as f64;
         let mut hits = hits.iter().peekable();
         let sight = Sight::of_costs(scene.explained, true);
-        scene.least_by(sight, |index, worker| {
+        // A score is mostly of hits: beside other routers no more of it is given away than one request's load.
+        let most = [self.load_weight / highest, f64::INFINITY, f64::INFINITY];
+        scene.least_by(sight, most, |index, worker| {
             let hit = hits
                 .next_if(|hit| hit.0 as usize == index)
                 .map_or(0, |hit| hit.1);
@@ -139,7 +141,8 @@ impl Scoring {
             tree.matches(prefix.hashes(), scene.now, &mut self.credit);
         }
         let sight = Sight::of_costs(scene.explained, prefix.is_some());
-        let (index, sight) = scene.least_by(sight, |index, worker| {
+        let most = [f64::INFINITY; 2];
+        let (index, sight) = scene.least_by(sight, most, |index, worker| {
             let matched = prefix.map_or(0, |_| self.matched(scene, index));
             (in_hand(worker), (), matched)
         });

@@ -19,6 +19,11 @@
 //! Ties go to fewer running, then to the worker that was recorded least lately, then by a hash of prompt and url: an idle
 //! fleet does not pile everything on the first url.
 //!
+//! A router that is not alone books what others cannot see at once, and they choose as it does meanwhile. So each has
+//! workers that it would rather leave to others ([`Scene::reluctance`]), which seem up to a fifth dearer to it. It is no
+//! more than twice what the request itself costs there: that is little where most of the prompt is cached, and where
+//! queues are long a fifth of them would be worth any prefix.
+//!
 //! Decode workers prefill nothing; what fills them is their KV cache. There the fewest prompt tokens in hand win, then the
 //! fewest running, then the first.
 
@@ -32,6 +37,11 @@ use crate::load::Worker;
 /// Tokens of a prompt that an engine computes in a step at hardly any cost: a step takes its time with few as well.
 const STEP: f64 = 240.0;
 
+/// How much dearer a worker seems to a router that would rather leave it to others, as a share of its cost ...
+const SHY: f64 = 0.2;
+/// ... and at most, in what the request itself costs there: so little is never worth a prefix.
+const SHY_OWN: f64 = 2.0;
+
 #[derive(Debug)]
 pub(super) struct LeastWork {
     copy_cost: f64,
@@ -40,8 +50,15 @@ pub(super) struct LeastWork {
     credit: Vec<u32>,
 }
 
-/// The work, and what decides where that is equal, in this order; less is better.
-type Cost = ([f64; 1], (u64, f64, u64));
+/// What the request costs at a worker.
+struct Cost {
+    /// All of it; less is better.
+    work: f64,
+    /// The part that is the request's own prompt.
+    own: f64,
+    /// What decides where the work is equal, in this order.
+    ties: (u64, f64, u64),
+}
 
 impl LeastWork {
     pub(super) const fn new(settings: &Settings) -> Self {
@@ -61,12 +78,13 @@ impl LeastWork {
         let full = scene.candidates.iter().filter(full).count();
         let copied = 1.0 + self.copy_cost * full as f64 / scene.candidates.len() as f64;
         let sight = Sight::of_costs(scene.explained, true);
-        let (index, sight) = scene.least_by(sight, |index, worker| {
+        let (index, sight) = scene.first_least(sight, |index, worker| {
             let matched = self.matched(scene, index);
             let lacking = prefix.tokens() - prefix.tokens_of(matched as usize);
             let uncached = (lacking * scene.scale).max(1.0);
-            let (costs, more) = self.cost(scene, worker, copied * uncached);
-            (costs, more, matched)
+            let Cost { work, own, ties } = self.cost(scene, worker, copied * uncached);
+            let shy = scene.reluctance(index) * (SHY * work).min(SHY_OWN * own);
+            ((work + shy, ties), [work], matched)
         });
         drop(tree);
         Choice {
@@ -83,11 +101,15 @@ impl LeastWork {
     /// `own` is what the request adds to the worker's work.
     fn cost(&self, scene: &Scene<'_>, worker: &Worker, own: f64) -> Cost {
         let running = worker.running();
-        let prefill = (waiting(worker.pending()) + own) * (running as f64 + self.base_running);
-        let work = prefill + worker.resident();
+        let busy = running as f64 + self.base_running;
+        let work = (waiting(worker.pending()) + own) * busy + worker.resident();
         let seed = scene.prefix.map_or(0, Prefix::lot);
         let lot = xxh3_64_with_seed(&worker.key().to_le_bytes(), seed);
-        ([work], (running, worker.recorded(scene.now), lot))
+        Cost {
+            work,
+            own: own * busy,
+            ties: (running, worker.recorded(scene.now), lot),
+        }
     }
 
     fn matched(&self, scene: &Scene<'_>, index: usize) -> u32 {

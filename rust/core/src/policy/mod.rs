@@ -18,7 +18,7 @@ use strum::{VariantArray, VariantNames};
 
 pub use self::explain::Explanation;
 pub use self::rule::{Candidate, Fallback, Verdict};
-pub(crate) use self::rule::{Choice, Rule, Scene};
+pub(crate) use self::rule::{Choice, Replica, Rule, Scene};
 pub use self::sight::{BEST, Terms, View};
 pub(crate) use self::sight::{Seen, Sight};
 

@@ -36,12 +36,23 @@ pub(crate) struct Scene<'a> {
     pub(crate) tree: &'a Mutex<Tree>,
     /// Tokens that an engine makes of one that the prefix estimates.
     pub(crate) scale: f64,
-    /// A hash of this router's name, where others send to the same workers; None where it is alone.
-    pub(crate) replica: Option<u64>,
+    /// None where this router is alone.
+    pub(crate) replica: Option<Replica>,
     /// Milliseconds.
     pub(crate) now: u64,
     /// Whether somebody wants to know what was seen.
     pub(crate) explained: bool,
+}
+
+/// A router among those that send to the same workers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replica {
+    /// A hash of its name.
+    pub(crate) name: u64,
+    /// How many of the others have lesser names.
+    pub(crate) rank: usize,
+    /// All of them; at least 2.
+    pub(crate) routers: usize,
 }
 
 /// Costs that are no further apart than this, as a share of the least, are the same to a router that is not alone.
@@ -55,7 +66,8 @@ impl Scene<'_> {
         costs: impl Fn(&Worker) -> [f64; N],
     ) -> Choice {
         let sight = Sight::of_costs(self.explained, false);
-        let (index, sight) = self.least_by(sight, |_, worker| (costs(worker), (), 0));
+        let most = [f64::INFINITY; N];
+        let (index, sight) = self.least_by(sight, most, |_, worker| (costs(worker), (), 0));
         Choice {
             index,
             policy,
@@ -68,41 +80,50 @@ impl Scene<'_> {
     /// with both are told the blocks of the prompt that the candidate has.
     ///
     /// Routers that are not alone know of each other's bookings only after a while. All of them would take the same
-    /// cheapest worker meanwhile, so each has an order of its own among those that cost nearly as little.
+    /// cheapest worker meanwhile, so each has an order of its own among those that cost nearly as little: [`NEAR`] of the
+    /// least, and of each cost no more than its `most`.
     pub(crate) fn least_by<const N: usize, K: PartialOrd>(
         &self,
         mut sight: Sight,
-        key: impl FnMut(usize, &Worker) -> ([f64; N], K, u32),
+        most: [f64; N],
+        mut key: impl FnMut(usize, &Worker) -> ([f64; N], K, u32),
     ) -> (usize, Sight) {
-        let chosen = match self.replica {
-            None => self.first_least(&mut sight, key),
-            Some(replica) => self.near_least(replica, &mut sight, key),
+        let Some(replica) = self.replica else {
+            return self.first_least(sight, |index, worker| {
+                let (costs, more, matched) = key(index, worker);
+                ((costs, more), costs, matched)
+            });
         };
+        let chosen = self.near_least(replica, &mut sight, most, key);
         sight.choose(chosen);
         (chosen.index as usize, sight)
     }
 
-    fn first_least<const N: usize, K: PartialOrd>(
+    /// The first of the candidates whose order is least; costs and blocks are what is told of it.
+    pub(crate) fn first_least<const N: usize, O: PartialOrd>(
         &self,
-        sight: &mut Sight,
-        mut key: impl FnMut(usize, &Worker) -> ([f64; N], K, u32),
-    ) -> Seen {
-        let mut best: Option<(([f64; N], K), Seen)> = None;
+        mut sight: Sight,
+        mut key: impl FnMut(usize, &Worker) -> (O, [f64; N], u32),
+    ) -> (usize, Sight) {
+        let mut best: Option<(O, Seen)> = None;
         for (index, candidate) in self.candidates.iter().enumerate() {
-            let (costs, more, matched) = key(index, &candidate.worker);
-            let (key, seen) = ((costs, more), Seen::new(index, &costs, matched));
+            let (order, costs, matched) = key(index, &candidate.worker);
+            let seen = Seen::new(index, &costs, matched);
             sight.see(seen);
-            if best.as_ref().is_none_or(|(least, _)| key < *least) {
-                best = Some((key, seen));
+            if best.as_ref().is_none_or(|(least, _)| order < *least) {
+                best = Some((order, seen));
             }
         }
-        best.map_or_else(Seen::default, |(_, seen)| seen)
+        let chosen = best.map_or_else(Seen::default, |(_, seen)| seen);
+        sight.choose(chosen);
+        (chosen.index as usize, sight)
     }
 
     fn near_least<const N: usize, K>(
         &self,
-        replica: u64,
+        replica: Replica,
         sight: &mut Sight,
+        most: [f64; N],
         mut key: impl FnMut(usize, &Worker) -> ([f64; N], K, u32),
     ) -> Seen {
         let candidates = self.candidates.iter().enumerate();
@@ -114,15 +135,29 @@ impl Scene<'_> {
                 (seen, costs)
             })
             .collect();
-        for place in 0..N {
+        for (place, most) in most.into_iter().enumerate() {
             let costs = left.iter().map(|(_, costs)| costs[place]);
-            let near = costs.fold(f64::INFINITY, f64::min) * (1.0 + NEAR);
+            let least = costs.fold(f64::INFINITY, f64::min);
+            let near = least + (least * NEAR).min(most);
             left.retain(|(_, costs)| costs[place] <= near);
         }
         let drawn = left
             .into_iter()
-            .max_by_key(|(seen, _)| self.lot(replica, seen.index as usize));
+            .max_by_key(|(seen, _)| self.lot(replica.name, seen.index as usize));
         drawn.map_or_else(Seen::default, |(seen, _)| seen)
+    }
+
+    /// How little this router likes to send the prompt to a candidate, from 0 (always, where it is alone) to 1.
+    ///
+    /// Half of it is by lot. The other half is for candidates that are another router's turn: they are dealt out by the
+    /// order of the routers' names, so that requests of the same moment meet less often than lots would let them.
+    pub(crate) fn reluctance(&self, index: usize) -> f64 {
+        let Some(replica) = self.replica else {
+            return 0.0;
+        };
+        let lot = self.lot(replica.name, index) as f64 / u64::MAX as f64;
+        let others = index % replica.routers != replica.rank;
+        f64::midpoint(lot, f64::from(u8::from(others)))
     }
 
     /// Tokens of the first `blocks` of the prompt, or of all of it where it has no more.

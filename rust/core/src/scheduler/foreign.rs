@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::hash;
 use crate::load::Held;
+use crate::policy::Replica;
 
 use super::Scheduler;
 
@@ -48,8 +50,15 @@ impl Foreign {
         rows.fold(Held::default(), |sum, held| sum.and(*held))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// What a router of this name is among those that said anything; None where no other has a request in hand, as with
+    /// those that only stand by.
+    fn replica(&self, name: &str) -> Option<Replica> {
+        let mut rows = self.0.values().flat_map(HashMap::values);
+        rows.any(|held| held.running > 0).then(|| Replica {
+            name: hash::of_name(name, 0),
+            rank: self.0.keys().filter(|other| ***other < *name).count(),
+            routers: self.0.len() + 1,
+        })
     }
 }
 
@@ -66,7 +75,8 @@ impl Scheduler {
                 worker.set_foreign(&foreign.at(&url));
             }
         }
-        self.set_alone(foreign.is_empty());
+        let name = self.name.as_deref();
+        *self.replica.lock() = name.and_then(|name| foreign.replica(name));
         lost
     }
 

@@ -36,14 +36,13 @@ mod unary;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::hash::{self, Chain, Prefix};
 use crate::ids::Role;
 use crate::load::{Burden, Lease, Truth};
-use crate::policy::{Candidate, Explanation, Policy, Scene, View};
+use crate::policy::{Candidate, Explanation, Policy, Replica, Scene, View};
 use crate::scan::{Body, Rendered};
 use crate::share::{Given, News};
 use crate::tree::{Expired, Tree, TreeStats};
@@ -74,10 +73,10 @@ use self::unary::Unary;
 pub struct Scheduler {
     roster: RwLock<Roster>,
     foreign: Mutex<Foreign>,
-    /// A hash of this router's name among those that send to the same workers; None without one.
-    replica: Option<u64>,
-    /// Whether no other router has said anything.
-    alone: AtomicBool,
+    /// This router's among those that send to the same workers; None without one.
+    name: Option<Box<str>>,
+    /// What it is among them; None where no other has said anything.
+    replica: Mutex<Option<Replica>>,
     rules: Mutex<Rules>,
     tree: Mutex<Tree>,
     unary: Mutex<Unary>,
@@ -95,8 +94,8 @@ impl Scheduler {
         Self {
             roster: RwLock::new(Roster::new(&config.policies)),
             foreign: Mutex::default(),
-            replica: None,
-            alone: AtomicBool::new(true),
+            name: None,
+            replica: Mutex::default(),
             rules: Mutex::new(Rules::new(config)),
             tree: Mutex::new(Tree::new(config.cache_max_bytes, config.idle_limit)),
             unary: Mutex::default(),
@@ -112,17 +111,8 @@ impl Scheduler {
     /// The same with a name among the routers that send to the same workers.
     #[must_use]
     pub fn named(mut self, replica: &str) -> Self {
-        self.replica = Some(hash::of_name(replica, 0));
+        self.name = Some(replica.into());
         self
-    }
-
-    fn set_alone(&self, alone: bool) {
-        self.alone.store(alone, Ordering::Relaxed);
-    }
-
-    /// See [`Scene::replica`].
-    fn among_others(&self) -> Option<u64> {
-        self.replica.filter(|_| !self.alone.load(Ordering::Relaxed))
     }
 
     /// Goes on with the policies, settings and seed of `config`, on the counters and prefixes that there are.
@@ -373,7 +363,7 @@ impl Scheduler {
             prefix: ask.prefix.as_ref(),
             tree: &self.tree,
             scale,
-            replica: self.among_others(),
+            replica: *self.replica.lock(),
             now,
             explained,
         };

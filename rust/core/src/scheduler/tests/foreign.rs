@@ -85,7 +85,7 @@ fn what_one_says_is_all_that_it_has() {
     scheduler.tell_foreign("one", &[]);
     scheduler.tell_foreign("two", &[]);
     assert_eq!(running(&scheduler, "b"), 0);
-    assert!(scheduler.foreign.lock().is_empty());
+    assert!(scheduler.replica.lock().is_none());
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn figures_that_are_none_do_no_harm() {
     assert_eq!(running(&scheduler, "a"), 0);
 }
 
-/// Where each of 200 prompts goes on an idle fleet of 8, for a router of this name.
+/// Where each of 200 prompts goes on a fleet of 8 that hardly does anything, for a router of this name.
 fn choices(policy: Policy, name: Option<&str>, beside: bool) -> Vec<String> {
     let scheduler = fleet(policy, 8);
     let scheduler = match name {
@@ -159,7 +159,11 @@ fn choices(policy: Policy, name: Option<&str>, beside: bool) -> Vec<String> {
         None => scheduler,
     };
     if beside {
-        scheduler.tell_foreign("other", &[row("a", 0)]);
+        let held = Held {
+            running: 1,
+            ..Held::default()
+        };
+        scheduler.tell_foreign("other", &[("elsewhere".to_owned(), held)]);
     }
     let one = |number| {
         let text = format!("{number:04}{LONG}");
@@ -184,9 +188,60 @@ fn routers_have_orders_of_their_own() {
         assert_eq!(one, choices(policy, Some("r1"), true));
         let same = one.iter().zip(&two).filter(|(one, two)| one == two).count();
         assert!((5..60).contains(&same), "{policy:?}: {same} of 200");
+        let least = if policy == Policy::LeastWork { 0 } else { 10 };
         for worker in "abcdefgh".chars() {
             let count = one.iter().filter(|url| **url == worker.to_string()).count();
-            assert!((10..45).contains(&count), "{policy:?}: {worker} {count}");
+            assert!((least..65).contains(&count), "{policy:?}: {worker} {count}");
+        }
+    }
+}
+
+#[test]
+fn least_work_on_idle_workers_takes_turns_by_the_names_of_routers() {
+    let before = choices(Policy::LeastWork, Some("a"), true);
+    let after = choices(Policy::LeastWork, Some("z"), true);
+    assert!(before.iter().all(|url| "aceg".contains(&**url)));
+    assert!(after.iter().all(|url| "bdfh".contains(&**url)));
+}
+
+#[test]
+fn beside_routers_that_only_stand_by_a_router_chooses_as_alone() {
+    for policy in [Policy::CacheAware, Policy::LeastWork] {
+        let scheduler = fleet(policy, 8).named("r1");
+        scheduler.tell_foreign("other", &[row("a", 1)]);
+        assert!(scheduler.replica.lock().is_some());
+        scheduler.tell_foreign("other", &[row("a", 0)]);
+        assert!(scheduler.replica.lock().is_none(), "{policy:?}");
+    }
+}
+
+#[test]
+fn long_queues_are_no_reason_to_leave_a_prefix() {
+    let settings = Settings {
+        balance_abs_threshold: 8.0,
+        load_balance_weight: 0.05,
+        ..SETTINGS
+    };
+    let tail = LONG.repeat(3);
+    for (policy, head, tail) in [
+        (Policy::CacheAware, "", &*tail),
+        (Policy::LeastWork, LONG, "tail"),
+    ] {
+        let config = SchedulerConfig {
+            settings,
+            ..config(&[(Role::Mixed, policy)])
+        };
+        for number in 0..20 {
+            let scheduler = Scheduler::new(&config).named("r1");
+            for worker in ["a", "b", "c", "d"] {
+                scheduler.add(worker, Role::Mixed);
+            }
+            let head = format!("{number:04}{head}");
+            let first = url(&select(&scheduler, &head)).to_owned();
+            let rows = ["a", "b", "c", "d"].map(|worker| row(worker, 200));
+            scheduler.tell_foreign("other", &rows);
+            let again = select(&scheduler, &format!("{head}{tail}"));
+            assert_eq!(url(&again), first, "{policy:?}");
         }
     }
 }
