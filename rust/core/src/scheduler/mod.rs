@@ -35,6 +35,7 @@ mod unary;
 #[cfg(test)]
 mod tests;
 
+use std::cmp;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -212,9 +213,17 @@ impl Scheduler {
 
     /// Says when a worker's engine started, as it says itself, in seconds since the epoch; an unknown url is ignored.
     ///
-    /// Returns whether it said an earlier time before: then it is another engine, whose cache is empty.
+    /// Returns whether it said an earlier time before: then it is another engine, whose cache is empty. With the same time
+    /// it is the engine that it was, and what a snapshot says of it counts in full.
     pub fn tell_start(&self, url: &str, secs: f64) -> bool {
-        self.roster.write().tell_start(url, secs)
+        let mut roster = self.roster.write();
+        let than_before = roster.tell_start(url, secs);
+        if than_before == Some(cmp::Ordering::Equal)
+            && let Some(slot) = roster.slot(url)
+        {
+            self.tree.lock().trust(slot);
+        }
+        than_before == Some(cmp::Ordering::Greater)
     }
 
     /// Chooses a worker by the role's policy and books it; None where there is nobody.

@@ -1,5 +1,6 @@
 //! Who is a candidate for what, and who left with leases still out.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -246,15 +247,14 @@ impl Roster {
             .collect()
     }
 
-    /// Takes when a worker's engine started. Returns whether that is later than what was said before, and so another
-    /// engine; of several that take turns behind one url the latest counts.
-    pub(super) fn tell_start(&mut self, url: &str, secs: f64) -> bool {
-        let Some(entry) = self.present.get_mut(url) else {
-            return false;
-        };
-        let before = entry.started.unwrap_or(f64::INFINITY);
-        entry.started = Some(entry.started.map_or(secs, |started| started.max(secs)));
-        secs > before
+    /// Takes when a worker's engine started. Returns what that is to the time that was said before; None where none was.
+    ///
+    /// Of several engines that take turns behind one url the latest counts.
+    pub(super) fn tell_start(&mut self, url: &str, secs: f64) -> Option<Ordering> {
+        let entry = self.present.get_mut(url)?;
+        let before = entry.started.replace(secs)?;
+        entry.started = Some(before.max(secs));
+        Some(secs.total_cmp(&before))
     }
 
     /// Gives a worker another place in the tree: `slot` takes the old one back and hands out a new one.

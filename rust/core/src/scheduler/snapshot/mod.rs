@@ -2,8 +2,8 @@
 //!
 //! Who may be chosen is not in it, nor are counters: workers come in by other ways, and a snapshot only says what is
 //! thought of them when they do. What it says of prefixes counts half, until the worker proves to be the engine that it
-//! was ([`Scheduler::learn`]), or is given the prefix anew. Of those who are not back when the start is over
-//! ([`Scheduler::settle`]) nothing is believed.
+//! was ([`Scheduler::learn`], [`Scheduler::tell_start`]), or is given the prefix anew. Of those who are not back when the
+//! start is over ([`Scheduler::settle`]) nothing is believed.
 //!
 //! The layout stands in [`format`].
 

@@ -137,6 +137,21 @@ fn a_true_hit_confirms_the_snapshot() {
 }
 
 #[test]
+fn the_same_start_confirms_it_too() {
+    let before = fleet(Policy::LeastWork, 1);
+    select(&before, LONG);
+    before.tell_start("a", 17.5);
+    let bytes = snapshot(&before);
+    for (secs, counts) in [(17.5, 100), (16.5, 50)] {
+        let after = empty();
+        after.restore(&bytes, 0, 0).unwrap();
+        after.add("a", Role::Mixed);
+        assert!(!after.tell_start("a", secs));
+        assert_eq!(hit(&after, LONG).1, counts);
+    }
+}
+
+#[test]
 fn answers_without_a_hit_refute_it_and_teach_no_capacity() {
     let (scheduler, texts) = gone_on(6);
     for at in 0..2 {
