@@ -15,9 +15,11 @@ from fd_router.config import LogConfig
 from fd_router.fleet.registration import instance_from_mapping
 from fd_router.fleet.registration.fields import FIELDS
 from fd_router.observe.logs import Log
+from fd_router.state import registrations
 from fd_router.state.registrations import Registrations, decode, encode
 from fd_router.state.store import FileStore, MemoryStore
 from fd_router.types import Instance
+from rig import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,4 +191,21 @@ def test_what_cannot_be_kept_is_told_once() -> None:
     told = run(scene, store)
     assert told.count("registrations that were kept cannot be read: broken") == 1
     assert told.count("registrations cannot be kept: full") == 1
+    assert len(store.pieces) == 1
+
+
+def test_what_could_not_be_kept_is_kept_once_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else has to change for that, and the end does not wait for it."""
+    monkeypatch.setattr(registrations, "AGAIN_SECS", 0.01)
+    store = Broken(2)
+
+    async def scene(kept: Registrations) -> None:
+        kept.begin()
+        kept.changed()
+        await asyncio.to_thread(wait_for, lambda: store.pieces)
+        store.failures = 10**9
+        kept.changed()
+        await asyncio.wait_for(kept.close(), 10)
+
+    assert run(scene, store).count("registrations cannot be kept: full") == 2
     assert len(store.pieces) == 1

@@ -8,6 +8,7 @@ file are named there.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -26,6 +27,8 @@ FILE_NAME = "registrations.json"
 UNKEPT = "registrations cannot be kept"
 PAUSE_SECS = 0.1
 """Between two writings: a storm of registrations is not written one by one."""
+AGAIN_SECS = 5.0
+"""After one that failed: what could not be kept is kept once it can be, whether or not anything else changes."""
 
 
 def encode(instances: list[Instance], orders: dict[str, Any]) -> bytes:
@@ -65,6 +68,7 @@ class Registrations:
         self._log = log
         self._begun = False
         self._changed = False
+        self._ends = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def load(self) -> tuple[list[Any], dict[str, Any]]:
@@ -89,28 +93,33 @@ class Registrations:
             self._task = asyncio.get_running_loop().create_task(self._keep())
 
     async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._changed:
-            self._changed = False
-            await loop.run_in_executor(None, self._write, self._encoded())
-            await asyncio.sleep(PAUSE_SECS)
+        while self._changed and not self._ends.is_set():
+            pause = PAUSE_SECS if await self._write() else AGAIN_SECS
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ends.wait(), pause)
 
     def _encoded(self) -> bytes:
         return encode(self._registered(), self._orders())
 
-    def _write(self, data: bytes) -> None:
+    async def _write(self) -> bool:
+        """Returns whether it went well."""
+        self._changed = False
         try:
-            self._store.write(data)
+            # Not here: a disk may hang.
+            await asyncio.to_thread(self._store.write, self._encoded())
         except OSError as error:
+            self._changed = True
             if self._log.lasting.met(UNKEPT):
                 self._log.error(messages.state_unwritten(error))
-        else:
-            self._log.lasting.over(UNKEPT)
+            return False
+        self._log.lasting.over(UNKEPT)
+        return True
 
     async def close(self) -> None:
         """Write what has changed, once more, and end."""
+        self._ends.set()
         if self._task is not None:
-            # It may be at its pause; what it has begun to write is not to be mixed with what follows.
+            # What it has begun to write is not to be mixed with what follows.
             await self._task
         if self._begun and self._changed:
-            self._write(self._encoded())
+            await self._write()
