@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from rig.memory import worker_pid
 from rig.router import chat_body, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from rig import Engine, RawWorker, Router
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 PREFIXES = 60
 FRESH = """
-from fd_router.state import snapshot
+from fd_router.state import registrations, snapshot
 
-snapshot.ROUND_SECS = 0.2
+registrations.AGAIN_SECS = snapshot.ROUND_SECS = 0.2
 """
-"""A snapshot every now and then, in place of every 30 s."""
+"""A snapshot every now and then, in place of every 30 s; a registration that could not be kept as well."""
 
 
 def config(folder: Path) -> str:
@@ -206,6 +207,94 @@ def test_a_disk_that_takes_no_snapshot_harms_nobody(
     settled = failures()
     wait_for(lambda: router.metrics().value("fd_router_snapshot_age_seconds") < 0.2)
     assert failures() == settled
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = _mount("-t", "tmpfs", "-o", "size=256k", "none", str(place))
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted: {mounted.stderr}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def _mount(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_what_a_disk_did_not_take_is_there_once_it_does(
+    start_router: StartRouter,
+    start_engines: StartEngines,
+    small_disk: Path,
+    often: dict[str, str],
+    trouble: str,
+) -> None:
+    """Nobody has to register again for it, and a kill then loses nobody."""
+    folder = small_disk / "state"
+    folder.mkdir()
+    rest = small_disk / "rest"
+    if trouble == "full":
+        with pytest.raises(OSError, match="No space"):
+            rest.write_bytes(bytes(1 << 20))
+    else:
+        assert _mount("-o", "remount,ro", str(small_disk)).returncode == 0
+    router = start_router(config(folder), env=often)
+    start_engines(2, router, token_secs=0.001, register_secs=3600)
+    router.wait_workers(mixed=2)
+    warm(router, PREFIXES)
+    why = {
+        "full": r"\[Errno 28\] No space left on device",
+        "read-only": r"\[Errno 30\] Read-only file system",
+    }
+    router.wait_log(rf"^\[ERROR\] .* state: registrations cannot be kept: {why[trouble]}")
+    router.wait_log(rf"^\[ERROR\] .* state: no snapshot can be written: {why[trouble]}")
+    wait_for(lambda: router.metrics().value("fd_router_snapshot_failures_total") >= 3)
+    assert list(folder.iterdir()) == []
+    if trouble == "full":
+        rest.unlink()
+    else:
+        assert _mount("-o", "remount,rw", str(small_disk)).returncode == 0
+    for name in ("registrations.json", "snapshot"):
+        wait_for((folder / name).exists)
+    assert router.log_text().count(" cannot be kept: ") == router.log_text().count("no snapshot can be") == 1
+    router.ends_with = -signal.SIGKILL
+    pid = worker_pid(router)
+    router.process.send_all(signal.SIGKILL)
+    assert router.process.wait() == -signal.SIGKILL
+    wait_for(lambda: not _lives(pid))
+    again = start_router(config(folder))
+    assert again.numbers()["mixed"] == 2
+    assert restored(again) > 100
+    assert again.stop() == 0
+
+
+def test_the_second_router_of_a_folder_writes_nothing_there_before_the_first_has_ended(
+    start_router: StartRouter, start_engines: StartEngines, tmp_path: Path, often: dict[str, str]
+) -> None:
+    first = start_router(config(tmp_path), env=often)
+    start_engines(1, first, token_secs=0.001, register_secs=3600)
+    first.wait_workers(mixed=1)
+    warm(first, PREFIXES)
+    await_another(tmp_path / "snapshot")
+    second = start_router(config(tmp_path), env=often)
+    # It goes on from what the first knows, as one that takes over would.
+    second.wait_workers(mixed=1)
+    assert restored(second) > 100
+    start_engines(1, second, token_secs=0.001, register_secs=3600)
+    for what in ("registrations cannot be kept", "no snapshot can be written"):
+        second.wait_log(
+            rf"^\[ERROR\] .* state: {what}: \[Errno 16\] another router writes here: '{tmp_path}'$"
+        )
+    await_another(tmp_path / "snapshot")
+    assert len(json.loads((tmp_path / "registrations.json").read_bytes())["workers"]) == 1
+    assert "cannot be kept" not in first.log_text()
+    assert first.stop() == 0
+    wait_for(lambda: len(json.loads((tmp_path / "registrations.json").read_bytes())["workers"]) == 2)
+    second.wait_log(r"^\[INFO\] .* state: snapshots are written again$")
 
 
 def test_an_engine_that_restarted_meanwhile_is_cold(

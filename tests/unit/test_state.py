@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import multiprocessing
 import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +98,46 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         store.write(b"four")
     assert store.read() == b"three"
+
+
+def test_a_file_is_for_its_user_only_and_no_link_is_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"untouched")
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for name in (".state.json.new", "state.json"):
+        (folder / name).symlink_to(elsewhere)
+    FileStore(folder / "state.json").write(b"one")
+    assert elsewhere.read_bytes() == b"untouched"
+    assert (folder / "state.json").stat(follow_symlinks=False).st_mode == stat.S_IFREG | 0o600
+    assert [each.name for each in folder.iterdir()] == ["state.json"]
+
+
+def test_what_a_writer_left_that_died_at_it_goes(tmp_path: Path) -> None:
+    left = tmp_path / ".state.json.new"
+    left.write_bytes(b"half a p")
+
+    def pieces() -> Iterator[bytes]:
+        yield b"one"
+        raise OSError(errno.ENOSPC, "full")
+
+    store = FileStore(tmp_path / "state.json")
+    with pytest.raises(OSError, match="full"):
+        store.write_pieces(pieces())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_of_the_process_that_wrote_there_first(tmp_path: Path) -> None:
+    """As long as it lives; its own files are not in each other's way, and others may read."""
+    first = FileStore(tmp_path / "state.json")
+    first.write(b"one")
+    first.beside("snapshot").write(b"two")
+    second = FileStore(tmp_path / "state.json")
+    for _ in range(2):
+        with pytest.raises(OSError, match="another router writes here"):
+            second.write(b"three")
+    assert second.read() == b"one"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["snapshot", "state.json"]
 
 
 def test_memory_keeps_the_last_piece(memory: MemoryStore) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fd_router.edge.access import exposures
@@ -63,7 +62,7 @@ class Service:
         self.shares = descriptors.shares(config.server, descriptors.limit())
         self.reloading = Reloading(load, in_force, apply=self._reconfigure, log=log)
         self._fleet = FleetParts(basis, store)
-        self.snapshots = _snapshots(basis)
+        self.snapshots = _snapshots(basis, store)
         self._routing = RoutingParts(basis, self._fleet)
         self._edge = edge = EdgeParts(
             basis, self._fleet, self._routing, self.reloading, clients=self.shares.clients, hop=hop
@@ -187,10 +186,10 @@ class Service:
         self.log.close()
 
 
-def _snapshots(basis: Basis) -> Snapshots:
-    folder = basis.config.server.state_path
-    store = FileStore(Path(folder, FILE_NAME)) if folder else None
-    return Snapshots(store, basis.scheduler, basis.log, clock=basis.clock, wall=time.time)
+def _snapshots(basis: Basis, store: Store) -> Snapshots:
+    """Beside the registrations, where these are in a file."""
+    file = store.beside(FILE_NAME) if isinstance(store, FileStore) else None
+    return Snapshots(file, basis.scheduler, basis.log, clock=basis.clock, wall=time.time)
 
 
 def _scheduler(config: Config, log: Log, replica: str | None) -> Scheduler:

@@ -6,9 +6,11 @@ Either way a reader finds the last whole piece that was written, and never half 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import struct
 import tempfile
+import threading
 import zlib
 from contextlib import suppress
 from multiprocessing import reduction
@@ -32,11 +34,48 @@ class Store(Protocol):
         """Replace it. One call at a time. Raises `OSError`, and then keeps the one before."""
 
 
-class FileStore:
-    """A file, which outlives the router. The folder is made when it is needed."""
+class _Claim:
+    """A folder into which one process at a time writes: the first to do so, as long as it lives.
 
-    def __init__(self, path: Path) -> None:
+    Another one would leave files of both there, in turn. The kernel lets go of what a process held, however it ends.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._turn = threading.Lock()
+        self._taken = False
+
+    def take(self) -> None:
+        """Make the folder, and keep it from others. Raises `OSError` where another process has it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._turn:
+            self._taken = self._taken or self._lock()
+
+    def _lock(self) -> bool:
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(folder)
+            if error.errno == errno.EWOULDBLOCK:
+                raise OSError(errno.EBUSY, "another router writes here", str(self._folder)) from None
+            # A file system that has no locks on folders is as good as any other for one router.
+        return True
+
+
+class FileStore:
+    """A file, which outlives the router, for the eyes of its user only. The folder is made when it is needed."""
+
+    def __init__(self, path: Path, claim: _Claim | None = None) -> None:
         self._path = path
+        self._claim = claim or _Claim(path.parent)
+
+    def __reduce__(self) -> Any:
+        return FileStore, (self._path,)
+
+    def beside(self, name: str) -> FileStore:
+        """Another file in the folder."""
+        return FileStore(self._path.with_name(name), self._claim)
 
     def read(self, limit: int | None = None) -> bytes | None:
         """See `Store.read`. Raises `OSError` for a file of more than `limit` bytes, too."""
@@ -53,10 +92,12 @@ class FileStore:
 
     def write_pieces(self, pieces: Iterable[bytes]) -> int:
         """The same, of data that is made meanwhile. Returns its bytes; whatever goes wrong, nothing is left over."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._claim.take()
         fresh = self._path.with_name(f".{self._path.name}.new")
         try:
-            with fresh.open("wb") as file:
+            # Of a process that died at it, or a link to somewhere else: never written into.
+            fresh.unlink(missing_ok=True)
+            with open(fresh, "xb", opener=_private) as file:
                 size = sum(map(file.write, pieces))
                 file.flush()
                 os.fsync(file.fileno())
@@ -103,6 +144,10 @@ class MemoryStore:
         """Give the descriptors back."""
         for slot in self._slots:
             os.close(slot)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _memory(name: str) -> int:
