@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 
 PREFIXES = 60
 FRESH = """
+from fd_router.fleet import orders
 from fd_router.state import registrations, snapshot
 
 registrations.AGAIN_SECS = snapshot.ROUND_SECS = 0.2
+orders.ROUND_SECS = 0.01
 """
-"""A snapshot every now and then, in place of every 30 s; a registration that could not be kept as well."""
+"""A snapshot every now and then, in place of every 30 s; a registration that could not be kept as well.
+
+Whether everybody is back is looked at before a test can do anything.
+"""
 
 
 def config(folder: Path) -> str:
@@ -179,6 +184,26 @@ def test_a_torn_snapshot_costs_one_line(
     assert again.log_text().count("] state: ") == 1
     assert again.chat("x").status_code == 200
     assert restored(again) == 0
+
+
+def test_torn_registrations_cost_one_line_and_no_prefixes(
+    start_router: StartRouter, start_engines: StartEngines, tmp_path: Path, often: dict[str, str]
+) -> None:
+    """Engines come back with their next registration, a while after the start."""
+    router = start_router(config(tmp_path))
+    start_engines(1, router, token_secs=0.001, register_secs=2)
+    router.wait_workers(mixed=1)
+    warm(router, PREFIXES)
+    assert router.stop() == 0
+    whole = (tmp_path / "registrations.json").read_bytes()
+    (tmp_path / "registrations.json").write_bytes(whole[:-9])
+    again = start_router(config(tmp_path), port=router.port, env=often)
+    again.wait_log(r"^\[ERROR\] .* state: registrations that were kept cannot be read: ")
+    assert again.numbers()["mixed"] == 0
+    again.wait_workers(mixed=1)
+    assert again.log_text().count("cannot be read") == 1
+    assert again.post("/v1/chat/completions", conversation(1)).status_code == 200
+    assert again.metrics().value("fd_router_predicted_cached_tokens_total") > 100
 
 
 def test_a_disk_that_takes_no_snapshot_harms_nobody(

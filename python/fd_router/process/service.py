@@ -20,7 +20,7 @@ from fd_router.process.routing_parts import RoutingParts
 from fd_router.routing.scheduling import arguments, new_scheduler
 from fd_router.runtime import memory
 from fd_router.state.replica import own_name
-from fd_router.state.snapshot import FILE_NAME, Snapshots
+from fd_router.state.snapshot import FILE_NAME, RETURN_SECS, Snapshots
 from fd_router.state.store import FileStore
 from fd_router.upstream.relay import Upstream
 from fd_router.upstream.trust import Trust
@@ -121,6 +121,7 @@ class Service:
 
     async def start(self) -> None:
         """Go on from the snapshot, register instances that were kept, and static ones; then begin the rounds."""
+        self._begun = self._basis.clock()
         await asyncio.to_thread(self.snapshots.load)
         self._restoring = asyncio.get_running_loop().create_task(self._fleet.restore())
         await asyncio.wait([self._restoring], timeout=RESTORE_SECS)
@@ -141,12 +142,13 @@ class Service:
     async def _settle(self, _late: float) -> None:
         """Of whom nobody knows any more nothing is ordered, once everybody who was kept or is named had a chance.
 
-        Nor is what the snapshot says believed of who is not in service by then.
+        Nor is what the snapshot says believed of who is not in service some time after that.
         """
         file = self._fleet.register_file
         if self._restoring.done() and (file is None or file.settled):
             self._fleet.orders.settle()
-            self._basis.scheduler.settle()
+            if self._basis.clock() > self._begun + RETURN_SECS:
+                self._basis.scheduler.settle()
 
     def drain(self) -> None:
         """From now on `/ready` says that the router is about to end, and so does every answer. Idempotent."""

@@ -27,6 +27,9 @@ ROUND_SECS = 30.0
 """Between two snapshots: what was learned in it is what a router that is killed loses."""
 LAST_SECS = 1.0
 """For the last snapshot, at the end of the process; one that takes longer leaves that before it in place."""
+RETURN_SECS = 30.0
+"""From the start, for an engine to be in service again: its prefixes are kept for it. One that nobody knows any more
+registers within 5 s; one that is too busy for the first probe passes a later one."""
 MAX_BYTES = 1 << 30
 """A file that is larger was not written by a router."""
 
