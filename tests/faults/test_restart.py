@@ -344,6 +344,62 @@ def test_an_engine_that_restarted_meanwhile_is_cold(
     assert hits.value("fd_router_prompt_tokens_total") > 1000
 
 
+PAIRS = """
+server: {{state-path: {folder}}}
+scheduler: {{prefill-policy: {policy}, decode-policy: least_work}}
+manager: {{register-path: {folder}/register.yaml, health-check-interval-secs: 1}}
+"""
+
+
+@pytest.mark.parametrize("policy", ["least_work", "cache_aware"])
+def test_prefill_workers_get_their_prefixes_again_however_they_are_known(
+    start_router: StartRouter, start_engines: StartEngines, tmp_path: Path, policy: str
+) -> None:
+    """One by a file, two that registered, and one that is drained, which stays so."""
+
+    def body(number: int) -> dict[str, Any]:
+        return {**conversation(number), "model": "big"}
+
+    link = free_port()
+    (named,) = start_engines(1, None, role="prefill", model="big", connector_port=link, token_secs=0.001)
+    entry = {"role": "prefill", "host_ip": "127.0.0.1", "port": named.port, "connector_port": link}
+    entry |= {"transfer_protocol": ["ipc", "rdma"], "rdma_ports": [7100], "device_ids": [0]}
+    (tmp_path / "register.yaml").write_text(json.dumps({"instances": [entry]}))
+    text = PAIRS.format(folder=tmp_path, policy=policy)
+    first = start_router(text, "--splitwise")
+    more = {"model": "big", "token_secs": 0.001, "register_secs": 3600}
+    start_engines(2, first, role="prefill", **more)
+    drained = start_engines(1, first, role="prefill", **more)[0]
+    start_engines(1, first, role="decode", **more)
+    first.wait_workers(prefill=4, decode=1)
+    # Its models are asked for once it is in.
+    wait_for(lambda: first.post("/v1/chat/completions", body(0)).status_code == 200)
+    assert first.post("/workers/drain", {"url": drained.url}).status_code == 200
+
+    def homes(router: Router) -> list[str]:
+        answers = [router.post("/v1/chat/completions", body(number)) for number in range(PREFIXES)]
+        assert {answer.status_code for answer in answers} == {200}
+        return [answer.headers["x-router-prefill-url"] for answer in answers]
+
+    # Many at a time, so that all have some.
+    assert statuses(Crowd(first, 12, body).ask(PREFIXES)) == {200: PREFIXES}
+    before = homes(first)
+    assert len({*before}) == 3
+    assert named.url in before
+    assert first.stop() == 0
+    second = start_router(text, "--splitwise", port=first.port)
+    # One of two workers that both have a prefix may be taken now and then, by what else they have in hand.
+    moved = sum(was != now for was, now in zip(before, homes(second), strict=True))
+    assert moved <= 2, moved
+
+    def is_drained() -> bool:
+        rows = second.get("/workers").json()["workers"]
+        return any(row["url"] == drained.url and row["state"] == "drained" for row in rows)
+
+    wait_for(is_drained)
+    assert second.post("/v1/chat/completions", {**body(0), "model": "small"}).status_code == 404
+
+
 def test_not_ready_before_those_who_were_kept_are_probed(
     start_router: StartRouter,
     start_engines: StartEngines,
