@@ -118,6 +118,22 @@ def test_another_block_size_is_told(tmp_path: Path) -> None:
     assert message.endswith("its blocks are of 64, not 32 (scheduler.cache-block-size)")
 
 
+@pytest.mark.parametrize(("secs", "blocks"), [(-86_400.0, 100), (60.0, 100), (31_536_000.0, 0)])
+def test_a_clock_that_was_set_in_between_costs_prefixes_at_the_most(
+    tmp_path: Path, secs: float, blocks: int
+) -> None:
+    """Back by a day it says nothing; forward by a year it says that all has expired."""
+    path, log, after = tmp_path / "snapshot", Log(), scheduler()
+    write(path, taught())
+    again = Snapshots(FileStore(path), after, log, clock=Clock(), wall=lambda: 1e9 + secs)  # type: ignore[arg-type]
+    again.load()
+    assert log.lines == [
+        ("info", f"[fd-router] state: goes on from a snapshot of {blocks} blocks and 1 workers")
+    ]
+    after.add("a", "mixed")
+    assert core.book(after, "mixed", Request.scan(BODY, chat=False)).url == "a"
+
+
 def test_trouble_is_told_once_for_each_cause_and_its_end_too(tmp_path: Path) -> None:
     path, log, clock = tmp_path / "snapshot", Log(), Clock()
     (path / "in the way").mkdir(parents=True)
