@@ -137,6 +137,14 @@ class UnauthorizedError(RouterError):
     headers = ((b"www-authenticate", b"Bearer"),)
 
 
+class ForeignPageError(RouterError):
+    """A web page of another site asks a browser to send an order, where no key is asked for."""
+
+    status = 403
+    code = "foreign_page"
+    side = "client"
+
+
 class UndecodableError(RegistrationError):
     """An instance is refused because it cannot be read at all."""
 

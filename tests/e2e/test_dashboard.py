@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rig import Stage, wait_for
+from rig import Stage, reply, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="chromium is not on PATH (Debian: apt-get install chromium)"
 )
 KEY = "operators-key"
+NAME = "router.example"
 PHONE = {"width": 360, "height": 740}
 QUICK = """
 manager: {health-check-interval-secs: 0.2}
@@ -41,7 +42,9 @@ def browser() -> Iterator[Browser]:
 
     with sync_playwright() as driver:
         # Chromium refuses its sandbox to root, who runs CI's containers; it sees pages of our own on loopback alone.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        # Of loopback it knows that nobody listens in between; by a name a router is as in a network.
+        names = "--host-resolver-rules=MAP *.example 127.0.0.1"
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", names])
         yield browser
         browser.close()
 
@@ -435,6 +438,34 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(locked: Router, open_page: Open
     page.locator("#gate-key").wait_for()
     assert page.locator("button[data-verb=drain]").count() == 0
     assert page.evaluate("() => sessionStorage.length") == 0
+
+
+SENT_BY_A_PAGE = """
+([url, worker]) => fetch(url, {method: "POST", mode: "no-cors", body: JSON.stringify({url: worker})})
+"""
+"""What any page may send without asking first."""
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", NAME])
+def test_a_foreign_page_gives_no_orders_and_the_router_s_own_does(
+    fleet: tuple[Router, list[Engine]], open_page: Open, stage: Stage, host: str
+) -> None:
+    """By a name, over http, a browser sends no `Sec-Fetch-Site`."""
+    router, (engine, *_) = fleet
+    page = open_page(router, expected=("403", "Cross-Origin-Opener-Policy"))
+    place = f"http://{host}:{router.port}"
+    # Of an address like the router's, or Chromium refuses by itself.
+    elsewhere = stage.raw_worker(lambda _: reply(b"<link rel=icon href=data:,>", content_type="text/html"))
+    page.goto(f"http://elsewhere.example:{elsewhere.port}/")
+    with page.expect_response(f"{place}/workers/eject") as refused:
+        page.evaluate(SENT_BY_A_PAGE, [f"{place}/workers/eject", engine.url])
+    assert refused.value.status == 403
+    assert states(router)[engine.url] == "up"
+    page.goto(f"{place}/dashboard")
+    for verb, back in (("drain", "undrain"), ("undrain", "drain")):
+        button(page, engine.url, verb).click()
+        page.locator("#confirm-yes").click()
+        button(page, engine.url, back).wait_for()
 
 
 # ---- the connection

@@ -243,3 +243,25 @@ def test_neither_leg_of_a_pair_sees_a_key(start_router: StartRouter, raw_worker:
         (hit,) = worker.hits
         assert hit.header("x-seen") == ["yes"]
         assert b"sesame" not in hit.head + hit.body
+
+
+def test_a_browser_takes_no_orders_of_a_foreign_page(
+    start_router: StartRouter, raw_worker: MakeWorker
+) -> None:
+    router = start_router("server: {cors-origins: ['*']}")
+    worker = raw_worker(echo)
+    page = {"origin": "http://elsewhere.example", "content-type": "text/plain"}
+    order = {"url": worker.url}
+    for path in ("/register", "/unregister", "/workers/eject", "/v1/abort_requests", "/v1/sleep", "/reload"):
+        answer = router.post(path, order, headers=page)
+        assert answer.status_code == 403, path
+        assert "a web page of http://elsewhere.example may not ask this" in answer.text
+    img = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    assert router.get("/clear_load_weight", headers=img).status_code == 403
+    assert router.metrics().value("fd_router_rejected_requests_total", code="foreign_page") == 7
+    assert router.register(worker.port).status_code == 200
+    # What pages are let do by `server.cors-origins` is for them as before, and the page of operators opens.
+    for headers in (page, page | {"sec-fetch-site": "cross-site"}):
+        answer = router.post("/v1/chat/completions", chat_body("hello"), headers=headers)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+    assert router.get("/dashboard", headers=img).status_code == 200

@@ -95,6 +95,54 @@ def test_a_key_guards_no_more_than_its_own() -> None:
     )
 
 
+ORDERS: list[Guard] = ["engine", "operator"]
+
+
+def asked(access: Access, guard: Guard, **headers: str) -> int:
+    client = request()
+    client.headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    try:
+        access.check(guard, client)
+    except RouterError as error:
+        return error.status
+    return 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "wanted"),
+    [
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"sec_fetch_site": "same-site", "origin": "http://r:81", "host": "r:80"}, 403),
+        ({"sec_fetch_site": "anything"}, 403),
+        ({"sec_fetch_site": "same-origin", "origin": "https://proxy.example", "host": "10.0.0.1:80"}, 200),
+        ({"sec_fetch_site": "none"}, 200),
+        ({"origin": "http://evil.example", "host": "r:8000"}, 403),
+        ({"origin": "null", "host": "r:8000"}, 403),
+        ({"origin": "null", "host": ""}, 403),
+        ({"origin": "", "host": ""}, 403),
+        ({"origin": "http://r:8001", "host": "r:8000"}, 403),
+        ({"origin": "http://r:8000.evil.example", "host": "r:8000"}, 403),
+        ({"origin": "http://R:8000", "host": "r:8000"}, 200),
+        ({"origin": "http://[::1]:8000", "host": "[::1]:8000"}, 200),
+        ({"origin": "http://r", "host": "r:80"}, 200),
+        ({"origin": "https://r", "host": "r:443"}, 200),
+        ({"origin": "https://r", "host": "r:80"}, 403),
+        ({"host": "r:8000"}, 200),
+    ],
+)
+@pytest.mark.parametrize("guard", ORDERS)
+def test_a_foreign_page_gives_no_orders(guard: Guard, headers: dict[str, str], wanted: int) -> None:
+    assert asked(Access(config()), guard, **headers) == wanted
+    assert asked(Access(config("one")), guard, **headers) == wanted
+    # Whoever must send a key is no page that does not have it.
+    assert asked(Access(config(admin="adm", token="tok")), guard, **headers) == 401
+
+
+@pytest.mark.parametrize("guard", ["client", "visitor", "anyone"])
+def test_a_foreign_page_may_ask_what_is_no_order(guard: Guard) -> None:
+    assert asked(Access(config()), guard, origin="http://elsewhere", sec_fetch_site="cross-site") == 200
+
+
 def test_engines_never_see_a_key_of_the_router() -> None:
     client = request(b"Bearer one")
     Access(config("one")).check("client", client)

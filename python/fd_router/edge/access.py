@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fd_router.downstream import headers as http_headers
+from fd_router.edge.pages import require_ours
 from fd_router.errors import UnauthorizedError
 
 if TYPE_CHECKING:
@@ -66,14 +67,19 @@ class Access:
         self._proxies = [ipaddress.ip_network(network) for network in server.trusted_proxies]
 
     def check(self, guard: Guard, client: Client) -> None:
-        """Raise `UnauthorizedError` for a request without the key that its endpoint asks for.
+        """Raise `UnauthorizedError` for a request without the key that its endpoint asks for, and where that is none
+        `ForeignPageError` for an order of a web page's.
 
         A request for engines loses a key of this router's.
         """
-        if guard in OPEN or not self._own:
+        if guard in OPEN:
+            return
+        ring = self._rings[guard]
+        if guard != "client" and not ring:
+            require_ours(client.headers)
+        if not self._own:
             return
         sent = _key(client.headers, basic=guard == "engine")
-        ring = self._rings[guard]
         if ring and not (sent is not None and ring.opens(sent)):
             raise _refusal(missing=sent is None)
         if guard == "client" and (ring or (sent is not None and self._own.opens(sent))):
