@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from rig import Peer, RawWorker, Router, Stage, reply, wait_for
+from rig import Peer, RawWorker, Router, Stage, reply, sse_head, wait_for
 from rig.router import chat_body
 from rig.wait import LIMIT
 
@@ -232,6 +232,27 @@ def test_json_tells_why_a_request_was_refused(stage: Stage) -> None:
     access = story(router, "nobody")[-1]
     assert (access["status"], access["error"]) == (502, "no_worker")
     assert "worker" not in access
+
+
+@pytest.mark.parametrize("mode", ["mixed", "pair"])
+def test_json_tells_of_an_answer_that_broke_off(stage: Stage, mode: str) -> None:
+    """Its status went out before: by that alone it looks well."""
+
+    def breaks(peer: Peer) -> None:
+        peer.send(sse_head() + b"data: {}\n\n")
+        peer.reset()
+
+    router = stage.start_router("log: {format: json}", *(["--splitwise"] if mode == "pair" else []))
+    workers = {"decode": stage.raw_worker(breaks), "prefill": stage.raw_worker(says_its_own)}
+    for role, worker in workers.items() if mode == "pair" else [("mixed", workers["decode"])]:
+        assert router.register(worker.port, role).status_code == 200
+    answer = router.post(CHAT, chat_body("hello", stream=True), headers={ID: "broken"})
+    assert (answer.status_code, answer.headers[ID]) == (200, "broken")
+    assert "reset_mid_body" in answer.text
+    lines = story(router, "broken")
+    (access,) = (line for line in lines if "duration" in line)
+    assert (access["status"], access["error"]) == (200, "reset_mid_body")
+    assert not any("completed successfully" in line["message"] for line in lines)
 
 
 def test_json_tells_of_both_workers_of_a_pair(stage: Stage) -> None:

@@ -153,6 +153,21 @@ def test_each_attempt_is_a_span(stage: Stage, start: Callable[..., Router], coll
     assert collector.services == {"mine"}
 
 
+def test_an_answer_that_broke_off_is_no_good_one(
+    stage: Stage, start: Callable[..., Router], collector: Collector
+) -> None:
+    def breaks(peer: Peer) -> None:
+        peer.send(sse_head() + b"data: {}\n\n")
+        peer.reset()
+
+    router = start()
+    add(stage, router, breaks)
+    assert router.post(CHAT, chat_body("hello", stream=True)).status_code == 200
+    spans = collector.wait([f"POST {CHAT}", "select", "attempt"])
+    why = {each.name: each.facts["error.type"] for each in spans if each.ill}
+    assert why == {f"POST {CHAT}": "reset_mid_body", "attempt": "reset_mid_body"}
+
+
 def test_both_legs_of_a_pair(stage: Stage, start: Callable[..., Router], collector: Collector) -> None:
     router = start("", "--splitwise")
     workers = {role: add(stage, router, lambda _: reply(b"{}"), role) for role in ("prefill", "decode")}

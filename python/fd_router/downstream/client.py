@@ -54,7 +54,7 @@ class Client:
     trace: Trace | None = None
     """Its spans, where requests are traced."""
     error: str | None = None
-    """`RouterError.code` of what it was refused with."""
+    """`RouterError.code` of what it was refused with, or the kind of what broke its answer off."""
     shared: Headers | None = None
     """What else is among its marks."""
     status = 0

@@ -64,7 +64,7 @@ class Tracing:
 
 
 class Part:
-    """One span. Whatever is told of it after its end is lost."""
+    """One span. Whatever is told of it after its end is lost, without a word: of that the SDK would complain."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
@@ -72,23 +72,26 @@ class Part:
     def tell(self, **facts: str | int | None) -> None:
         """Add what is known, as `fd_router.NAME`."""
         for name, value in facts.items():
-            if value is not None:
+            if value is not None and self._span.is_recording():
                 self._span.set_attribute(f"fd_router.{name}", value)
 
     def answered(self, status: int) -> None:
         """It has an answer."""
-        self._span.set_attribute("http.response.status_code", status)
-        if status >= 500:
-            self.failed(str(status))
+        if self._span.is_recording():
+            self._span.set_attribute("http.response.status_code", status)
+            if status >= 500:
+                self.failed(str(status))
 
     def failed(self, why: str) -> None:
         """It did not come to what it should."""
-        self._span.set_attribute("error.type", why)
-        self._span.set_status(Status(StatusCode.ERROR))
+        if self._span.is_recording():
+            self._span.set_attribute("error.type", why)
+            self._span.set_status(Status(StatusCode.ERROR))
 
     def event(self, name: str) -> None:
         """Something happened just now."""
-        self._span.add_event(name)
+        if self._span.is_recording():
+            self._span.add_event(name)
 
     def carried(self, headers: Headers) -> Headers:
         """Headers by which whoever gets them makes spans within this one."""

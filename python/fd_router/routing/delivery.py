@@ -77,6 +77,7 @@ class Delivery:
     async def _broken_off(
         self, client: Client, exchange: Exchange, head: Head, url: str, error: UpstreamError
     ) -> None:
+        client.error = error.kind
         self._metrics.upstream_error(url, error.kind)
         self._log.error(messages.scanner_error(error), client.tags, worker=url, reason=str(error))
         if takes_events(head):

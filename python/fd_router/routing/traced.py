@@ -74,32 +74,40 @@ class TracedExchange:
     def __init__(self, exchange: Exchange, span: Part) -> None:
         self._exchange = exchange
         self._span = span
+        self._head: Future[Head] | None = None
+        self._body: Future[None] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._exchange, name)
 
     def head(self) -> Future[Head]:
         """See `Exchange.head`."""
-        future = self._exchange.head()
-        future.add_done_callback(self._headed)
-        return future
+        self._head = self._exchange.head()
+        self._head.add_done_callback(self._headed)
+        return self._head
 
     def forward(self, send: Any, on_first: Callable[[], object] | None = None, *head: Any) -> Future[None]:
         """See `Exchange.forward`."""
-        future = self._exchange.forward(send, self._first(on_first), *head)
-        future.add_done_callback(self._ended)
-        return future
+        return self._until(self._exchange.forward(send, self._first(on_first), *head))
 
     def discard(self, on_first: Callable[[], object] | None = None) -> Future[None]:
         """See `Exchange.discard`."""
-        future = self._exchange.discard(self._first(on_first))
-        future.add_done_callback(self._ended)
-        return future
+        return self._until(self._exchange.discard(self._first(on_first)))
 
     def cancel(self) -> None:
         """See `Exchange.cancel`."""
+        # Whoever waits for either may go on, and come here, before its callback is called.
+        if self._head is not None and self._head.done():
+            self._headed(self._head)
+        if self._body is not None and self._body.done():
+            self._ended(self._body)
         self._exchange.cancel()
         self._span.end()
+
+    def _until(self, body: Future[None]) -> Future[None]:
+        self._body = body
+        body.add_done_callback(self._ended)
+        return body
 
     def _first(self, then: Callable[[], object] | None) -> Callable[[], None]:
         def first() -> None:
