@@ -267,14 +267,17 @@ def test_every_call_is_counted(metrics: Metrics) -> None:
     assert found.value("fd_router_rejected_requests_total", code="no_worker") == 3
 
 
-def test_what_went_wrong_with_whom(metrics: Metrics) -> None:
-    assert metrics.errors() == {}
+def test_who_answered_what(metrics: Metrics) -> None:
+    assert metrics.answered() == ({}, {}, 0, 0)
     metrics.upstream_error(A, "refused")
     metrics.upstream_error(A, "refused")
     metrics.inference(mixed=A, status=500)
     metrics.inference(mixed=A, status=200)
     metrics.inference(prefill=A, decode=B, status=429)
-    assert metrics.errors() == {A: {"refused": 2, "500": 1}, B: {"429": 1}}
+    found = metrics.answered()
+    assert found.answers == {A: 3, B: 1}
+    assert found.errors == {A: {"refused": 2, "500": 1}, B: {"429": 1}}
+    assert (found.total, found.failed) == metrics.totals() == (3, 1)
 
 
 def test_labels_are_escaped(metrics: Metrics) -> None:

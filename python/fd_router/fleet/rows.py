@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from fd_router.fleet.states import STATES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fd_router._core import Scheduler, TruthStats
     from fd_router.fleet.last_probes import LastProbes
     from fd_router.fleet.membership import Membership
     from fd_router.fleet.orders import Orders
     from fd_router.fleet.states import State, States
     from fd_router.observe.metrics import Metrics
+    from fd_router.observe.metrics.metrics import Answered
     from fd_router.types import Instance
 
 Row = dict[str, Any]
@@ -48,49 +51,47 @@ class Rows:
             counts[state] += 1
         return counts
 
-    def all(self) -> list[Row]:
-        """Everybody, by url."""
+    def each(self, answered: Answered) -> Iterator[Row]:
+        """Everybody, by url, as they are when their turn comes."""
+        return self._of(self._states.all(), answered)
+
+    def one(self, url: str) -> Row | None:
+        """One worker's row."""
+        known = [each for each in self._states.all() if each[0] == url]
+        return next(self._of(known, self._metrics.answered()), None)
+
+    def _of(self, known: list[tuple[str, State, float]], answered: Answered) -> Iterator[Row]:
         elsewhere = self._orders.elsewhere()
         loads = {url: (running, tokens) for url, _, running, tokens in self._scheduler.loads()}
         truths = dict(self._scheduler.truths())
         capacities = dict(self._scheduler.capacities())
         held = dict(self._scheduler.held())
-        answers = self._metrics.answers()
-        errors = self._metrics.errors()
-        rows = []
-        for url, state, since in self._states.all():
+        for url, state, since in known:
             instance = self._instance(url)
             if instance is None:
                 continue
             running, tokens = loads.get(url, (0, 0))
-            rows.append(
-                {
-                    "url": url,
-                    "role": instance.role,
-                    "models": self._members.registry.models.of(url),
-                    "state": state,
-                    "why": self._states.why(url, state, running),
-                    "since": round(since, 3),
-                    "running": running,
-                    "running_elsewhere": elsewhere.get(url, 0),
-                    "pending_tokens": tokens,
-                    "last_probe": self._probe(url),
-                    "first_byte": self._first_byte(url),
-                    "answers": answers.get(url, 0),
-                    "errors": errors.get(url, {}),
-                    "hit": hit(truths.get(url)),
-                    "cache_tokens": capacities.get(url),
-                    "held_tokens": round(held.get(url, 0)),
-                    "version": instance.version or None,
-                    "source": self._members.source(url),
-                    "host": self._members.host_name(url),
-                }
-            )
-        return rows
-
-    def one(self, url: str) -> Row | None:
-        """One worker's row."""
-        return next((row for row in self.all() if row["url"] == url), None)
+            yield {
+                "url": url,
+                "role": instance.role,
+                "models": self._members.registry.models.of(url),
+                "state": state,
+                "why": self._states.why(url, state, running),
+                "since": round(since, 3),
+                "running": running,
+                "running_elsewhere": elsewhere.get(url, 0),
+                "pending_tokens": tokens,
+                "last_probe": self._probe(url),
+                "first_byte": self._first_byte(url),
+                "answers": answered.answers.get(url, 0),
+                "errors": answered.errors.get(url, {}),
+                "hit": hit(truths.get(url)),
+                "cache_tokens": capacities.get(url),
+                "held_tokens": round(held.get(url, 0)),
+                "version": instance.version or None,
+                "source": self._members.source(url),
+                "host": self._members.host_name(url),
+            }
 
     def _instance(self, url: str) -> Instance | None:
         order = self._orders.of(url)

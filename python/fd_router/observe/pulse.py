@@ -30,8 +30,8 @@ class Pulse:
     def _take(self) -> None:
         self._samples.append((self._clock(), self._totals()))
 
-    def rates(self) -> list[float]:
-        """Each total's growth in a second."""
+    def rates(self, totals: tuple[int, ...]) -> list[float]:
+        """Each total's growth in a second, up to the present `totals`."""
         then, before = self._samples[0]
         secs = max(self._clock() - then, 0.001)
-        return [round((now - was) / secs, 3) for now, was in zip(self._totals(), before, strict=True)]
+        return [round((now - was) / secs, 3) for now, was in zip(totals, before, strict=True)]

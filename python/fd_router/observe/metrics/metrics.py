@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
@@ -42,6 +42,18 @@ if TYPE_CHECKING:
 
 CLASSES = tuple(f"{number}xx" for number in range(10))
 """Statuses by their first digit; HTTP has no more digits than three."""
+
+
+class Answered(NamedTuple):
+    """Answers to inference requests so far."""
+
+    answers: dict[str, int]
+    """Of each worker that had a part in them, errors included."""
+    errors: dict[str, dict[str, int]]
+    """What went wrong with each worker, by `UpstreamError.kind` or by the status of its answers from 400 on."""
+    total: int
+    failed: int
+    """Those with a status from 500 on."""
 
 
 class Metrics:
@@ -165,28 +177,27 @@ class Metrics:
         """Count a failed exchange, by `UpstreamError.kind`."""
         self._upstream_errors.add(worker, kind)
 
-    def errors(self) -> dict[str, dict[str, int]]:
-        """What went wrong with each worker, by `UpstreamError.kind` or by the status of its answers from 400 on."""
-        found: dict[str, dict[str, int]] = {}
+    def answered(self) -> Answered:
+        """Who answered what so far. One walk over all series, of which pairs of 1,000 workers make `MAX_SERIES`."""
+        found = Answered({}, {}, 0, 0)
         for (worker, kind), count in self._upstream_errors.counts():
             if worker and count:
-                found.setdefault(str(worker), {})[str(kind)] = count
-        for (mixed, _, decode, status), count in self._inference.counts():
+                found.errors.setdefault(str(worker), {})[str(kind)] = count
+        total = failed = 0
+        for (mixed, prefill, decode, status), count in self._inference.counts():
+            total += count
+            worker = str(mixed or decode)
+            found.answers[worker] = found.answers.get(worker, 0) + count
+            if prefill:
+                found.answers[str(prefill)] = found.answers.get(str(prefill), 0) + count
             if isinstance(status, int) and status >= 400:
-                kinds = found.setdefault(str(mixed or decode), {})
+                failed += count if status >= 500 else 0
+                kinds = found.errors.setdefault(worker, {})
                 kinds[str(status)] = kinds.get(str(status), 0) + count
-        return found
-
-    def answers(self) -> dict[str, int]:
-        """Answers so far, errors included, by each worker that had a part in them."""
-        found: dict[str, int] = {}
-        for (*workers, _), count in self._inference.counts():
-            for worker in filter(None, workers):
-                found[str(worker)] = found.get(str(worker), 0) + count
-        return found
+        return found._replace(total=total, failed=failed)
 
     def totals(self) -> tuple[int, int]:
-        """(answers of workers, those of them with a status from 500 on) of all inference requests so far."""
+        """`total` and `failed` of `answered`, for half of its cost."""
         counts = self._inference.counts()
         failed = sum(count for key, count in counts if isinstance(key[-1], int) and key[-1] >= 500)
         return sum(count for _, count in counts), failed
