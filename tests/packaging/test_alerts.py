@@ -56,16 +56,24 @@ def steady(value: int) -> str:
     return f"{value}x{LATER}"
 
 
-def growing(by: int) -> str:
+def growing(by: float) -> str:
     return f"0+{by}x{LATER}"
 
 
 def first_bytes(worker: str, quick: int, slow: int, family: str = "fd_router_ttft_seconds") -> dict[str, str]:
-    """A worker with so many answers a minute that begin within 0.5 s, and so many that begin within 30 s."""
+    """A worker with so many answers a minute that begin after 0.2 s, and so many that begin after 20 s."""
     status = ', status_class="2xx"' if "ttft" in family else ""
     label = f'{family}_bucket{{worker="{worker}"{status}, le="%s"}}'
     counts = {"0.5": quick, "10": quick, "30": quick + slow, "+Inf": quick + slow}
-    return {label % le: growing(count) for le, count in counts.items()}
+    found = {label % le: growing(count) for le, count in counts.items()}
+    return found | means(worker, quick + slow, 0.2 * quick + 20 * slow, family)
+
+
+def means(worker: str, answers: int, secs: float, family: str = "fd_router_ttft_seconds") -> dict[str, str]:
+    """A worker with so many answers a minute, which take so long to their first bytes, all together."""
+    status = ', status_class="2xx"' if "ttft" in family else ""
+    labels = f'{{worker="{worker}"{status}}}'
+    return {f"{family}_count{labels}": growing(answers), f"{family}_sum{labels}": growing(secs)}
 
 
 WELL = {
@@ -89,6 +97,8 @@ WELL = {
     # Fast errors do not hide it, and slow ones do not raise it.
     'fd_router_ttft_seconds_bucket{worker="a", status_class="5xx", le="30"}': growing(1000),
     'fd_router_ttft_seconds_bucket{worker="a", status_class="5xx", le="+Inf"}': growing(1000),
+    'fd_router_ttft_seconds_count{worker="a", status_class="5xx"}': growing(1000),
+    'fd_router_ttft_seconds_sum{worker="a", status_class="5xx"}': growing(20_000),
 }
 """A router that has nothing to complain of."""
 PD = {
@@ -138,16 +148,13 @@ SCENES: dict[str, tuple[str | None, dict[str, str], dict[str, str]]] = {
         first_bytes("a", 60, 10) | first_bytes("b", 60, 10),
         {},
     ),
-    "one engine of three is slow": (
+    "one engine of three is slow": ("FdRouterEngineSlow", means("c", 6, 6 * 3.2), {"worker": "c"}),
+    "one engine is three seconds slower where all are slow": (
         "FdRouterEngineSlow",
-        {
-            'fd_router_ttft_seconds_bucket{worker="c", status_class="2xx", le="0.5"}': growing(0),
-            'fd_router_ttft_seconds_bucket{worker="c", status_class="2xx", le="10"}': growing(6),
-            'fd_router_ttft_seconds_bucket{worker="c", status_class="2xx", le="30"}': growing(6),
-            'fd_router_ttft_seconds_bucket{worker="c", status_class="2xx", le="+Inf"}': growing(6),
-        },
-        {"worker": "c"},
+        means("a", 60, 60 * 2.0) | means("b", 60, 60 * 5.0),
+        {"worker": "b"},
     ),
+    "one engine is half a second slower": (None, means("c", 60, 60 * 1.2), {}),
     "one prefill engine of three is slow": (
         "FdRouterEngineSlow",
         first_bytes("p", 60, 0, "fd_router_prefill_seconds")
