@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -206,6 +207,18 @@ def test_a_request_for_nobody_is_told_of(start_router: Callable[..., Router]) ->
     assert (decision["outcome"], decision["worker"], decision["candidates"]) == ("no_worker", None, 0)
     assert decision["best"] == []
     assert decision["duration_secs"] is None
+
+
+@pytest.mark.parametrize("sent", ["a/b?c#d%2f", "中 文\n", "x" * 300, "/", "\\u4e2d"])
+def test_a_request_is_found_by_what_its_client_wrote(start_router: Callable[..., Router], sent: str) -> None:
+    router = start_router()
+    answer = router.post(CHAT, chat_body("hello", request_id=sent))
+    assert answer.status_code == 502
+    known = answer.headers["x-request-id"]
+    for name in (known, sent):
+        found = router.get(f"/decisions/{quote(name, safe='')}")
+        assert (found.status_code, found.json()["request_id"]) == (200, known)
+        assert [each["request_id"] for each in found.json()["decisions"]] == [known]
 
 
 def test_both_legs_of_a_pair_are_told_of(stage: Stage) -> None:

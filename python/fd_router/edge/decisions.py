@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from fd_router._core import MAX_DECISIONS
+from fd_router.downstream import request_id
 from fd_router.downstream.client import JSON
 from fd_router.errors import BadRequestError, UnknownRequestError, printable
 
@@ -35,11 +36,13 @@ class Decisions:
 
     async def about(self, client: Client) -> None:
         """`GET /decisions/{request_id}`."""
-        request_id = client.path.removeprefix(f"{PATH}/")
+        sent = client.path.removeprefix(f"{PATH}/")
         loop = asyncio.get_running_loop()
-        page = await loop.run_in_executor(None, self._scheduler.decisions_about, request_id)
+        # As the client wrote it, it is known by what was made of that; what was made stays as it is.
+        known = request_id.of_text(sent).value
+        page = await loop.run_in_executor(None, self._scheduler.decisions_about, known)
         if page is None:
-            raise UnknownRequestError(f"no decision is kept about a request {printable(request_id[:SHOWN])}")
+            raise UnknownRequestError(f"no decision is kept about a request {printable(sent[:SHOWN])}")
         await _answer(client, page)
 
 
