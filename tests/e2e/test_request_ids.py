@@ -255,6 +255,63 @@ def test_json_tells_of_an_answer_that_broke_off(stage: Stage, mode: str) -> None
     assert not any("completed successfully" in line["message"] for line in lines)
 
 
+def test_json_tells_why_a_registration_was_refused(stage: Stage) -> None:
+    router = stage.start_router("log: {format: json}")
+    for known, body in (("unread", b" " * (2 << 20)), ("undecodable", b"{"), ("refused", b"{}")):
+        assert router.post("/register", content=body, headers={ID: known}).status_code in {400, 413}
+        lines = story(router, known)
+        assert [line["level"] for line in lines] == ["ERROR", "INFO"], lines
+
+
+HOSTILE = (
+    *(b'{"request_id": %b}' % value for value in (b'""', b"null", b"5", b'{"a": 1}', b'["x"]', b"1e999")),
+    *(
+        b'{"request_id": "%b"}' % text
+        for text in (rb"\ud800", rb"\u0000\u2028", rb"a\r\nx-evil: 1", b"\xff\xfe", rb"\"")
+    ),
+    b'{"request_id": "one", "request_id": "two", "session_id": "\\ud800\\n]", "req_id": 7}',
+    b'{"model": "\\u0000<script>\\ud800"}',
+    b'{"request_id": "%b"}' % (b"z" * 3_000_000),
+    b"[]",
+    b"",
+    b'{"request_id": "broken',
+    b"\x00" * 50,
+)
+"""Bodies of which some cannot be read, and some name what no header can carry."""
+HOSTILE_HEADS: tuple[list[tuple[bytes, bytes]], ...] = (
+    [],
+    [(b"x-request-id", b"\xff\xfe\x80")],
+    [(b"x-request-id", b'"\\<b>]'), (b"x-request-id", b"two")],
+    [(b"x-request-id", b""), (b"traceparent", b"\xff" * 55), (b"x_bd_logid", b"\xff]")],
+)
+
+
+@pytest.mark.parametrize("mode", ["mixed", "pair"])
+def test_whatever_is_sent_has_an_id_and_lines_that_are_json(stage: Stage, mode: str) -> None:
+    router = stage.start_router(
+        "log: {format: json, level: debug}", *(["--splitwise"] if mode == "pair" else [])
+    )
+    for role in ("prefill", "decode") if mode == "pair" else ("mixed",):
+        assert router.register(stage.raw_worker(says_its_own).port, role).status_code == 200
+    known = set()
+    for path in (CHAT, "/v1/embeddings", "/register", "/v1/abort_requests", "/nowhere"):
+        for body in HOSTILE:
+            for head in HOSTILE_HEADS:
+                answer = router.post(path, content=body, headers=head)
+                assert answer.status_code != 500, (path, body[:80], answer.text)
+                (each,) = answer.headers.get_list(ID)
+                assert re.fullmatch("[!-~]{1,128}", each), each
+                assert "x-evil" not in answer.headers
+                known.add(each)
+    last = router.get("/health", headers={ID: "the-last"})
+    assert last.status_code == 200
+    story(router, "the-last")
+    lines = [json.loads(line) for line in router.log_text().splitlines()]
+    told = {line["request_id"] for line in lines if "duration" in line}
+    assert known <= told
+    assert not any("panic" in line["message"] for line in lines)
+
+
 def test_json_tells_of_both_workers_of_a_pair(stage: Stage) -> None:
     router = stage.start_router(
         "log: {format: json}\nscheduler: {prefill-policy: cache_aware}", "--splitwise"

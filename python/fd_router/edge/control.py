@@ -51,7 +51,7 @@ class Control:
 
     async def register(self, client: Client) -> None:
         """`POST /register`."""
-        await self._admission.register(await self._body(client))
+        await self._admission.register(await self._body(client), client.tags)
         await client.answer_json(200, {"code": 200, "msg": "Register success"})
 
     async def unregister(self, client: Client) -> None:
@@ -83,12 +83,12 @@ class Control:
         try:
             return await client.read_body(self._limits)
         except BadRequestError as error:
-            self._log.error(messages.body_unread(error))
+            self._log.error(messages.body_unread(error), client.tags)
             raise type(error)(f"Invalid request body: {error}") from error
 
     async def _body(self, client: Client) -> bytes:
         try:
             return await client.read_body(self._limits)
         except BadRequestError as error:
-            self._log.error(messages.register_body_unread(error))
+            self._log.error(messages.register_body_unread(error), client.tags)
             raise RegistrationError(error.status, f"Invalid request body: {error}") from error

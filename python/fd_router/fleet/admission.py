@@ -73,8 +73,8 @@ class Admission:
         self.on_unregistered: Callable[[str], object] = lambda _: None
         """Called with the url of a worker that was unregistered here."""
 
-    async def register(self, raw: bytes) -> None:
-        """The body of `POST /register`.
+    async def register(self, raw: bytes, tags: str) -> None:
+        """The body of `POST /register`, and what stands before the request's lines.
 
         Raises `RegistrationError`: 400, 403 for an address that no worker may have, 503 when the engine is not healthy.
         """
@@ -83,9 +83,8 @@ class Admission:
             await self._admit(instance, said=True)
         except RegistrationError as error:
             undecodable = isinstance(error, UndecodableError)
-            self._log.error(
-                (messages.register_body_invalid if undecodable else messages.register_failed)(error)
-            )
+            tell = messages.register_body_invalid if undecodable else messages.register_failed
+            self._log.error(tell(error), tags)
             raise
 
     def unregister(self, raw: bytes) -> str:

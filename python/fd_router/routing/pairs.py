@@ -116,7 +116,7 @@ class PairDispatch(Dispatch[Selector]):
         decode = self._registry.get(pair.decode.url)
         if prefill is None or decode is None:
             what = f"worker instance not found for prefill={pair.prefill.url}, decode={pair.decode.url}"
-            self._log.error(messages.disaggregate_failed(what))
+            self._log.error(messages.disaggregate_failed(what), client.tags)
             raise PairBuildError(f"Failed to build disaggregate_info: {what}")
         members = [("disaggregate_info", encoded_info(prefill, decode))]
         if not request.request_id:
