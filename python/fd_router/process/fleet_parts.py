@@ -22,11 +22,11 @@ from fd_router.fleet.remote_load import RemoteLoad
 from fd_router.fleet.states import States
 from fd_router.process.basis import policies_of
 from fd_router.state.registrations import Registrations
-from fd_router.state.replica import Parts, Replica
 from fd_router.upstream.engines import EngineApi
 
 if TYPE_CHECKING:
     from fd_router.process.basis import Basis
+    from fd_router.state.replica.replica import Replica
     from fd_router.state.store import Store
 
 
@@ -182,6 +182,8 @@ class FleetParts:
         basis, settings = self._basis, self._basis.config.cluster
         if not settings.url:
             return None
+        from fd_router.state.replica.replica import Parts, Replica  # noqa: PLC0415
+
         parts = Parts(
             scheduler=basis.scheduler,
             members=self.members,

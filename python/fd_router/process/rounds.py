@@ -16,7 +16,6 @@ from fd_router.process.handshakes import INTERVAL, Handshakes
 from fd_router.routing.upkeep import EXPIRE_INTERVAL, RECORDING_INTERVAL, Upkeep
 from fd_router.runtime.periodic import Periodic
 from fd_router.state import snapshot
-from fd_router.state.replica.replica import WATCH_SECS
 from fd_router.upstream.trust import WATCH_INTERVAL
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class Rounds:
         yield self._fixed(orders.ROUND_SECS, settle)
         yield self._fixed(WATCH_INTERVAL, self._basis.trust.round)
         if fleet.replica is not None:
-            yield self._fixed(WATCH_SECS, fleet.replica.watch)
+            yield self._fixed(fleet.replica.watch_secs, fleet.replica.watch)
         if manager.models_interval_secs:
             yield self._fixed(manager.models_interval_secs, fleet.learner.round)
         if fleet.register_file is not None:

@@ -19,7 +19,7 @@ from fd_router.process.rounds import Rounds
 from fd_router.process.routing_parts import RoutingParts
 from fd_router.routing.scheduling import arguments, new_scheduler
 from fd_router.runtime import memory
-from fd_router.state.replica import own_name
+from fd_router.state.replica.name import own_name
 from fd_router.state.snapshot import FILE_NAME, RETURN_SECS, Snapshots
 from fd_router.state.store import FileStore
 from fd_router.upstream.relay import Upstream

@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
-import secrets
-import socket
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,12 +64,6 @@ MAX_ENTRIES_A_TURN = 64
 """Of the stream, written between two rests: 4 MiB."""
 
 
-def own_name() -> str:
-    """A name for this process among the replicas."""
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:48]
-    return f"{host}-{secrets.token_hex(4)}"
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What of the router is shared."""
@@ -88,6 +79,9 @@ class Parts:
 
 class Replica:
     """Shares what others are to know, and takes what they say. To be started once, in the event loop."""
+
+    watch_secs = WATCH_SECS
+    """Between two calls of `watch`."""
 
     def __init__(self, address: Address, cluster: str, name: str, parts: Parts, *, stream_bytes: int) -> None:
         """`name` is this router's own, another one for each process."""
