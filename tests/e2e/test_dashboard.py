@@ -522,6 +522,7 @@ def made_up(number: int, turn: int = 0) -> dict[str, Any]:
             else "answers its probes",
             "since": now - 1000 - index,
             "running": (index * 7 + turn) % 40,
+            "running_elsewhere": 0,
             "pending_tokens": (index * 911 + turn * 77) % 90_000,
             "last_probe": {"at": now - 0.4, "seconds": 0.0011 + turn / 9000, "well": True, "error": None},
             "first_byte": {"p50": 0.1 + (index + turn) % 9 / 100, "p95": 0.4 + (index + turn) % 7 / 100},
@@ -563,6 +564,7 @@ def made_up(number: int, turn: int = 0) -> dict[str, Any]:
         "tokens": {"prompt_per_second": 90_000.0, "cached_per_second": 60_000.0},
         "hit": {"prompt_tokens": 9, "predicted": 0.7, "true": 0.66, "overpredicted": 0.1},
         "tree": {"blocks": 9, "bytes": 9, "limit_bytes": 99, "evicted": 0, "expired": 0},
+        "cluster": None,
         "rejects": {},
         "states": {
             "up": number - out,
