@@ -82,6 +82,7 @@ def busy(workers: int) -> Metrics:
     gate = SimpleNamespace(in_flight=0, waiting=0, body_bytes=0)
     log = SimpleNamespace(lost_lines=0)
     sources: Any = {"scheduler": fleet, "access": access(), "relay": fleet, "log": log, "overload": gate}
+    sources["snapshots"] = SimpleNamespace(age=1.0, written_bytes=1, failures=0, restored_blocks=1)
     metrics.bind(fleet=fleet, **sources)  # type: ignore[arg-type]
     for url in fleet.urls:
         metrics.inference(mixed=url, status=200)

@@ -642,6 +642,7 @@ def test_any_other_key_is_named_and_waits(stage: Stage) -> None:
         "manager.register-path": str(files / "register.yaml"),
         "server.extra-paths": ["/v2/other"],
         "server.cors-origins": ["https://app.example"],
+        "cluster.url": "valkey://127.0.0.1:1",
     }
     (files / "register.yaml").write_text("instances: []\n")
     # The one process that serves is all that is accepted.

@@ -97,7 +97,8 @@ def assert_bounded(bad: Bad, limit: float = LIMIT_SECS) -> None:
     # The sender notices with its next piece, on a machine that may be busy.
     assert max(bad.lasted) < limit + 2.0
     if bad.kind == "endless":
-        assert min(bad.sent) > MIB, "it was not endless to its reader"
+        # Not each of them: on a busy machine one is given up for its time before it could be for its bytes.
+        assert max(bad.sent) > MIB, "none was endless to its reader"
 
 
 @pytest.mark.parametrize("kind", KINDS)

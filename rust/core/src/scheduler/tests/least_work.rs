@@ -233,7 +233,7 @@ fn what_a_cache_holds_grows_to_its_capacity() {
     assert!((2_048.0..=4_096.0).contains(full), "{full}");
     assert!(*open > 4_096.0, "{open} of a capacity that is not known");
     scheduler.forget_prefixes("a", 0);
-    assert_eq!(held()[0].1, 0.0);
+    assert!(held()[0].1 < 1.0);
 }
 
 #[test]
