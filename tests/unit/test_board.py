@@ -11,6 +11,7 @@ import pytest
 
 from fd_router.state.replica import board as module
 from fd_router.state.replica.board import GONE_SECS, LIVE_SECS, REFRESH_SECS, Board, Entry, decode, encode
+from fd_router.state.replica.wire import WireError
 
 if TYPE_CHECKING:
     from fd_router.state.replica.wire import Command
@@ -25,6 +26,7 @@ class Server:
         self.ends: dict[str, float] = {}
         self.index: set[str] = set()
         self.reads = 0
+        self.refuses = ""
 
     async def ask(self, *commands: Command) -> list[Any]:
         return [self._one(*map(str, command[:1]), *command[1:]) for command in commands]
@@ -34,6 +36,8 @@ class Server:
     def _one(self, word: str, key: Any = "", *rest: Any) -> Any:
         for name in [name for name, end in self.ends.items() if end <= self.now]:
             del self.data[name], self.ends[name]
+        if word == self.refuses:
+            raise WireError("refused")
         match word:
             case "GET":
                 return self.data.get(key)
@@ -132,6 +136,35 @@ def test_a_server_that_lost_all_gets_it_back() -> None:
     scene.round()
     scene.round(late)
     assert (late.value("a"), late.value("b"), late.knows("b")) == ({"x": 1}, None, True)
+
+
+def test_a_server_that_goes_back_gets_all_back_at_once() -> None:
+    """After a FLUSHALL, which closes no connection."""
+    scene = Scene()
+    scene.boards[0].say("a", {"x": 1})
+    scene.round()
+    scene.round()
+    scene.server.lose_all()
+    scene.round()
+    assert decode(scene.server.data["p:a"]) == Entry(1, "r0", {"x": 1})
+
+
+@pytest.mark.parametrize("refused", ["SET", "EXPIRE"])
+def test_what_a_round_found_is_told_by_the_next_where_it_failed_later(refused: str) -> None:
+    scene = Scene()
+    first, second = scene.boards
+    scene.round()
+    first.say("a", {"x": 1})
+    scene.round(first)
+    second.say("b", {})
+    second.forget_server()
+    scene.server.refuses = refused
+    with pytest.raises(WireError):
+        scene.round(second)
+    scene.server.refuses = ""
+    second.forget_server()
+    assert scene.round(second) == [["a"]]
+    assert scene.round(second) == [[]]
 
 
 def test_who_was_cut_off_does_not_bring_back_what_is_gone() -> None:

@@ -95,6 +95,8 @@ class Board:
         self._gone: dict[str, float] = {}
         """When it was first known of an entry that it is gone."""
         self._said: dict[str, Value] = {}
+        self._changed: set[str] = set()
+        """What is to be returned by a round: one that fails later on leaves it to the next."""
         self._seen: int | None = None
         self._read_next = 0.0
         self.garbage = 0
@@ -133,13 +135,13 @@ class Board:
 
         `alive` says whether this replica keeps an entry there.
         """
-        full = self._clock() >= self._read_next
         (answer,) = await wire.do(("GET", self._revision))
         revision = int(answer) if isinstance(answer, bytes) and answer.isdigit() else 0
-        changed: list[str] = []
+        # One that goes back has lost what it had.
+        full = self._clock() >= self._read_next or revision < (self._seen or 0)
         wanted: set[str] = set()
         if full or revision != self._seen:
-            changed, older, current = await self._read(wire)
+            older, current = await self._read(wire)
             wanted |= older
             if full:
                 wanted |= self._missing(older | current, alive)
@@ -150,13 +152,13 @@ class Board:
         if full:
             await self._refresh(wire, alive)
             self._read_next = self._clock() + REFRESH_SECS
+        changed, self._changed = sorted(self._changed), set()
         return Found(changed, full, bool(wanted))
 
-    async def _read(self, wire: Wire) -> tuple[list[str], set[str], set[str]]:
-        """Names whose value is another one now; those that are older there; and those that are the newest there."""
+    async def _read(self, wire: Wire) -> tuple[set[str], set[str]]:
+        """Names that are older there; and those that are the newest there."""
         (listed,) = await wire.do(("ZRANGE", self._index, 0, MAX_NAMES - 1))
         names = [name.decode(errors="replace") for name in listed if isinstance(name, bytes)]
-        changed: list[str] = []
         older: set[str] = set()
         current: set[str] = set()
         expired: list[str] = []
@@ -173,10 +175,10 @@ class Board:
                 elif self._keep(name, theirs):
                     current.add(name)
                     if ours is None or ours.value != theirs.value:
-                        changed.append(name)
+                        self._changed.add(name)
         if expired:
             await wire.do(("ZREM", self._index, *expired))
-        return changed, older, current
+        return older, current
 
     def _keep(self, name: str, entry: Entry) -> bool:
         """Whether there was room."""

@@ -251,11 +251,11 @@ class Replica:
         # A server that is full refuses this, and is found out though nothing else is to be written.
         await wire.do(("SET", self._presence, "1", "EX", PRESENT_SECS))
         found = await self._board.round(wire, self._alive)
-        if found.written:
-            await wire.do(("PUBLISH", self._board_channel, self._name))
-        # Orders first: a worker that was removed is not let in.
+        # What is found is taken before anything else can fail. Orders first: a worker that was removed is not let in.
         self._orders.take(_of(ORDER, found.changed), full=found.full)
         self._workers.take(_of(WORKER, found.changed), full=found.full)
+        if found.written:
+            await wire.do(("PUBLISH", self._board_channel, self._name))
 
     def _alive(self, name: str) -> bool:
         if name.startswith(WORKER):
