@@ -25,7 +25,7 @@ from fd_router.state.replica.loads import OtherLoads, OwnLoads
 from fd_router.state.replica.orders import KIND as ORDER
 from fd_router.state.replica.orders import SharedOrders
 from fd_router.state.replica.prefixes import Prefixes
-from fd_router.state.replica.wire import Wire, WireError
+from fd_router.state.replica.wire import Wire, WireError, tls_context
 from fd_router.state.replica.workers import KIND as WORKER
 from fd_router.state.replica.workers import SharedWorkers
 
@@ -222,7 +222,8 @@ class Replica:
     async def _session(self) -> None:
         """From connecting to the first failure. Raises `WireError`, or what it met."""
         async with AsyncExitStack() as stack:
-            wires = [Wire(self._address) for _ in range(4)]
+            context = await asyncio.to_thread(tls_context, self._address)
+            wires = [Wire(self._address, context) for _ in range(4)]
             for wire in wires:
                 stack.push_async_callback(wire.close)
             await asyncio.gather(*(wire.open() for wire in wires))

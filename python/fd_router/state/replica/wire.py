@@ -9,8 +9,9 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio.connection import Connection, SSLConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from fd_router.errors import printable
 from fd_router.runtime.patience import within
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 LIMIT_SECS = 1.0
 """For connecting, and for each answer: a server that is slower is one that is not there."""
+MAX_ANSWER = 8 << 20
+"""Bytes of an answer or a message: the largest that replicas make for each other, 64 entries of the board, and some."""
 SHOWN = 160
 
 Command: TypeAlias = "tuple[str | bytes | int, ...]"
@@ -32,9 +35,10 @@ class WireError(Exception):
 class Wire:
     """Commands and their answers in turn, by one task."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, context: ssl.SSLContext | None) -> None:
+        """`context` is that of `tls_context`."""
         self._address = address
-        self._connection = _connection(address)
+        self._connection = _connection(address, context)
         self.sent = 0
         """Bytes of commands."""
 
@@ -44,7 +48,7 @@ class Wire:
             # The client's own limit is for each step of it.
             await within(2 * LIMIT_SECS, self._connection.connect())  # type: ignore[no-untyped-call]
         except _TROUBLES as error:
-            raise WireError(_why(error)) from error
+            raise self._trouble(error) from error
 
     async def ask(self, *commands: Command) -> list[Any]:
         """Send all, then read all answers; one that refuses is a `ResponseError` in its place. Raises `WireError`."""
@@ -56,7 +60,7 @@ class Wire:
         answers = await self.ask(*commands)
         for answer in answers:
             if isinstance(answer, ResponseError):
-                raise WireError(_why(answer))
+                raise self._trouble(answer)
         return answers
 
     async def send(self, *commands: Command) -> None:
@@ -66,7 +70,7 @@ class Wire:
         try:
             await self._connection.send_packed_command(pieces, check_health=False)
         except _TROUBLES as error:
-            raise WireError(_why(error)) from error
+            raise self._trouble(error) from error
 
     async def read(self) -> Any:
         """The next answer. Raises `WireError`."""
@@ -75,14 +79,14 @@ class Wire:
         except ResponseError as error:
             return error
         except _TROUBLES as error:
-            raise WireError(_why(error)) from error
+            raise self._trouble(error) from error
 
     async def hear(self, limit: float) -> Any:
         """The next message of a channel. Raises `WireError`, where none comes in time too."""
         try:
             message = await self._connection.read_response(timeout=limit)
         except _TROUBLES as error:
-            raise WireError(_why(error)) from error
+            raise self._trouble(error) from error
         if message is None:
             raise WireError(f"nothing is heard for {limit:g} s")
         return message
@@ -91,17 +95,53 @@ class Wire:
         """End it, whatever state it is in."""
         await self._connection.disconnect(nowait=True)
 
+    def _trouble(self, error: BaseException) -> WireError:
+        text = _text(error)
+        for secret in filter(None, (self._address.password, self._address.username)):
+            text = text.replace(secret, "***")
+        return WireError(printable(text[:SHOWN]).rstrip(".") or type(error).__name__)
 
-_TROUBLES = (RedisError, OSError, asyncio.TimeoutError, ValueError)
+
+_TROUBLES = (RedisError, OSError, asyncio.TimeoutError, ValueError, RecursionError)
 """What redis-py raises; it lets errors of its parser through."""
 
 
-def _why(error: BaseException) -> str:
-    text = printable(str(error)[:SHOWN]) or type(error).__name__
-    return text.rstrip(".")
+class _Parser(_AsyncRESP2Parser):
+    """Gives up an answer beyond `MAX_ANSWER`, before it is in memory; the client itself takes any."""
+
+    async def _read(self, length: int) -> bytes:
+        self._require(length)
+        return await super()._read(length)
+
+    async def _readline(self) -> bytes:
+        # An array may have any number of items of no length.
+        self._require(0)
+        return await super()._readline()
+
+    def _require(self, length: int) -> None:
+        if self._pos + length > MAX_ANSWER:
+            raise InvalidResponse(f"an answer is larger than {MAX_ANSWER} bytes")
 
 
-def _connection(address: Address) -> Connection:
+def tls_context(address: Address) -> ssl.SSLContext | None:
+    """What TLS goes by; None where there is none. Reads files, for some 10 ms. Raises `WireError`."""
+    if not address.tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=address.ca_file or None)
+        if address.cert_file:
+            context.load_cert_chain(address.cert_file, address.key_file)
+    except (OSError, ValueError) as error:
+        raise WireError(f"TLS files: {_text(error)}") from error
+    return context
+
+
+def _text(error: BaseException) -> str:
+    # What a server says of a command that it does not know repeats its words, and those of AUTH are secret.
+    return str(error).partition(", with args beginning with")[0]
+
+
+def _connection(address: Address, context: ssl.SSLContext | None) -> Connection:
     settings: dict[str, Any] = {
         "host": address.host,
         "port": address.port,
@@ -112,14 +152,11 @@ def _connection(address: Address) -> Connection:
         "socket_connect_timeout": LIMIT_SECS,
         "protocol": 2,
         "driver_info": None,
+        "parser_class": _Parser,
     }
-    if not address.tls:
+    if context is None:
         return Connection(**settings)
-    return SSLConnection(
-        **settings,
-        ssl_cert_reqs=ssl.CERT_REQUIRED,
-        ssl_check_hostname=True,
-        ssl_ca_certs=address.ca_file or None,
-        ssl_certfile=address.cert_file or None,
-        ssl_keyfile=address.key_file or None,
-    )
+    connection = SSLConnection(**settings)
+    # Else each connection reads all files anew, in the event loop, and takes the system's authorities as well.
+    connection.ssl_context.context = context
+    return connection
