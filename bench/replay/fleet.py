@@ -69,7 +69,11 @@ POLICIES: dict[str, dict[str, object]] = {"cache_aware_wide": WIDE}
 class Fleet:
     """`with Fleet(folder, policy, model, speed) as fleet:` fresh routers and cold engines, known to the first alone."""
 
-    def __init__(self, folder: Path, policy: str, model: Model, speed: float, replicas: int = 1) -> None:
+    def __init__(
+        self, folder: Path, policy: str, model: Model, speed: float, replicas: int = 1, *, share: bool = True
+    ) -> None:
+        """Routers that do not `share` know of engines only if they are told."""
+        self._share = share
         self.ports = free_ports(replicas)
         self._model, self._speed, self._folder = model, speed, folder
         self._policy = policy
@@ -101,7 +105,7 @@ class Fleet:
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        cluster = self._cluster() if len(self.ports) > 1 else {}
+        cluster = self._cluster() if self._share and len(self.ports) > 1 else {}
         self.routers = [self._router(number, port, cluster) for number, port in enumerate(self.ports)]
         for router, port in zip(self.routers, self.ports, strict=True):
             wait(router, port, 0)
