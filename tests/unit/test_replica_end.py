@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from fd_router.state.replica.replica import _end, _first_failure
+import pytest
+
+from fd_router.state.replica.replica import CALM_SECS, LONGEST_REST_SECS, _end, _first_failure, rest_after
 
 
 async def stubborn(lost: list[int]) -> None:
@@ -38,3 +40,10 @@ def test_a_lost_cancellation_keeps_nobody_waiting() -> None:
 
 def test_nothing_to_end() -> None:
     asyncio.run(_end([]))
+
+
+@pytest.mark.parametrize(
+    ("took", "rest"), [(0.0, CALM_SECS), (0.01, CALM_SECS), (0.1, 0.4), (9.0, LONGEST_REST_SECS)]
+)
+def test_who_has_much_to_read_does_not_read_all_the_time(took: float, rest: float) -> None:
+    assert rest_after(took) == rest

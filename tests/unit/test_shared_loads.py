@@ -96,6 +96,7 @@ def test_its_own_are_not_heard() -> None:
      b'{"by":"a","all":true,"rows":[["u",1,1,1]]}',
      b'{"by":"a","all":true,"rows":[["u",-1,0,0,0]]}', b'{"by":"a","all":true,"rows":[["u",true,0,0,0]]}',
      b'{"by":"a","all":true,"rows":[["u",1e300,0,0,0]]}', b'{"by":"a","all":true,"rows":[[1,1,1,1,1]]}',
+     b'{"by":"a","all":true,"rows":[["' + b"u" * 513 + b'",1,1,1,1]]}',
      b'{"by":"' + b"a" * 200 + b'","all":true,"rows":[]}', b" " * (1 << 20) + b"{}"],
 )  # fmt: skip
 def test_garbage(data: object) -> None:

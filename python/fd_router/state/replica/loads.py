@@ -29,6 +29,8 @@ MAX_REPLICAS = 64
 """Others that are listened to."""
 MAX_ROWS = 4_096
 """Of one replica."""
+MAX_URL = 512
+"""Characters of a worker's url."""
 MAX_MESSAGE = 1 << 20
 """Bytes of a message that is read: 4,096 rows, and some."""
 
@@ -137,9 +139,13 @@ def _decode(data: object) -> tuple[str, bool, list[Row]] | None:
 def _rows(rows: Iterable[Any]) -> Iterable[Row]:
     for row in rows:
         match row:
-            case [str() as url, *figures] if len(figures) == 4 and all(map(_usable, figures)):
+            case [str() as url, *figures] if len(url) <= MAX_URL and _are_usable(figures):
                 running, weight, pending, resident = figures
                 yield url, int(running), int(weight), float(pending), float(resident)
+
+
+def _are_usable(figures: list[Any]) -> bool:
+    return len(figures) == 4 and all(map(_usable, figures))
 
 
 def _usable(figure: object) -> bool:

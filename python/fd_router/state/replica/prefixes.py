@@ -74,7 +74,7 @@ class Prefixes:
         return ("MAXLEN", "~", max(MIN_ENTRIES, int(self._stream_bytes / self._mean)))
 
     async def read(self, wire: Wire) -> bool:
-        """Read on, for `BLOCK_MS` where there is nothing; whether there was something. Raises `WireError`."""
+        """Read on, for `BLOCK_MS` where there is nothing; whether more is there already. Raises `WireError`."""
         asked = ("XREAD", "COUNT", READ_AT_ONCE, "BLOCK", BLOCK_MS, "STREAMS", self._key, self._last)
         (answer,) = await wire.do(asked)
         match answer:
@@ -86,8 +86,9 @@ class Prefixes:
                     self._take(entry)
                     # One may take a millisecond; requests come between two.
                     await asyncio.sleep(0)
-                self._caught_up = self._caught_up or len(entries) < READ_AT_ONCE
-                return True
+                more = len(entries) >= READ_AT_ONCE
+                self._caught_up = self._caught_up or not more
+                return more
             case _:
                 self.garbage += 1
                 return False

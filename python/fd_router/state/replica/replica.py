@@ -38,14 +38,19 @@ if TYPE_CHECKING:
     from fd_router.fleet.membership import Membership
     from fd_router.fleet.orders import Orders
     from fd_router.observe.logs import Log
+    from fd_router.state.replica.wire import Command
     from fd_router.types import Instance
 
 TELL_SECS = 0.05
-"""Between two looks at what is to be told of loads and prefixes."""
+"""Between two looks at what is to be told of loads and prefixes, and at what others told of prefixes."""
 ROUND_SECS = 2.0
 """Between two looks at the board, where nobody says that it has changed."""
 CALM_SECS = 0.1
 """Between two looks at the board at least."""
+RESTS = 4.0
+"""A round that took longer is followed by a rest of so many times that: each change has the whole board read, which for
+4,096 workers takes a tenth of a second of CPU, and they come all at once."""
+LONGEST_REST_SECS = 1.0
 HEAR_SECS = 3.0
 """Without a message of our own, after which the channel is taken for broken."""
 HEARSAY_SECS = 2.0
@@ -241,11 +246,14 @@ class Replica:
             await _first_failure(jobs)
 
     async def _rounds(self, wire: Wire) -> None:
+        rest = CALM_SECS
         while True:
-            await asyncio.sleep(CALM_SECS)
+            await asyncio.sleep(rest)
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), ROUND_SECS)
+            begun = self._clock()
             await self._round(wire)
+            rest = rest_after(self._clock() - begun)
 
     async def _round(self, wire: Wire) -> None:
         self._news.clear()
@@ -266,13 +274,17 @@ class Replica:
     async def _tell(self, wire: Wire) -> None:
         while True:
             message = self._own.message()
-            if message is not None:
-                await wire.do(("PUBLISH", self._loads_channel, message))
+            # Loads and the first entry go in one exchange, as most turns have one of each.
+            commands: list[Command] = (
+                [("PUBLISH", self._loads_channel, message)] if message is not None else []
+            )
             for _ in range(MAX_ENTRIES_A_TURN):
-                commands = self._prefixes.next_commands()
-                if not commands:
+                entry = self._prefixes.next_commands()
+                if commands or entry:
+                    await wire.do(*commands, *entry)
+                if not entry:
                     break
-                await wire.do(*commands)
+                commands = []
             await asyncio.sleep(TELL_SECS)
 
     async def _hear(self, wire: Wire) -> None:
@@ -285,12 +297,21 @@ class Replica:
                         self._news.set()
                 case _:
                     pass
+            # Messages that wait already are taken without a turn of the loop; requests come between two.
+            await asyncio.sleep(0)
 
     async def _read(self, wire: Wire) -> None:
         await self._workers.settled(GATE_SECS)
         await self._prefixes.check_place(wire)
         while True:
-            await self._prefixes.read(wire)
+            if not await self._prefixes.read(wire):
+                # Each replica writes at another moment: what comes meanwhile is one answer.
+                await asyncio.sleep(TELL_SECS)
+
+
+def rest_after(secs: float) -> float:
+    """Seconds until the next look at the board, after one that took so long."""
+    return min(max(CALM_SECS, RESTS * secs), LONGEST_REST_SECS)
 
 
 def _of(kind: str, names: list[str]) -> list[str]:
