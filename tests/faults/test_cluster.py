@@ -293,9 +293,13 @@ def test_connections_that_end_again_and_again_leave_nothing(
     for number in range(5):
         wait_for(lambda: state(second)["state"] == "sharing")
         client.client_kill_filter(_type="normal", skipme=True)
-        wait_for(lambda number=number: losses(second) > before + number)
+        wait_for(partial(lost_more_than, second, before + number))
     cluster.wait_sharing()
     wait_for(lambda: descriptors_of(second) <= descriptors + 2, why=lambda: str(descriptors_of(second)))
+
+
+def lost_more_than(router: Router, number: float) -> bool:
+    return losses(router) > number
 
 
 def descriptors_of(router: Router) -> int:

@@ -137,6 +137,7 @@ class Replica:
         """The order of a worker is another one; before the start, one that a process before this one had."""
         if self._task is not None:
             self._orders.changed(url)
+            self._workers.look_again([url])
             self._hurry()
 
     def _hurry(self) -> None:
@@ -261,7 +262,9 @@ class Replica:
         await wire.do(("SET", self._presence, "1", "EX", PRESENT_SECS))
         found = await self._board.round(wire, self._alive)
         # What is found is taken before anything else can fail. Orders first: a worker that was removed is not let in.
-        self._orders.take(_of(ORDER, found.changed), full=found.full)
+        ordered = _of(ORDER, found.changed)
+        self._orders.take(ordered, full=found.full)
+        self._workers.look_again(ordered)
         self._workers.take(_of(WORKER, found.changed), full=found.full)
         if found.written:
             await wire.do(("PUBLISH", self._board_channel, self._name))

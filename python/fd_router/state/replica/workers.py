@@ -82,7 +82,7 @@ class SharedWorkers:
         for url in urls:
             value = self._board.value(KIND + url)
             if not _is_gone(value):
-                self._admit(url, value)
+                self._admit(url)
             else:
                 if url in self._admitting:
                     self._admitting[url].cancel()
@@ -112,8 +112,13 @@ class SharedWorkers:
         listed = [name.removeprefix(KIND) for name in self._board.names() if name.startswith(KIND)]
         missing = [url for url in listed if not self._members.knows(url)]
         self._troubles = {url: self._troubles[url] for url in missing if url in self._troubles}
-        for url in missing:
-            self._admit(url, self._board.value(KIND + url))
+        self.look_again(missing)
+
+    def look_again(self, urls: Iterable[str]) -> None:
+        """Let in whom of these the board has and this replica has not: what was ordered of them is another now."""
+        for url in urls:
+            if not self._members.knows(url):
+                self._admit(url)
 
     def _stay_or_leave(self, url: str) -> None:
         """Elsewhere it is dropped, or unregistered; here a file may name it, or it may have registered."""
@@ -125,15 +130,19 @@ class SharedWorkers:
         else:
             self._board.say(KIND + url, _plain(to_body(instance)))
 
-    def _admit(self, url: str, value: Value) -> None:
+    def _admit(self, url: str) -> None:
         # Who is at the gate already may have older words: the next full reading finds out, where that matters.
-        if not _is_gone(value) and url not in self._admitting:
-            task = asyncio.get_running_loop().create_task(self._let_in(url, value))
+        if not _is_gone(self._board.value(KIND + url)) and url not in self._admitting:
+            task = asyncio.get_running_loop().create_task(self._let_in(url))
             self._admitting[url] = task
             # Not at its end in there: one that is cancelled before it begins never comes to it.
             task.add_done_callback(lambda _: self._admitting.pop(url, None))
 
-    async def _let_in(self, url: str, value: Value) -> None:
+    async def _let_in(self, url: str) -> None:
+        value = self._board.value(KIND + url)
+        # Its order may have ended because it is unregistered, which is said only then.
+        if _is_gone(value):
+            return
         try:
             await self._admission.admit_of_cluster(url, value)
             self._troubles.pop(url, None)
