@@ -44,6 +44,8 @@ class Server:
             case "GETRANGE":
                 self.reads += 1
                 return self.data.get(key, b"")
+            case "SET" if rest[1] == "NX":
+                self.data.setdefault(key, str(rest[0]).encode())
             case "SET":
                 self.data[key] = rest[0]
                 self.ends[key] = self.now + rest[2]
@@ -147,6 +149,21 @@ def test_a_server_that_goes_back_gets_all_back_at_once() -> None:
     scene.server.lose_all()
     scene.round()
     assert decode(scene.server.data["p:a"]) == Entry(1, "r0", {"x": 1})
+
+
+def test_a_server_that_counts_anew_is_read_anew() -> None:
+    """It may have come to the number that was seen, before anybody looked."""
+    scene = Scene()
+    first, second = scene.boards
+    first.say("a", {})
+    scene.round()
+    scene.round()
+    scene.server.lose_all()
+    first.say("b", {})
+    scene.round(first)
+    assert scene.round(second) == [["b"]]
+    scene.round()
+    assert sorted(scene.server.index) == ["a", "b"]
 
 
 @pytest.mark.parametrize("refused", ["SET", "EXPIRE"])

@@ -12,6 +12,7 @@ less does not bring back what it never heard the end of.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -37,6 +38,8 @@ MAX_VALUE = 80_000
 CHUNK = 64
 """Entries of one exchange with the server, so that the loop is not kept for long."""
 LAST_NUMBER = 1 << 53
+FAR = 1 << 20
+"""Writes between two looks; a revision farther from the one before is that of a server that lost what it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,8 @@ class Board:
         """
         (answer,) = await wire.do(("GET", self._revision))
         revision = int(answer) if isinstance(answer, bytes) and answer.isdigit() else 0
-        # One that goes back has lost what it had.
-        full = self._clock() >= self._read_next or revision < (self._seen or 0)
+        lost = self._seen is not None and not 0 <= revision - self._seen < FAR
+        full = lost or self._clock() >= self._read_next
         wanted: set[str] = set()
         if full or revision != self._seen:
             older, current = await self._read(wire)
@@ -230,6 +233,8 @@ class Board:
             secs = LIVE_SECS if entry.value is not None else GONE_SECS
             commands.append(("SET", f"{self._prefix}{name}", encode(entry), "EX", secs))
         commands.append(("ZADD", self._index, *(part for name in names for part in (0, name))))
+        # A server that lost it counts from elsewhere, else it might come to the number that somebody has seen.
+        commands.append(("SET", self._revision, random.randrange(LAST_NUMBER), "NX"))
         commands.append(("INCR", self._revision))
         revision = (await wire.do(*commands))[-1]
         # Else somebody else has written as well.
