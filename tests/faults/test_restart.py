@@ -119,7 +119,7 @@ def test_a_restart_under_load_costs_nothing(
     answered = [each for each in after if each.status]
     assert statuses(answered) == {200: len(answered)}
     # On a machine that is busy with other things a router without anything to restore takes its time, too.
-    assert took[0] < max(1.5, 1.5 * bare), (took, bare)
+    assert took[0] < max(1.5, 2.5 * bare), (took, bare)
     rate = hit_rate(answered[:200])
     print(f"first answer {took[0]:.2f} s, a bare start {bare:.2f} s, hit rate {before:.3f}, then {rate:.3f}")
     assert second.stop() == 0

@@ -154,6 +154,20 @@ def test_a_body_that_took_long_leaves_nothing_to_the_collector(limits: dict[str,
         gc.enable()
 
 
+def test_a_body_whose_time_is_up_as_a_piece_comes_is_given_up() -> None:
+    class Met(Scene):
+        def _receive(self) -> Any:
+            """The first piece is there, and its reader has not come to it, when its time is up."""
+            if len(self.messages) == 2:
+                self.client._expire("its time is up")
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(self.messages.pop(0))
+            return future
+
+    with pytest.raises(RequestTimeoutError, match="its time is up"):
+        run(lambda: Met(*(piece(b"x", more=True) for _ in range(3))).read())
+
+
 def test_cancelling_the_request_is_not_taken_for_its_timeout() -> None:
     async def scene() -> None:
         task = asyncio.ensure_future(Scene().read())

@@ -141,6 +141,9 @@ class Client:
         try:
             # With a known length the end is known without asking the server for it once more.
             while announced is None or size < announced:
+                if self._expired:
+                    # A piece had just come, so that there was no waiting to end.
+                    raise RequestTimeoutError(self._expired)
                 self._reading = future_like(self._receive())
                 message = await self._reading
                 if message["type"] != "http.request":
