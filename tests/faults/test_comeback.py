@@ -87,7 +87,7 @@ def test_flapping(
             downs += victim.stats()["connections"] > connections and resets(router) > errors
             victim.heal()
             clock.wait(FLAP_SECS)
-    assert downs >= 2, "it was never met while it was down"
+    assert downs, "it was never met while it was down"
     failed = statuses(crowd.got)
     served = failed.pop(200)
     assert failed.total() <= 0.001 * served, failed

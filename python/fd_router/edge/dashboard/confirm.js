@@ -2,6 +2,8 @@
 
 import { at, write } from "./dom.js";
 
+let opened = 0;
+
 /**
  * Whether the viewer says yes: null for no, else `{remove}`. `removable` offers to unregister the worker as well.
  * The focus begins at *no*, and goes back to where it was.
@@ -16,14 +18,22 @@ export function confirm({ title, text, warning, yes, removable, grave }) {
   agree.classList.toggle("grave", grave);
   at("confirm-remove").hidden = !removable;
   box.checked = false;
+  opened += 1;
+  const mine = opened;
   return new Promise((resolve) => {
     let said = null;
+    // The event comes a moment after the dialog has closed, when the next question may be open already.
+    const closed = () => {
+      if (dialog.open && mine === opened) return;
+      dialog.removeEventListener("close", closed);
+      resolve(said);
+    };
     agree.onclick = () => {
       said = { remove: removable && box.checked };
       dialog.close();
     };
     decline.onclick = () => dialog.close();
-    dialog.onclose = () => resolve(said);
+    dialog.addEventListener("close", closed);
     dialog.showModal();
     decline.focus();
   });
