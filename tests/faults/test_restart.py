@@ -144,11 +144,7 @@ def test_a_kill_loses_no_worker_and_no_more_than_since_the_last_snapshot(
     blocks = router.metrics().value("fd_router_tree_blocks")
     for _ in range(2):  # the one that is being written may have begun before
         await_another(tmp_path / "snapshot")
-    router.ends_with = -signal.SIGKILL
-    pid = worker_pid(router)
-    router.process.send_all(signal.SIGKILL)
-    assert router.process.wait() == -signal.SIGKILL
-    wait_for(lambda: not _lives(pid))
+    kill(router)
     again = start_router(config(tmp_path))
     assert again.numbers()["mixed"] == 2
     assert restored(again) == blocks
@@ -157,6 +153,15 @@ def test_a_kill_loses_no_worker_and_no_more_than_since_the_last_snapshot(
 def await_another(path: Path) -> None:
     written = path.stat().st_mtime_ns
     wait_for(lambda: path.stat().st_mtime_ns > written)
+
+
+def kill(router: Router) -> None:
+    """End a router and its worker at once, and see that they are gone."""
+    router.ends_with = -signal.SIGKILL
+    pid = worker_pid(router)
+    router.process.send_all(signal.SIGKILL)
+    assert router.process.wait() == -signal.SIGKILL
+    wait_for(lambda: not _lives(pid))
 
 
 def _lives(pid: int) -> bool:
@@ -286,11 +291,7 @@ def test_what_a_disk_did_not_take_is_there_once_it_does(
     for name in ("registrations.json", "snapshot"):
         wait_for((folder / name).exists)
     assert router.log_text().count(" cannot be kept: ") == router.log_text().count("no snapshot can be") == 1
-    router.ends_with = -signal.SIGKILL
-    pid = worker_pid(router)
-    router.process.send_all(signal.SIGKILL)
-    assert router.process.wait() == -signal.SIGKILL
-    wait_for(lambda: not _lives(pid))
+    kill(router)
     again = start_router(config(folder))
     assert again.numbers()["mixed"] == 2
     assert restored(again) > 100

@@ -89,10 +89,10 @@ class Client:
 
     def carry_id(self) -> None:
         """Have its engine told its id, in place of what it wrote there."""
-        others = self.headers
-        if http_headers.get(self.read, request_id.HEADER) is not None:
-            others = [pair for pair in others if pair[0] != request_id.HEADER]
-        self.headers = [*others, (request_id.HEADER, self.request_id.encode())]
+        mark = [(request_id.HEADER, self.request_id.encode())]
+        # Most clients send none: then there is nothing to look for among all headers.
+        sent = http_headers.get(self.read, request_id.HEADER) is not None
+        self.headers = http_headers.joined(self.headers, mark) if sent else [*self.headers, *mark]
 
     def facts(self) -> dict[str, str | float | None]:
         """What its access line has of how it was served."""

@@ -53,7 +53,7 @@ def get(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 
 
 def joined(theirs: Headers, ours: Headers) -> Headers:
-    """Headers of an answer that was made elsewhere with some of ours, which stand in place of its own."""
+    """Headers of a message that was made elsewhere with some of ours, which stand in place of its own."""
     names = {name for name, _ in ours}
     return [pair for pair in theirs if pair[0] not in names] + ours
 
