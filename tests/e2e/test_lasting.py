@@ -43,9 +43,8 @@ def test_an_engine_that_registers_and_does_not_answer_probes(stage: Stage) -> No
     worker.stop()
     for _ in range(3):
         assert router.register(worker.port).status_code == 503
-    router.wait_log(rf"failed to send request to {worker.url}/health")
-    assert router.log_text().count("failed to send request") == 1
-    assert router.log_text().count("Failed to register instance") == 3, "each is an answer"
+    router.wait_log(r"(?:Failed to register instance(?:.|\n)*){3}")  # each is an answer
+    assert router.log_text().count(f"failed to send request to {worker.url}/health") == 1
 
 
 def test_a_limit_that_turns_requests_away(stage: Stage) -> None:

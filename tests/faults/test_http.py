@@ -267,6 +267,33 @@ def test_head_that_cannot_be_read(served: Served, fault: str) -> None:
     assert served.worker.hits == []
 
 
+UNREAD = {
+    "announced as too long": (CHAT, "content-length: 300000000", 413),
+    "in chunks": ("/nowhere", CHUNKED, 404),
+    "longer than comes along": ("/nowhere", "content-length: 5000", 404),
+    "compressed": (CHAT, "content-length: 5000\r\ncontent-encoding: gzip", 415),
+}
+
+
+@pytest.mark.parametrize("fault", UNREAD)
+def test_an_answer_before_a_long_body_was_read_is_its_connections_last(served: Served, fault: str) -> None:
+    path, length, status = UNREAD[fault]
+    with served.router.raw() as client:
+        client.send(f"POST {path} HTTP/1.1\r\n{HOST}\r\n{length}\r\n\r\n".encode() + b"x")
+        answer = read_answer(client)
+        assert (answer.status, answer.headers["connection"]) == (status, "close")
+        assert client.read_to_end().count(b"HTTP/1.1") == 1
+
+
+def test_a_short_body_that_is_not_read_keeps_its_connection(served: Served) -> None:
+    with served.router.raw() as client:
+        for _ in range(3):
+            client.received = b""
+            client.post("/nowhere", b"x" * 4096)
+            answer = read_answer(client)
+            assert (answer.status, answer.headers.get("connection")) == (404, None)
+
+
 def test_more_headers_than_are_read(served: Served) -> None:
     with served.router.raw() as client:
         client.send(f"GET /health HTTP/1.1\r\n{HOST}\r\n".encode() + b"a: b\r\n" * 200 + b"\r\n")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 WATCH_AFTER = 0.1
 """Seconds, up to twice as many, for which a request is not watched, nor its body timed: what is answered by then
 needs neither."""
+SWALLOWED = 4096
+"""Bytes of an unread body that the server reads on, as they came with the head, to keep the connection."""
 JSON = b"application/json; charset=utf-8"
 
 
@@ -60,6 +62,8 @@ class Client:
     status = 0
     gone = False
     tags = ""
+    _whole = False
+    """Whether its body was read to the end."""
     _pending = False
     _lasting = False
     _reading: Any = None
@@ -158,6 +162,7 @@ class Client:
                     raise BodyTooLargeError(f"body of more than {limit} bytes, which is the limit")
                 if not message.get("more_body", False):
                     break
+            self._whole = True
         except asyncio.CancelledError:
             if not self._expired:
                 raise
@@ -224,7 +229,11 @@ class Client:
 
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a whole answer."""
-        await self.send(self.start_message(status, http_headers.joined(headers, self.marks())))
+        marks = self.marks()
+        if not self._whole and http_headers.has_body_over(SWALLOWED, self.read):
+            # The server closes the connection then, and a client that is not told sends its next request on it.
+            marks.append(http_headers.LAST)
+        await self.send(self.start_message(status, http_headers.joined(headers, marks)))
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
         self.settle()
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fd_router.types import Headers
 
 TRACE_ID = b"x_bd_logid"
+LAST = (b"connection", b"close")
+"""Of an answer after which the connection is closed."""
 READ = frozenset(
     {
         b"host",
@@ -124,6 +126,17 @@ def content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
     if not value.isdigit() or len(value) > _LENGTH_DIGITS:
         raise BadRequestError("Content-Length is not a number")
     return int(value)
+
+
+def has_body_over(size: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a body may have more bytes than that: one in chunks may, and one whose length cannot be read."""
+    if get(headers, b"transfer-encoding") is not None:
+        return True
+    try:
+        length = content_length(headers)
+    except BadRequestError:
+        return True
+    return length is not None and length > size
 
 
 def client_ip(peer: Sequence[object] | None) -> str:

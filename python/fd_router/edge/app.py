@@ -170,7 +170,7 @@ def _last(send: Send) -> Send:
 
     def wrapped(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
+            message["headers"] = http_headers.joined(message["headers"], [http_headers.LAST])
         return send(message)
 
     return wrapped
