@@ -85,9 +85,9 @@ def busy(workers: int) -> Metrics:
     sources["snapshots"] = SimpleNamespace(age=1.0, written_bytes=1, failures=0, restored_blocks=1)
     metrics.bind(fleet=fleet, **sources)  # type: ignore[arg-type]
     for url in fleet.urls:
-        metrics.inference(mixed=url, status=200)
-        metrics.inference(mixed=url, status=500)
-        metrics.ttft(url, 200, 0.25)
+        metrics.counted.answered(url, 200)
+        metrics.counted.answered(url, 500)
+        metrics.counted.first_byte(url, 200, 0.25)
         metrics.upstream_error(url, "refused")
         metrics.probe(url, True)
     return metrics
@@ -119,8 +119,8 @@ def test_wake_up_of_another_thread(benchmark: BenchmarkFixture, scraping: bool) 
 
 
 EVENTS: dict[str, Callable[[Metrics], None]] = {
-    "inference": lambda metrics: metrics.inference(mixed="http://10.0.0.1:8000", status=200),
-    "ttft": lambda metrics: metrics.ttft("http://10.0.0.1:8000", 200, 0.25),
+    "inference": lambda metrics: metrics.counted.answered("http://10.0.0.1:8000", 200),
+    "ttft": lambda metrics: metrics.counted.first_byte("http://10.0.0.1:8000", 200, 0.25),
 }
 
 

@@ -6,7 +6,7 @@ class is safe to use from any thread; `Relay.drain` and the futures belong to th
 """
 
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence, Set
 from os import PathLike
 from typing import Any, Final, Literal, TypeAlias, final
 
@@ -26,6 +26,7 @@ __all__ = [
     "QUANTILES",
     "UPSTREAM_KINDS",
     "AccessLog",
+    "Answers",
     "BodyError",
     "DecisionStats",
     "Exchange",
@@ -166,6 +167,10 @@ class Request:
     def name(self, request_id: str, path: str) -> None:
         """Say what the request is called, the first time: from then on its decisions are kept to be asked about."""
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was read: from then on the time to its first byte counts."""
+
     def lost(self, reason: str, *, again: bool = True) -> None:
         """The present attempt is lost; with `again` another follows, and decisions from now on belong to that."""
 
@@ -215,12 +220,6 @@ class Lease:
 
     def ended(self, status: int) -> None:
         """Log that the client has the whole answer, of this status."""
-
-    def headed(self, status: int, whole: bool) -> None:
-        """The head of an answer has come, with the `whole` of it or as the first part. Changes no counter."""
-
-    def begun(self) -> None:
-        """The first byte of an answer has come. Changes no counter."""
 
     def answered(self) -> None:
         """The worker gave an answer: what was recorded of the prompt stays, which else `release` takes back."""
@@ -316,13 +315,14 @@ class Scheduler:
         journal: Journal | None = None,
         record: tuple[str, int, int] | None = None,
         replica: str | None = None,
+        answers: Answers | None = None,
     ) -> Scheduler:
         """`policies` names one of `POLICIES` for each role that is served; another name raises `ValueError`.
 
         Decisions are logged to `journal`. They are recorded where `record` is (path of the newest file, bytes of a file
         at most, files at most); raises `OSError` where the path cannot be written. `replica` is this router's name
         among those that send to the same workers: beside others (`tell_foreign`) it has an order of its own among
-        workers that cost nearly the same.
+        workers that cost nearly the same. `answers` counts what leases are told of, but for prefill's.
         """
 
     def retune(self, arguments: Mapping[str, Any]) -> None:
@@ -394,6 +394,7 @@ class Scheduler:
         tokens: Sequence[int] | None = None,
         exclude: Sequence[str] = (),
         model: str | None = None,
+        beside: str | None = None,
     ) -> Lease | None:
         """Choose a worker by the role's policy and book it: running +1, tokens + the request's estimate.
 
@@ -402,7 +403,8 @@ class Scheduler:
 
         `tags` stand before the decision's log lines. `tokens` are ids of the
         tokenizer service; without them the ids or the code points of the prompt are hashed. `exclude` are urls not to
-        choose, to which the request was sent before; when nothing else is left they are candidates again.
+        choose, to which the request was sent before; when nothing else is left they are candidates again. `beside` is
+        the url of the worker that prefills for the one that is chosen: its answers count as the pair's.
         """
 
     def observe(self, url: str, running: float, waiting: float) -> None:
@@ -598,6 +600,12 @@ class Exchange:
     def cancel(self) -> None:
         """Close the upstream connection. Pending futures raise `UpstreamError` of kind `cancelled`. Idempotent."""
 
+    def complete(self, status: int) -> None:
+        """The client has the whole answer, of this status: tell the lease so, with what the engine says of it."""
+
+    def release(self) -> None:
+        """Cancel, and release the lease."""
+
     @property
     def completion_tokens(self) -> int | None:
         """Tokens of the answer, known when it is over; None where it does not say."""
@@ -614,6 +622,43 @@ class Exchange:
     @property
     def tail(self) -> bytes:
         """The last bytes handed over, at most 4: whether an event stream stands at a frame boundary."""
+
+@final
+class Answers:
+    """Answers of workers by status, and the times to their first bytes: fed by leases, read by any thread.
+
+    Has at most `max_series` series of either; what is new after them counts as one other.
+    """
+
+    def __new__(cls, bounds: Sequence[float], max_series: int) -> Answers:
+        """Nothing counted yet; `bounds` are those of times in seconds, ascending."""
+
+    def answered(self, worker: str, status: int, prefill: str | None = None) -> None:
+        """Count an answer's head; `prefill` is the other worker of its pair."""
+
+    def first_byte(self, worker: str, status: int, seconds: float) -> None:
+        """Count the first byte of an answer that a client gets. One below 400 is among the worker's latest times."""
+
+    def latest(self, worker: str, seconds: float) -> None:
+        """Take another time into a worker's latest."""
+
+    def quantiles(self, worker: str, shares: Sequence[float]) -> list[float] | None:
+        """Of a worker's latest 128 times, by nearest rank; None where none is known."""
+
+    def forget(self, worker: str) -> None:
+        """Drop a worker's latest times."""
+
+    def workers(self) -> set[str]:
+        """Every url that is named."""
+
+    def remove(self, workers: Set[str]) -> None:
+        """Drop all series that name one of these."""
+
+    def rows(self) -> Iterator[tuple[str | None, str | None, int, int]]:
+        """(worker, prefill worker, status, answers) of each series as it is now; the worker is None of all others."""
+
+    def times(self) -> list[tuple[str | None, int, list[int], float]]:
+        """(worker, first digit of the status, counts as of `Histogram.snapshot`, sum) of each series."""
 
 @final
 class Histogram:
@@ -711,6 +756,7 @@ class Relay:
         query: bytes | None = None,
         collect: bool = True,
         fresh: bool = False,
+        lease: Lease | None = None,
     ) -> Exchange:
         """Start an exchange with `url`. Hop-by-hop `headers`, `host`, `content-length` and `expect` are dropped.
 
@@ -724,6 +770,7 @@ class Relay:
 
         `collect` holds an answer back until it is whole, up to `collect_limit`, so that head and body cross once; but
         never an event stream.
+        `lease` is told of the answer's head, and of the first byte that is handed on.
         `fresh` is for probes: the request goes over a connection of its own, which is closed after the answer.
         Raises `ValueError` for a url, query or header that HTTP cannot carry.
         """

@@ -36,23 +36,32 @@ def break_selection() -> None:
     selection.Selector.book = sabotaged  # type: ignore[method-assign]
 
 
+class Failing:
+    """An exchange that fails at its first byte; all else of it is as it was."""
+
+    def __init__(self, exchange: Any) -> None:
+        self._exchange = exchange
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+    def forward(self, send: Any, _: Any, *head: Any) -> Any:
+        return self._exchange.forward(send, always, *head)
+
+
 def break_delivery() -> None:
     deliver = delivery.Delivery.deliver
 
     async def sabotaged(
-        self: Any, client: Any, exchange: Any, head: Any, *, on_first: Any = None, **more: Any
+        self: Any, client: Any, exchange: Any, head: Any, **more: Any
     ) -> UpstreamError | None:
         asked = dict(head.headers).get(b"x-sabotage")
         if asked == b"before":
             raise RuntimeError("sabotage")
         if asked == b"panic":
             raise Panic("sabotage")
-
-        def first() -> None:
-            raise RuntimeError("sabotage")
-
-        told = first if asked == b"first" else on_first
-        broken = await deliver(self, client, exchange, head, on_first=told, **more)
+        told: Any = Failing(exchange) if asked == b"first" else exchange
+        broken = await deliver(self, client, told, head, **more)
         if asked == b"after":
             raise RuntimeError("sabotage")
         return broken

@@ -119,9 +119,9 @@ def metrics(scheduler: Scheduler) -> Metrics:
 
 def feed(metrics: Metrics) -> None:
     """Call everything once."""
-    metrics.inference(mixed=A, status=200)
-    metrics.ttft(A, 200, 0.2)
-    metrics.ttft(B, 503, 0.001)
+    metrics.counted.answered(A, 200)
+    metrics.counted.first_byte(A, 200, 0.2)
+    metrics.counted.first_byte(B, 503, 0.001)
     metrics.prefill(A, 0.1)
     metrics.duration(2.0)
     metrics.upstream_error(A, "refused")
@@ -182,7 +182,7 @@ def test_upstream_s_families() -> None:
 
 
 def test_text_is_that_of_the_go_client(metrics: Metrics) -> None:
-    metrics.inference(mixed=A, status=200)
+    metrics.counted.answered(A, 200)
     lines = metrics.render().decode().splitlines()
     assert (
         f'inference_requests_total{{decode_worker="",mixed_worker="{A}",prefill_worker="",status_code="200"}} 1'
@@ -271,9 +271,9 @@ def test_who_answered_what(metrics: Metrics) -> None:
     assert metrics.answered() == ({}, {}, 0, 0)
     metrics.upstream_error(A, "refused")
     metrics.upstream_error(A, "refused")
-    metrics.inference(mixed=A, status=500)
-    metrics.inference(mixed=A, status=200)
-    metrics.inference(prefill=A, decode=B, status=429)
+    metrics.counted.answered(A, 500)
+    metrics.counted.answered(A, 200)
+    metrics.counted.answered(B, 429, A)
     found = metrics.answered()
     assert found.answers == {A: 3, B: 1}
     assert found.errors == {A: {"refused": 2, "500": 1}, B: {"429": 1}}
@@ -282,7 +282,7 @@ def test_who_answered_what(metrics: Metrics) -> None:
 
 def test_labels_are_escaped(metrics: Metrics) -> None:
     url = 'http://"h\\\n'
-    metrics.inference(mixed=url)
+    metrics.counted.answered(url, 200)
     families = {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
     assert [sample.labels["mixed_worker"] for sample in families["inference_requests"].samples] == [url]
 
@@ -311,7 +311,7 @@ def test_scrapes_beside_the_loop_s_thread_never_go_backwards(metrics: Metrics) -
     for thread in threads:
         thread.start()
     for number in range(50_000):
-        metrics.inference(mixed=A, status=200 + number % 7)
+        metrics.counted.answered(A, 200 + number % 7)
     stop.set()
     for thread in threads:
         thread.join()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fd_router.observe.metrics import Family, instruments, latest
+from fd_router.observe.metrics import Family, instruments
+from fd_router.observe.metrics.answers import WorkerAnswers
 from fd_router.observe.metrics.instruments import Buckets, Tally, histogram
-from fd_router.observe.metrics.latest import KEPT, Latest
 from fd_router.observe.metrics.text import number
 from fd_router.observe.metrics.worker_tally import RETENTION_SECS, WorkerBuckets, WorkerTally
 
@@ -146,19 +146,36 @@ def test_series_of_a_histogram_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 
 @given(st.lists(st.floats(0, 9), min_size=1, max_size=300))
 def test_the_latest_times_are_those_that_count(values: list[float]) -> None:
-    kept = Latest()
+    counted = WorkerAnswers().counted
     for value in values:
-        kept.add("w", value)
-    last = sorted(values[-KEPT:])
-    assert kept.quantiles("w", (0.0, 0.5, 1.0)) == [last[0], last[len(last) // 2], last[-1]]
-    assert kept.quantiles("x", (0.5,)) is None
-    kept.forget("w")
-    assert kept.quantiles("w", (0.5,)) is None
+        counted.first_byte("w", 200, value)
+    last = sorted(values[-128:])
+    assert counted.quantiles("w", (0.0, 0.5, 1.0)) == [last[0], last[len(last) // 2], last[-1]]
+    assert counted.quantiles("x", (0.5,)) is None
+    counted.forget("w")
+    assert counted.quantiles("w", (0.5,)) is None
 
 
-def test_the_latest_times_are_of_so_many_workers_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latest, "MAX_WORKERS", 2)
-    kept = Latest()
-    for worker in "abc":
-        kept.add(worker, 1.0)
-    assert [kept.quantiles(worker, (0.5,)) for worker in "abc"] == [None, [1.0], [1.0]]
+def test_answers_are_bounded_and_forgotten_with_their_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instruments, "MAX_SERIES", 3)
+    clock = Clock()
+    answers = WorkerAnswers(clock)
+    counted = answers.counted
+    counted.answered("live", 200)
+    counted.answered("live", 200, "gone")
+    counted.answered("gone", 404)
+    counted.answered("late", 200)
+    for worker in ("live", "gone"):
+        counted.first_byte(worker, 404, 0.5)
+    assert dict(answers.counts()) == {
+        ("live", "", "", 200): 1,
+        ("", "gone", "live", 200): 1,
+        ("gone", "", "", 404): 1,
+        ("other", "other", "other", "other"): 1,
+    }
+    answers.prune({"live"})
+    clock.now += RETENTION_SECS
+    answers.prune({"live"})
+    shown = [sample.labels for sample in answers.ttft().samples if sample.name.endswith("_count")]
+    assert shown == [{"worker": "live", "status_class": "4xx"}]
+    assert [series for series, _ in answers.counts() if series[-1] != "other"] == [("live", "", "", 200)]

@@ -24,12 +24,6 @@ class Lease:
         self.learned: list[tuple[int, int | None]] = []
         self.released = 0
 
-    def headed(self, _status: int, _whole: bool) -> None:
-        """Nothing to keep."""
-
-    def begun(self) -> None:
-        pass
-
     def answered(self) -> None:
         pass
 

@@ -106,7 +106,7 @@ class Rows:
         return {"at": round(at, 3), "seconds": seconds, "well": probe.well, "error": probe.trouble}
 
     def _first_byte(self, url: str) -> Row | None:
-        found = self._metrics.latest.quantiles(url, (0.5, 0.95))
+        found = self._metrics.counted.quantiles(url, (0.5, 0.95))
         return None if found is None else {"p50": round(found[0], 6), "p95": round(found[1], 6)}
 
 

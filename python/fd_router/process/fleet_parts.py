@@ -109,7 +109,7 @@ class FleetParts:
         self.members.on_state = self.conduct.on_change = self.states.note
         self.members.on_dropped = dropped
         self.orders.on_change = ordered
-        self.states.on_gone = self._basis.metrics.latest.forget
+        self.states.on_gone = self._basis.metrics.counted.forget
 
     def _follow(self) -> None:
         follow = self._basis.follow

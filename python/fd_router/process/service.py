@@ -53,10 +53,9 @@ class Service:
         trust.on_change(upstream.relay.reload_roots)
         self._tracing = _tracing(config.log, log)
         replica = own_name()
-        scheduler = _scheduler(config, log, replica if config.cluster.url else None)
-        self._basis = basis = Basis(
-            config, log, Metrics(), scheduler, upstream, trust, replica, self._tracing
-        )
+        metrics = Metrics()
+        scheduler = _scheduler(config, log, metrics, replica if config.cluster.url else None)
+        self._basis = basis = Basis(config, log, metrics, scheduler, upstream, trust, replica, self._tracing)
         basis.follow(lambda now: log.set_level(now.log.level))
         basis.follow(self._retune)
         self.shares = descriptors.shares(config.server, descriptors.limit())
@@ -194,7 +193,7 @@ def _snapshots(basis: Basis, store: Store) -> Snapshots:
     return Snapshots(file, basis.scheduler, basis.log, clock=basis.clock, wall=time.time)
 
 
-def _scheduler(config: Config, log: Log, replica: str | None) -> Scheduler:
+def _scheduler(config: Config, log: Log, metrics: Metrics, replica: str | None) -> Scheduler:
     return new_scheduler(
         config.scheduler,
         policies_of(config),
@@ -203,6 +202,7 @@ def _scheduler(config: Config, log: Log, replica: str | None) -> Scheduler:
         journal=log.journal,
         record=_record(config.log),
         replica=replica,
+        answers=metrics.counted,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import orjson
@@ -13,8 +12,6 @@ from fd_router.fleet.outcome import CLOSED
 from fd_router.observe.logs import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fd_router._core import Exchange, Head
     from fd_router.downstream.client import Client
     from fd_router.observe.logs import Log
@@ -39,15 +36,12 @@ class Delivery:
         head: Head,
         *,
         url: str,
-        start: float,
-        on_first: Callable[[], object] | None = None,
     ) -> UpstreamError | None:
         """Send the head, with the client's `extra` headers and marks, and the body on, unchanged.
 
         Returns what broke it off, or None.
 
-        `url` is the worker's. The time to the first byte counts from `start`, by `time.perf_counter`; `on_first` is
-        called with the first byte of an answer that was not collected.
+        `url` is the worker's.
 
         When the worker fails in the middle, an answer that `takes_events` is ended with an error event; any other is
         left without an end, for which the server cuts the connection as the request's coroutine returns. Raises
@@ -56,14 +50,12 @@ class Delivery:
         client.status = head.status
         extra = client.extra + client.marks()
         if head.body is not None:
-            self._metrics.ttft(url, head.status, time.perf_counter() - start)
             pending = exchange.answer(client.send, head, extra)
             if pending is not None:
                 await pending
         else:
-            first = FirstByte(url, head.status, start, self._metrics, on_first)
             try:
-                await exchange.forward(client.send, first, head, extra)
+                await exchange.forward(client.send, None, head, extra)
             except UpstreamError as error:
                 if client.gone:
                     raise ClientGoneError("answer" if exchange.started else "waiting") from error
@@ -82,32 +74,6 @@ class Delivery:
         self._log.error(messages.scanner_error(error), client.tags, worker=url, reason=str(error))
         if takes_events(head):
             await client.finish(frame_boundary(exchange.tail) + error_event(error, client.path))
-
-
-class FirstByte:
-    """Notes the time to the first byte; an `on_first` callback."""
-
-    __slots__ = ("_action", "_metrics", "_start", "_status", "_url")
-
-    def __init__(
-        self,
-        url: str,
-        status: int,
-        start: float,
-        metrics: Metrics,
-        action: Callable[[], object] | None = None,
-    ) -> None:
-        self._url = url
-        self._status = status
-        self._start = start
-        self._metrics = metrics
-        self._action = action
-
-    def __call__(self) -> None:
-        """The first bytes are on their way to the client."""
-        self._metrics.ttft(self._url, self._status, time.perf_counter() - self._start)
-        if self._action is not None:
-            self._action()
 
 
 def takes_events(head: Head) -> bool:

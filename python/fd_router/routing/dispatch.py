@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from copy import copy
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from fd_router.routing.retry import Tries
 from fd_router.routing.traced import TracedChooser, TracedUpstream
 
 if TYPE_CHECKING:
-    from fd_router._core import Exchange, Request
+    from fd_router._core import Exchange, Lease, Request
     from fd_router.downstream.client import Client
     from fd_router.fleet.conduct import Conduct
     from fd_router.observe.logs import Log
@@ -63,7 +62,6 @@ class Dispatch(ABC, Generic[C]):
 
     async def serve(self, client: Client, request: Request) -> None:
         """Answer the client. Raises `RouterError` for what the edge must answer."""
-        start = time.perf_counter()
         tokens = await self._selector.tokens(request, client.tags)
         tries = Tries(
             self._retries,
@@ -75,12 +73,12 @@ class Dispatch(ABC, Generic[C]):
         )
         served_by = self if client.trace is None else self._traced(client, client.trace)
         try:
-            await tries.run(lambda: served_by._attempt(client, request, tokens, tries, start))
+            await tries.run(lambda: served_by._attempt(client, request, tokens, tries))
         except LegError as lost:
             request.lost(lost.told, again=False)
             await self._give_up(client, lost)
         else:
-            self._metrics.duration(time.perf_counter() - start)
+            self._metrics.duration(request.age)
 
     def _traced(self, client: Client, trace: Trace) -> Dispatch[C]:
         """This dispatch, with spans of what it does for one client."""
@@ -89,19 +87,20 @@ class Dispatch(ABC, Generic[C]):
         twin._upstream = cast("Upstream", TracedUpstream(self._upstream, trace, client))
         return twin
 
-    def _send(self, client: Client, request: Request, url: str, body: bytes) -> Exchange:
+    def _send(self, client: Client, request: Request, lease: Lease, body: bytes) -> Exchange:
         return self._upstream.send(
-            url + client.path,
+            lease.url + client.path,
             client.headers,
             body,
             query=client.query,
             method=client.method,
             collect=request.whole,
+            lease=lease,
         )
 
     @abstractmethod
     async def _attempt(
-        self, client: Client, request: Request, tokens: list[int] | None, tries: Tries, start: float
+        self, client: Client, request: Request, tokens: list[int] | None, tries: Tries
     ) -> None:
         """Serve the request once. Raises `LegError`, `GrantedError`, and what the edge must answer."""
 

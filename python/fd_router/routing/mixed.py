@@ -13,7 +13,7 @@ from fd_router.routing.retry import GrantedError
 from fd_router.routing.selection import Chooser
 
 if TYPE_CHECKING:
-    from fd_router._core import Lease, Request
+    from fd_router._core import Exchange, Lease, Request
     from fd_router.downstream.client import Client
     from fd_router.routing.retry import Tries
 
@@ -31,7 +31,7 @@ class MixedDispatch(Dispatch[Chooser]):
         raise unanswered(lost) from lost
 
     async def _attempt(
-        self, client: Client, request: Request, tokens: list[int] | None, tries: Tries, start: float
+        self, client: Client, request: Request, tokens: list[int] | None, tries: Tries
     ) -> None:
         lease = self._book(client, request, tokens, tries)
         url = lease.url
@@ -39,29 +39,21 @@ class MixedDispatch(Dispatch[Chooser]):
         client.attempts = tries.number
         if self._expose:
             client.extra = [(b"x-router-worker-url", url.encode())]
-        exchange = None
+        under_way: Lease | Exchange = lease
         try:
-            await self._confirm(url, request.model)
-            exchange = self._send(client, request, url, request.body)
+            if self._selector.unsure(url):
+                await self._confirm(url, request.model)
+            under_way = exchange = self._send(client, request, lease, request.body)
             client.watch(exchange.cancel)
             head = await exchange.head()
-            self._metrics.inference(mixed=url, status=head.status)
-            lease.headed(head.status, head.body is not None)
             if self._conduct.answered(url, head):
                 lease.answered()
             if tries.refused(head):
                 tries.pass_on(LegError("mixed", url, Failure.of_head(head)))
-            first_byte = lease.first_byte if request.stream or head.event_stream else lease.begun
-            broken = await self._delivery.deliver(
-                client, exchange, head, url=url, start=start, on_first=first_byte
-            )
-            usage = exchange.usage
-            if usage is not None:
-                lease.learn(*usage)
+            broken = await self._delivery.deliver(client, exchange, head, url=url)
             if broken is None:
-                lease.completed(exchange.completion_tokens)
+                exchange.complete(head.status)
                 self._conduct.served(url, head.status)
-                lease.ended(head.status)
             else:
                 self._conduct.cut(url, head.status, broken.kind)
         except UpstreamError as error:
@@ -70,9 +62,7 @@ class MixedDispatch(Dispatch[Chooser]):
             self._conduct.given_up(url)
             raise
         finally:
-            if exchange is not None:
-                exchange.cancel()
-            lease.release()
+            under_way.release()
 
     def _book(self, client: Client, request: Request, tokens: list[int] | None, tries: Tries) -> Lease:
         try:
@@ -84,7 +74,7 @@ class MixedDispatch(Dispatch[Chooser]):
 
     async def _confirm(self, url: str, model: str | None) -> None:
         """Ask a worker that ended for its models. Raises `GrantedError` where another is to be chosen."""
-        if self._selector.unsure(url) and not await self._selector.confirm(url, model):
+        if not await self._selector.confirm(url, model):
             raise GrantedError(f"mixed worker {url} serves another model by now")
 
     def _lost(self, client: Client, url: str, tries: Tries, error: UpstreamError) -> Exception:

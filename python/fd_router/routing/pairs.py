@@ -124,7 +124,7 @@ class PairDispatch(Dispatch[Selector]):
         return request.splice(members)
 
     async def _attempt(
-        self, client: Client, request: Request, tokens: list[int] | None, tries: Tries, start: float
+        self, client: Client, request: Request, tokens: list[int] | None, tries: Tries
     ) -> None:
         pair = self._book(client, request, tokens, tries)
         client.leases = (pair.prefill, pair.decode)
@@ -136,7 +136,7 @@ class PairDispatch(Dispatch[Selector]):
                 self._require_both(pair)
             body = self._body(client, request, pair)
             self._expose_urls(client, pair)
-            decode = self._send(client, request, pair.decode.url, body)
+            decode = self._send(client, request, pair.decode, body)
             leg = self._prefill(client, request, pair, body, decode)
         except BaseException:
             self._give_back(pair.prefill)
@@ -150,7 +150,7 @@ class PairDispatch(Dispatch[Selector]):
         outcome = ""
         try:
             client.watch(client_left)
-            outcome = await self._decode(client, pair, decode, tries, start)
+            outcome = await self._decode(client, pair, decode, tries)
         except UpstreamError as error:
             raise self._lost(client, pair, leg, error) from error
         except BaseException:
@@ -198,7 +198,7 @@ class PairDispatch(Dispatch[Selector]):
             if not decode.started:
                 decode.cancel()
 
-        exchange = self._send(client, request, pair.prefill.url, body)
+        exchange = self._send(client, request, pair.prefill, body)
         return PrefillLeg(
             exchange,
             pair.prefill,
@@ -217,21 +217,15 @@ class PairDispatch(Dispatch[Selector]):
                 (b"x-router-decode-url", pair.decode.url.encode()),
             ]
 
-    async def _decode(
-        self, client: Client, pair: Pair, exchange: Exchange, tries: Tries, start: float
-    ) -> str:
+    async def _decode(self, client: Client, pair: Pair, exchange: Exchange, tries: Tries) -> str:
         """Serve decode's answer to the client. Returns the pair's outcome; raises as `deliver` does."""
         head = await exchange.head()
         url = pair.decode.url
-        self._metrics.inference(prefill=pair.prefill.url, decode=url, status=head.status)
-        pair.decode.headed(head.status, head.body is not None)
         if self._conduct.answered(url, head):
             pair.decode.answered()
         if head.status >= 500 or tries.refused(head):
             tries.pass_on(LegError("decode", url, Failure.of_head(head)))
-        broken = await self._delivery.deliver(
-            client, exchange, head, url=url, start=start, on_first=pair.decode.begun
-        )
+        broken = await self._delivery.deliver(client, exchange, head, url=url)
         if broken is not None:
             self._conduct.cut(url, head.status, broken.kind)
             return "decode_cut"

@@ -96,7 +96,6 @@ class PrefillLeg:
         self.answered = True
         self._status = head.status
         self._stream = self._stream or head.event_stream
-        self._lease.headed(head.status, head.body is not None)
         if self._conduct.answered(self._url, head):
             self._lease.answered()
         self._serves = 200 <= head.status < 300
@@ -130,7 +129,6 @@ class PrefillLeg:
         if not self._over:
             self._timed = True
             self._metrics.prefill(self._url, time.perf_counter() - self._start)
-            self._lease.begun()
             self._lease.completed()
             self._release(messages.prefill_first_chunk(self._url))
 

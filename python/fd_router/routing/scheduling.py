@@ -9,7 +9,7 @@ from fd_router._core import Scheduler
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fd_router._core import Journal
+    from fd_router._core import Answers, Journal
     from fd_router.config import SchedulerConfig
     from fd_router.types import Role
 
@@ -68,7 +68,8 @@ def new_scheduler(
     journal: Journal | None = None,
     record: Recorded | None = None,
     replica: str | None = None,
+    answers: Answers | None = None,
 ) -> Scheduler:
     """A scheduler without workers that serves the roles of `policies` and logs to `journal`; see `Scheduler`."""
     taken = arguments(settings, policies, metrics_interval_secs=metrics_interval_secs, seed=seed)
-    return Scheduler(**taken, journal=journal, record=record, replica=replica)
+    return Scheduler(**taken, journal=journal, record=record, replica=replica, answers=answers)

@@ -132,7 +132,9 @@ class Selector:
         Raises `NoWorkerError`, `ModelNotFoundError`.
         """
         model = self._models.partner_model(beside, request.model) if beside is not None else None
-        lease = self._scheduler.select(role, request, tags=tags, tokens=tokens, exclude=exclude, model=model)
+        lease = self._scheduler.select(
+            role, request, tags=tags, tokens=tokens, exclude=exclude, model=model, beside=beside
+        )
         if lease is None:
             self.require_served(request.model)
             raise NoWorkerError("no healthy workers available")

@@ -96,13 +96,22 @@ class TracedExchange:
 
     def cancel(self) -> None:
         """See `Exchange.cancel`."""
+        self._over()
+        self._exchange.cancel()
+        self._span.end()
+
+    def release(self) -> None:
+        """See `Exchange.release`."""
+        self._over()
+        self._exchange.release()
+        self._span.end()
+
+    def _over(self) -> None:
         # Whoever waits for either may go on, and come here, before its callback is called.
         if self._head is not None and self._head.done():
             self._headed(self._head)
         if self._body is not None and self._body.done():
             self._ended(self._body)
-        self._exchange.cancel()
-        self._span.end()
 
     def _until(self, body: Future[None]) -> Future[None]:
         self._body = body

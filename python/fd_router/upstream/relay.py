@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fd_router._core import Relay
 
 if TYPE_CHECKING:
-    from fd_router._core import Exchange
+    from fd_router._core import Exchange, Lease
     from fd_router.config import UpstreamConfig
     from fd_router.types import Headers
 
@@ -33,10 +33,18 @@ class Upstream:
         loop.add_reader(self.relay.fileno(), self.relay.drain)
 
     def send(
-        self, url: str, headers: Headers, body: bytes, *, method: str = "POST", query: bytes, collect: bool
+        self,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        method: str = "POST",
+        query: bytes,
+        collect: bool,
+        lease: Lease | None = None,
     ) -> Exchange:
-        """Ask a worker, with the client's `query`; `collect` asks for a short answer in one piece."""
-        return self.relay.send(url, headers, body, method=method, query=query, collect=collect)
+        """Ask a worker, with the client's `query`; `collect` asks for a short answer in one piece. See `Relay.send`."""
+        return self.relay.send(url, headers, body, method=method, query=query, collect=collect, lease=lease)
 
     def ask(self, url: str, headers: Headers | None = None) -> Exchange:
         """GET over a connection of its own, as probes are: whether one can be made is part of what is asked."""

@@ -6,6 +6,7 @@
 //! log begin with, wakes their writer, resolves the futures of an exchange and calls its `send`.
 
 mod access;
+mod answers;
 mod clock;
 mod histogram;
 mod journal;
@@ -30,6 +31,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     journal::register(module)?;
     access::register(module)?;
     histogram::register(module)?;
+    answers::register(module)?;
     request::register(module)?;
     policy::register(module)?;
     scheduler::register(module)?;

@@ -23,6 +23,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
+use crate::scheduler::lease::Lease;
+
 use answer::Head;
 use border::Border;
 use exchange::Exchange;
@@ -166,6 +168,7 @@ impl Relay {
         query = None,
         collect = true,
         fresh = false,
+        lease = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a method")]
     fn send(
@@ -178,6 +181,7 @@ impl Relay {
         query: Option<&[u8]>,
         collect: bool,
         fresh: bool,
+        lease: Option<&Bound<'_, Lease>>,
     ) -> PyResult<Exchange> {
         let target = self
             .upstream
@@ -194,7 +198,13 @@ impl Relay {
         // Shares the memory of the Python object.
         let body = Bytes::from_owner(PyBackedBytes::from(body));
         let head = self.border.create_future(py)?;
-        let link = Link::new(Arc::clone(&self.border), head.clone_ref(py), body.clone());
+        let booking = lease.map(|lease| Arc::clone(&lease.get().0));
+        let link = Link::new(
+            Arc::clone(&self.border),
+            head.clone_ref(py),
+            body.clone(),
+            booking.clone(),
+        );
         let (exchange, first) = self.upstream.gather(
             Order {
                 method,
@@ -206,7 +216,7 @@ impl Relay {
             },
             link,
         );
-        let exchange = Exchange::new(exchange, head);
+        let exchange = Exchange::new(exchange, head, booking);
         if first {
             // What else the loop's turn has to send goes with it.
             self.call_soon.call1(py, (&self.flush,))?;

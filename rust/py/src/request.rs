@@ -1,6 +1,7 @@
 //! Binding of the request scan.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use fd_router_core::scan::{Body, Members, Prompt};
 use fd_router_explain::Trail;
@@ -25,6 +26,8 @@ create_exception!(
 #[pyclass(frozen, module = "fd_router._core")]
 pub(crate) struct Request {
     pub(crate) scanned: Body<PyBackedBytes>,
+    /// When it was read.
+    pub(crate) since: Instant,
     /// Its number on a tape, given at its first decision.
     number: OnceLock<u64>,
     /// Its decisions, from when it is known what it is called.
@@ -37,6 +40,7 @@ impl Request {
     fn of(scanned: Body<PyBackedBytes>) -> Self {
         Self {
             scanned,
+            since: Instant::now(),
             number: OnceLock::new(),
             trail: OnceLock::new(),
             open: false,
@@ -136,6 +140,12 @@ impl Request {
         if let Some(trail) = self.trail.get() {
             trail.lost(reason, again);
         }
+    }
+
+    /// Seconds since it was read.
+    #[getter]
+    fn age(&self) -> f64 {
+        self.since.elapsed().as_secs_f64()
     }
 
     #[getter]

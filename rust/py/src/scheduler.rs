@@ -1,10 +1,12 @@
 //! Binding of the scheduler.
 
+pub(crate) mod booking;
 pub(crate) mod config;
-mod lease;
+pub(crate) mod lease;
 mod recording;
 mod snapshot;
 mod stats;
+mod story;
 mod witnesses;
 
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use fd_router_core::scheduler::{
     ANY_MODEL, Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
 };
 use fd_router_core::share::MIN_LIMIT;
+use fd_router_counts::answers::Answers as Counts;
 use fd_router_explain::ring::{MAX_ANSWER, MAX_BYTES};
 use fd_router_explain::{Chosen, Kept, Ring};
 use fd_router_record::line::{Row, What, held, row};
@@ -26,9 +29,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping, PyTuple};
 use strum::VariantNames;
 
+use crate::answers::Answers;
 use crate::journal::{Journal, Lines};
 use crate::request::Request;
 
+use self::booking::{Booking, Counted};
 use self::config::Arguments;
 use self::lease::Lease;
 use self::recording::{Moment, Timeline};
@@ -45,6 +50,8 @@ struct Scheduler {
     ring: Arc<Ring>,
     /// Where decisions are told of.
     lines: Option<Arc<Lines>>,
+    /// What counts the answers of those that are booked; None counts none.
+    answers: Option<Arc<Counts>>,
 }
 
 #[pymethods]
@@ -68,6 +75,7 @@ impl Scheduler {
         journal = None,
         record = None,
         replica = None,
+        answers = None,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -90,6 +98,7 @@ impl Scheduler {
         journal: Option<&Bound<'_, Journal>>,
         record: Option<(PathBuf, u64, usize)>,
         replica: Option<&str>,
+        answers: Option<&Bound<'_, Answers>>,
     ) -> PyResult<Self> {
         let arguments = Arguments {
             policies: policies.items()?.extract()?,
@@ -117,6 +126,7 @@ impl Scheduler {
             timeline: Timeline::new(tape.transpose()?),
             ring: Arc::new(Ring::new(MAX_BYTES)),
             lines: journal.map(|journal| Arc::clone(&journal.get().0)),
+            answers: answers.map(|answers| Arc::clone(&answers.get().0)),
         })
     }
 
@@ -177,8 +187,8 @@ impl Scheduler {
     }
 
     #[pyo3(
-        signature = (role, request, *, tags = "", tokens = None, exclude = Vec::new(), model = None),
-        text_signature = "($self, role, request, *, tags='', tokens=None, exclude=(), model=None)"
+        signature = (role, request, *, tags = "", tokens = None, exclude = Vec::new(), model = None, beside = None),
+        text_signature = "($self, role, request, *, tags='', tokens=None, exclude=(), model=None, beside=None)"
     )]
     #[expect(
         clippy::too_many_arguments,
@@ -193,6 +203,7 @@ impl Scheduler {
         tokens: Option<Vec<i64>>,
         exclude: Vec<String>,
         model: Option<String>,
+        beside: Option<&str>,
     ) -> PyResult<Option<Lease>> {
         let role = role_of(role)?;
         let request = request.get();
@@ -209,17 +220,8 @@ impl Scheduler {
         };
         let decision = decision.map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(decision.map(|(decision, witnesses)| {
-            let core = Arc::clone(&self.core);
-            let timeline = self.timeline.clone();
-            Lease::new(
-                py,
-                core,
-                timeline,
-                decision,
-                witnesses,
-                self.lines.clone(),
-                tags,
-            )
+            let booking = self.booking(decision, witnesses, request, beside);
+            Lease::new(booking.told(py, self.lines.as_ref(), tags))
         }))
     }
 
@@ -271,13 +273,8 @@ impl Scheduler {
             told: self.tell(request, Role::Mixed, policy, &mut decision, &exclude, now),
             ..Witnesses::default()
         };
-        let decision = decision?;
-        let core = Arc::clone(&self.core);
-        let timeline = self.timeline.clone();
-        let lines = self.lines.clone();
-        Some(Lease::new(
-            py, core, timeline, decision, witnesses, lines, tags,
-        ))
+        let booking = self.booking(decision?, witnesses, request, None);
+        Some(Lease::new(booking.told(py, self.lines.as_ref(), tags)))
     }
 
     #[pyo3(
@@ -544,6 +541,30 @@ impl Scheduler {
         };
         let recorded = Entry::new(tape, turn, asked, decision, now);
         Ok(recorded.map(|(decision, entry)| (decision, Witnesses { entry, told })))
+    }
+
+    /// What was decided for a request, for `beside` where it is that worker's partner.
+    fn booking(
+        &self,
+        decision: Decision,
+        witnesses: Witnesses,
+        request: &Request,
+        beside: Option<&str>,
+    ) -> Booking {
+        let counted = self
+            .answers
+            .as_ref()
+            // Its answer is for its partner, whose answer is for the client.
+            .filter(|_| decision.role != Role::Prefill)
+            .map(|answers| Counted::new(Arc::clone(answers), request.since, beside));
+        Booking::new(
+            Arc::clone(&self.core),
+            self.timeline.clone(),
+            decision,
+            witnesses,
+            counted,
+            request.scanned.stream(),
+        )
     }
 
     /// Keeps a decision to be asked about, where it is known what the request is called; None is one for nobody.

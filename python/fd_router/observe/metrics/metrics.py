@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
 
 from fd_router.observe.metrics import families
+from fd_router.observe.metrics.answers import WorkerAnswers
 from fd_router.observe.metrics.instruments import Buckets, Gauge, Tally
-from fd_router.observe.metrics.latest import Latest
 from fd_router.observe.metrics.sources import (
     AccessCollector,
     ClusterCollector,
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
     Instrument: TypeAlias = Tally | Gauge | Buckets | WorkerBuckets
 
-CLASSES = tuple(f"{number}xx" for number in range(10))
-"""Statuses by their first digit; HTTP has no more digits than three."""
-
 
 class Answered(NamedTuple):
     """Answers to inference requests so far."""
@@ -64,11 +61,11 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self._inference = WorkerTally(families.INFERENCE_REQUESTS, workers=3)
-        self._ttft = WorkerBuckets(families.TTFT)
+        self._answers = WorkerAnswers()
+        self.counted = self._answers.counted
+        """What leases feed: answers of workers, and the times to their first bytes. The latest times are those of
+        answers below 400, and of prefill workers."""
         self._prefill = WorkerBuckets(families.PREFILL)
-        self.latest = Latest()
-        """First-byte times of answers below 400, and of prefill workers."""
         self._duration = Buckets(families.DURATION)
         self.duration = self._duration.observe
         """Count an inference request's whole time, in seconds."""
@@ -88,8 +85,7 @@ class Metrics:
         self._clients_gone = Tally(families.CLIENTS_GONE)
         self._rejected = Tally(families.REJECTED)
         by_worker = (
-            self._inference,
-            self._ttft,
+            self._answers,
             self._prefill,
             self._upstream_errors,
             self._retries,
@@ -98,7 +94,7 @@ class Metrics:
             self._probes,
         )
         self._fleet = FleetCollector(by_worker)
-        self._scheduler = SchedulerCollector(self._inference)
+        self._scheduler = SchedulerCollector(self._answers)
         self._access = AccessCollector()
         self._relay = RelayCollector()
         self._router = RouterCollector()
@@ -113,7 +109,6 @@ class Metrics:
 
     def _instruments(self) -> tuple[Instrument, ...]:
         return (
-            self._ttft,
             self._prefill,
             self._duration,
             self._upstream_errors,
@@ -158,20 +153,10 @@ class Metrics:
         with self._rendering:
             return encode(self._registry.collect())
 
-    def inference(self, mixed: str = "", prefill: str = "", decode: str = "", status: int = 200) -> None:
-        """Count a worker's answer (decode's in PD mode), with the workers' urls and the true status."""
-        self._inference.add(mixed, prefill, decode, status)
-
-    def ttft(self, worker: str, status: int, secs: float) -> None:
-        """Count a time to first byte, of an answer with this status."""
-        self._ttft.observe((worker, CLASSES[status // 100]), secs)
-        if status < 400:
-            self.latest.add(worker, secs)
-
     def prefill(self, worker: str, secs: float) -> None:
         """Count the time that a prefill worker took."""
         self._prefill.observe((worker,), secs)
-        self.latest.add(worker, secs)
+        self.counted.latest(worker, secs)
 
     def upstream_error(self, worker: str, kind: str) -> None:
         """Count a failed exchange, by `UpstreamError.kind`."""
@@ -184,7 +169,7 @@ class Metrics:
             if worker and count:
                 found.errors.setdefault(str(worker), {})[str(kind)] = count
         total = failed = 0
-        for (mixed, prefill, decode, status), count in self._inference.counts():
+        for (mixed, prefill, decode, status), count in self._answers.counts():
             total += count
             worker = str(mixed or decode)
             found.answers[worker] = found.answers.get(worker, 0) + count
@@ -198,9 +183,11 @@ class Metrics:
 
     def totals(self) -> tuple[int, int]:
         """`total` and `failed` of `answered`, for half of its cost."""
-        counts = self._inference.counts()
-        failed = sum(count for key, count in counts if isinstance(key[-1], int) and key[-1] >= 500)
-        return sum(count for _, count in counts), failed
+        total = failed = 0
+        for (*_, status), count in self._answers.counts():
+            total += count
+            failed += count if isinstance(status, int) and status >= 500 else 0
+        return total, failed
 
     def rejects(self) -> dict[str, int]:
         """Errors that the router itself answered, by `RouterError.code`."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from fd_router._core import DecisionStats, RelayStats, TreeStats, TruthStats
+    from fd_router.observe.metrics.answers import WorkerAnswers
     from fd_router.observe.metrics.families import Family
-    from fd_router.observe.metrics.worker_tally import WorkerTally
     from fd_router.types import Role
 
 
@@ -161,18 +161,20 @@ class FleetCollector(Collector):
 class SchedulerCollector(Collector):
     """Answers by worker, and workers, decisions, prefix tree and stickiness."""
 
-    def __init__(self, inference: WorkerTally) -> None:
-        self._inference = inference
+    def __init__(self, answers: WorkerAnswers) -> None:
+        self._answers = answers
         self.source: SchedulerSource | None = None
 
     def collect(self) -> Iterator[Metric]:
         """One snapshot of the scheduler."""
         if self.source is None:
-            yield self._inference.collect()
+            yield self._answers.inference()
+            yield self._answers.ttft()
             yield from sessions(0, 0)
             return
         loads = self.source.loads()
-        yield self._inference.collect()
+        yield self._answers.inference()
+        yield self._answers.ttft()
         yield from sessions(*self.source.sessions())
         yield simple(families.WORKERS, [((role,), self.source.count(role)) for role in ROLES])
         yield simple(families.WORKER_RUNNING, [((url, role), running) for url, role, running, _ in loads])

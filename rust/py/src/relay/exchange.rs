@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use fd_router_core::scheduler::Usage;
 use fd_router_relay::Exchange as Upstream;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+
+use crate::scheduler::booking::Booking;
 
 use super::answer::{Head, body_message};
 use super::link::{Link, Start};
@@ -16,13 +19,22 @@ use super::pump;
 #[pyclass(frozen, module = "fd_router._core")]
 pub(super) struct Exchange {
     upstream: Arc<Upstream<Link>>,
+    booking: Option<Arc<Booking>>,
     head: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Exchange {
-    pub(super) fn new(upstream: Arc<Upstream<Link>>, head: Py<PyAny>) -> Self {
+    pub(super) fn new(
+        upstream: Arc<Upstream<Link>>,
+        head: Py<PyAny>,
+        booking: Option<Arc<Booking>>,
+    ) -> Self {
         let head = Mutex::new(Some(head));
-        Self { upstream, head }
+        Self {
+            upstream,
+            booking,
+            head,
+        }
     }
 
     fn attach(
@@ -81,7 +93,11 @@ impl Exchange {
         };
         let border = &self.upstream.side.border;
         border.send(send, head.start_message(py, extra)?)?;
-        border.send(send, body_message(body, false)?)
+        let pending = border.send(send, body_message(body, false)?)?;
+        if let Some(booking) = &self.booking {
+            booking.handed_on();
+        }
+        Ok(pending)
     }
 
     /// Whether `forward` has sent anything to the client.
@@ -99,6 +115,27 @@ impl Exchange {
     /// Close the upstream connection. Idempotent.
     fn cancel(&self) {
         self.upstream.cancel();
+    }
+
+    /// The client has the whole answer, of this status: tell the lease so, with what the engine says of it.
+    fn complete(&self, py: Python<'_>, status: u16) {
+        if let Some(booking) = &self.booking {
+            let said = self.upstream.usage();
+            let usage = said.as_ref().map(|usage| Usage {
+                prompt: usage.prompt_tokens,
+                cached: usage.cached_tokens,
+            });
+            let output = said.and_then(|usage| usage.completion_tokens);
+            booking.complete(py, status, usage, output);
+        }
+    }
+
+    /// Close the upstream connection, and release the lease. Idempotent.
+    fn release(&self, py: Python<'_>) {
+        self.upstream.cancel();
+        if let Some(booking) = &self.booking {
+            booking.release(py);
+        }
     }
 
     /// Tokens of the prompt, and those of them that were cached.

@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::scheduler::booking::Booking;
+
 use super::answer::Head;
 use super::border::Border;
 
@@ -20,6 +22,8 @@ pub(super) const SEND_LIMIT: usize = 64 * 1024;
 /// What the relay keeps with each exchange for us.
 pub(super) struct Link {
     pub(super) border: Arc<Border>,
+    /// What is told of the answer's head and first byte.
+    pub(super) booking: Option<Arc<Booking>>,
     state: Mutex<State>,
 }
 
@@ -45,6 +49,8 @@ struct Sink {
     start: Option<Start>,
     on_first: Option<Py<PyAny>>,
     end: Py<PyAny>,
+    /// The first bytes were handed over.
+    begun: bool,
     /// A `send` is under way: nothing more is handed over.
     busy: bool,
     /// How the body ended, once all of it was handed over.
@@ -90,6 +96,8 @@ pub(super) struct Turn {
     pub(super) send: Option<Py<PyAny>>,
     /// To be sent before the bytes, as these are the first.
     pub(super) start: Option<Start>,
+    /// These are the first bytes.
+    pub(super) first: bool,
     /// To be called, as these are the first bytes.
     pub(super) on_first: Option<Py<PyAny>>,
     pub(super) bytes: Vec<u8>,
@@ -103,7 +111,12 @@ pub(super) struct Settled {
 }
 
 impl Link {
-    pub(super) fn new(border: Arc<Border>, head: Py<PyAny>, body: Bytes) -> Self {
+    pub(super) fn new(
+        border: Arc<Border>,
+        head: Py<PyAny>,
+        body: Bytes,
+        booking: Option<Arc<Booking>>,
+    ) -> Self {
         let state = State {
             head: Some(head),
             body: Some(body),
@@ -111,6 +124,7 @@ impl Link {
         };
         Self {
             border,
+            booking,
             state: Mutex::new(state),
         }
     }
@@ -150,6 +164,7 @@ impl Link {
             start,
             on_first,
             end,
+            begun: false,
             busy: false,
             outcome: None,
         });
@@ -165,7 +180,8 @@ impl Link {
             return None;
         }
         sink.busy = true;
-        let first = !bytes.is_empty() || matches!(outcome, Some(Ok(())));
+        let first = !sink.begun && (!bytes.is_empty() || matches!(outcome, Some(Ok(()))));
+        sink.begun |= first;
         let send = sink.send.as_ref().map(|send| send.clone_ref(py));
         let (start, on_first) = if first {
             (sink.start.take(), sink.on_first.take())
@@ -179,6 +195,7 @@ impl Link {
         Some(Turn {
             send,
             start,
+            first,
             on_first,
             bytes,
             outcome,

@@ -54,7 +54,12 @@ fn deliver_head(
     let Some(future) = future else { return Ok(()) };
     let future = future.into_bound(py);
     match outcome {
-        Ok(head) => resolve(&future, Bound::new(py, Head::new(py, head))?.as_any()),
+        Ok(head) => {
+            if let Some(booking) = &link.booking {
+                booking.headed(head.status(), head.body.is_some(), head.event_stream());
+            }
+            resolve(&future, Bound::new(py, Head::new(py, head))?.as_any())
+        }
         Err(failure) => reject(&future, &failure),
     }
 }
@@ -64,6 +69,7 @@ fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyRe
     let Turn {
         send,
         start,
+        first,
         on_first,
         bytes,
         outcome,
@@ -84,6 +90,9 @@ fn hand_over(py: Python<'_>, exchange: &Arc<Upstream<Link>>, turn: Turn) -> PyRe
         }
         _ => Ok(None),
     };
+    if let Some(booking) = link.booking.as_ref().filter(|_| first) {
+        booking.begun(py);
+    }
     if let Some(on_first) = on_first {
         report(py, on_first.call0(py).map(drop));
     }
