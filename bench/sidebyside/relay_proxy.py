@@ -11,9 +11,8 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from fd_router._core import Request
+from fd_router._core import Request, RequestHead
 from fd_router.config import UpstreamConfig
-from fd_router.downstream.headers import content_length
 from fd_router.runtime import memory
 from fd_router.upstream.relay import Upstream
 
@@ -47,7 +46,7 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
 
 async def whole_body(scope: Message, receive: Receive) -> bytes:
     """The body. With a known length its end is known without asking the server once more, which wakes two threads."""
-    announced = content_length(scope["headers"])
+    announced = RequestHead(scope["headers"], scope["http_version"]).length
     pieces: list[bytes] = []
     size, more = 0, True
     while more and (announced is None or size < announced):

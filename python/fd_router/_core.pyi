@@ -39,6 +39,7 @@ __all__ = [
     "RelayStats",
     "Replay",
     "Request",
+    "RequestHead",
     "Scheduler",
     "Simulation",
     "SnapshotCopy",
@@ -47,6 +48,7 @@ __all__ = [
     "TruthStats",
     "UpstreamError",
     "__version__",
+    "made_id",
     "replay",
     "root_certificates",
     "simulate",
@@ -124,6 +126,58 @@ class Policy:
     @property
     def reads_capacity(self) -> bool:
         """Whether engines are to be asked for what `Scheduler.tell_capacity` is told."""
+
+@final
+class RequestHead:
+    """What the router reads of a request's head."""
+
+    def __new__(cls, headers: Headers, http_version: str) -> RequestHead:
+        """`http_version` is ASGI's, or granian's."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why a server must not act on it, although it could be read.
+
+        It has no host, two or a malformed one (RFC 9112, 3.2), or its body is coded for transfer in any way but once in
+        chunks (RFC 9112, 6.1).
+        """
+
+    @property
+    def length(self) -> int | None:
+        """The announced length of the body in bytes, None if there is none or it cannot be known."""
+
+    @property
+    def length_fault(self) -> str | None:
+        """Why it cannot be known: it is no number, or lengths differ (RFC 9112, 6.3)."""
+
+    @property
+    def coding(self) -> bytes | None:
+        """What the body is compressed with, or encoded otherwise (RFC 9110, 8.4), in lower case."""
+
+    @property
+    def trace_id(self) -> str | None:
+        """The caller's trace id for the log (`X_BD_LOGID`), if it is not empty."""
+
+    @property
+    def has_id(self) -> bool:
+        """Whether there is an `X-Request-Id`, be it empty."""
+
+    @property
+    def id(self) -> str | None:
+        """What the client calls the request in it: the first that is not empty, without the space around it."""
+
+    @property
+    def trace(self) -> str | None:
+        """The trace id of a well-formed `traceparent` (W3C Trace Context, 3.2)."""
+
+    def came_by(self, hop: bytes) -> bool:
+        """Whether the relay of this `hop` sent the request, or more relays than any chain of routers needs."""
+
+    def has_body_over(self, size: int) -> bool:
+        """Whether the body may have more bytes than that: one in chunks may, and one whose length cannot be known."""
+
+def made_id() -> str:
+    """A random UUID (RFC 9562, 5.4). It is to differ from others, not to be a secret: the system is not asked."""
 
 @final
 class Request:

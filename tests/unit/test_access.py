@@ -28,7 +28,7 @@ def config(*api: str, admin: str = "", token: str = "", **server: Any) -> Config
 
 def request(*authorization: bytes, path: str = "/p") -> Client:
     headers: Headers = [(b"x-a", b"1"), *((b"authorization", each) for each in authorization)]
-    scope = {"method": "POST", "path": path, "query_string": b"", "headers": headers}
+    scope = {"method": "POST", "path": path, "http_version": "1.1", "query_string": b"", "headers": headers}
 
     async def nothing(*_: object) -> Any:
         raise AssertionError

@@ -36,7 +36,14 @@ class Scene:
     def __init__(self, *messages: dict[str, Any], length: int | None = None) -> None:
         self.messages = list(messages)
         headers = [] if length is None else [(b"content-length", b"%d" % length)]
-        scope = {"method": "POST", "path": "/", "query_string": b"", "headers": headers, "client": None}
+        scope = {
+            "method": "POST",
+            "path": "/",
+            "http_version": "1.1",
+            "query_string": b"",
+            "headers": headers,
+            "client": None,
+        }
         self.client = Client(scope, self._receive, self._send, OverdueWatch(0.01))
 
     async def _receive(self) -> dict[str, Any]:

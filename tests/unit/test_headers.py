@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from fd_router._core import RequestHead
 from fd_router.downstream import headers
 from fd_router.errors import BadRequestError
 
 
 def length(*values: bytes) -> int | None:
-    return headers.content_length([(b"host", b"x"), *((b"content-length", value) for value in values)])
+    sent = [(b"host", b"x"), *((b"content-length", value) for value in values)]
+    return headers.body_length(RequestHead(sent, "1.1"))
 
 
 def test_get_takes_the_first() -> None:
@@ -23,11 +25,11 @@ def test_get_takes_the_first() -> None:
     [(b"t", "t"), (b" t ", "t"), (b"", None), (b"  ", None), ("é".encode(), "é"), (b"\xff", "\ufffd")],
 )
 def test_case_110_trace_id(value: bytes, expected: str | None) -> None:
-    assert headers.trace_id([(b"x_bd_logid", value)]) == expected
+    assert RequestHead([(b"x_bd_logid", value)], "1.1").trace_id == expected
 
 
 def test_no_trace_id() -> None:
-    assert headers.trace_id([]) is None
+    assert RequestHead([], "1.1").trace_id is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_client_ip_is_the_peer(peer: tuple[str, int] | None, expected: str) -> N
     ],
 )
 def test_heads_that_mean_one_thing(sent: list[tuple[bytes, bytes]], version: str) -> None:
-    headers.check(sent, version)
+    headers.check(RequestHead(sent, version))
 
 
 @pytest.mark.parametrize(
@@ -97,5 +99,5 @@ def test_heads_that_mean_one_thing(sent: list[tuple[bytes, bytes]], version: str
 )
 def test_heads_that_mean_several(sent: list[tuple[bytes, bytes]], problem: str) -> None:
     with pytest.raises(BadRequestError, match=problem) as caught:
-        headers.check(sent, "1.1")
+        headers.check(RequestHead(sent, "1.1"))
     assert caught.value.status == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,7 +65,8 @@ def tries(
     retries = Retries(
         parts, parts, budget or RetryBudget(Clock()), parts, statuses=frozenset({429, 503, 304})
     )
-    return Tries(retries, attempts, model="m", stream=stream, on_retry=lambda _: None, on_lost=lambda _: None)
+    request: Any = SimpleNamespace(model="m", stream=stream, lost=lambda _: None)
+    return Tries(retries, attempts, parts, request, lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -158,11 +160,11 @@ def test_attempts_are_counted_over_all_workers() -> None:
     urls = iter("abcd")
     attempt = tries(fleet, attempts=3)
 
-    async def fails() -> None:
+    async def fails(*_: object) -> None:
         raise lost(next(urls), failed())
 
     with pytest.raises(LegError) as raised:
-        asyncio.run(attempt.run(fails))
+        asyncio.run(attempt.run(fails, None))
     assert (raised.value.url, attempt.number, fleet.retried) == ("c", 3, 2)
 
 
@@ -171,12 +173,12 @@ def test_an_answer_that_is_passed_on_is_followed_by_another_attempt() -> None:
     attempt = tries(fleet)
     served = []
 
-    async def refuses_once() -> None:
+    async def refuses_once(*_: object) -> None:
         if attempt.number == 1:
             attempt.pass_on(lost("a", status=503))
         served.append(attempt.number)
 
-    asyncio.run(attempt.run(refuses_once))
+    asyncio.run(attempt.run(refuses_once, None))
     assert (served, fleet.retried) == ([2], 1)
 
 

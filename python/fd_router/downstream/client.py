@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from fd_router._core import RequestHead
 from fd_router.downstream import headers as http_headers
 from fd_router.downstream import request_id
 from fd_router.downstream.body import BodyClock
@@ -42,8 +43,8 @@ JSON = b"application/json; charset=utf-8"
 class Client:
     """One request of one client.
 
-    `status` is what it was answered (0 before that); `tags` stand before its log lines; `read` are those of its headers
-    that are looked at in every request; `extra` are headers that go out with its answer, an error's too; `marks` are
+    `status` is what it was answered (0 before that); `tags` stand before its log lines; `head` is what
+    the router reads of its headers; `extra` are headers that go out with its answer, an error's too; `marks` are
     headers of whatever it is answered: whoever sends a head past `answer` adds them. `request_id` is its id, and
     `sent_id` that as it sent it, None where it sent none. `pair_id` is what the workers of a pair know it by.
     """
@@ -82,8 +83,8 @@ class Client:
         self.peer = http_headers.client_ip(scope.get("client"))
         self.send = send
         self.extra: Headers = []
-        self.read = http_headers.read(self.headers)
-        self.name(request_id.of_headers(self.read))
+        self.head = RequestHead(self.headers, scope["http_version"])
+        self.name(request_id.of_head(self.head))
         self._receive = receive
         self._overdue_watch = watch
 
@@ -95,8 +96,8 @@ class Client:
         """Have its engine told its id, in place of what it wrote there."""
         mark = [(request_id.HEADER, self.request_id.encode())]
         # Most clients send none: then there is nothing to look for among all headers.
-        sent = http_headers.get(self.read, request_id.HEADER) is not None
-        self.headers = http_headers.joined(self.headers, mark) if sent else [*self.headers, *mark]
+        has_id = self.head.has_id
+        self.headers = http_headers.joined(self.headers, mark) if has_id else [*self.headers, *mark]
 
     def facts(self) -> dict[str, str | float | None]:
         """What its access line has of how it was served."""
@@ -133,8 +134,7 @@ class Client:
         which hears an answer, and of one that is gone; and whatever `more` raises, which is told of the bytes of each
         piece.
         """
-        http_headers.require_plain(self.read)
-        announced = http_headers.content_length(self.read)
+        announced = http_headers.body_length(self.head)
         limit = limits.size
         if announced is not None and announced > limit:
             raise BodyTooLargeError(f"body of {announced} bytes, at most {limit} are accepted")
@@ -230,7 +230,7 @@ class Client:
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a whole answer."""
         marks = self.marks()
-        if not self._whole and http_headers.has_body_over(SWALLOWED, self.read):
+        if not self._whole and self.head.has_body_over(SWALLOWED):
             # The server closes the connection then, and a client that is not told sends its next request on it.
             marks.append(http_headers.LAST)
         await self.send(self.start_message(status, http_headers.joined(headers, marks)))

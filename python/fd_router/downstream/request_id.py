@@ -11,21 +11,18 @@ import re
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
+from fd_router._core import made_id
 from fd_router.errors import escaped
 
 if TYPE_CHECKING:
-    from fd_router.types import Headers
+    from fd_router._core import RequestHead
 
 HEADER = b"x-request-id"
-TRACEPARENT = b"traceparent"
-NAMES = (HEADER, TRACEPARENT)
-"""Headers that an id may be of."""
 MAX_CHARS = 128
 """What is longer ends in `...`."""
 
 _chance = Random().getrandbits
 _PLAIN = re.compile(rf"[!-~]{{1,{MAX_CHARS}}}")
-_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
 class RequestId(NamedTuple):
@@ -36,20 +33,13 @@ class RequestId(NamedTuple):
     trace: bool = False
 
 
-def of_headers(headers: Headers) -> RequestId:
+def of_head(head: RequestHead) -> RequestId:
     """What is known of the id before the body is read."""
-    trace = None
-    for name, value in headers:
-        if name == HEADER:
-            text = value.decode("utf-8", "replace").strip()
-            if text:
-                return of_text(text)
-        elif name == TRACEPARENT and trace is None:
-            trace = _TRACE.fullmatch(value)
-    if trace is None:
-        return RequestId(_made(), None)
-    text = trace[1].decode()
-    return RequestId(text, text, True)
+    text = head.id
+    if text is not None:
+        return of_text(text)
+    trace = head.trace
+    return RequestId(made_id(), None) if trace is None else RequestId(trace, trace, True)
 
 
 def of_text(text: str) -> RequestId:
@@ -60,13 +50,6 @@ def of_text(text: str) -> RequestId:
 def varied(value: str) -> str:
     """Another id, which begins with this one."""
     return f"{value}-{_chance(32):08x}"
-
-
-def _made() -> str:
-    """A random UUID (RFC 9562, 5.4). It is to differ from others, not to be a secret: the system is not asked."""
-    digits = f"{_chance(128):032x}"
-    variant = "89ab"[_chance(2)]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _legal(text: str) -> str:

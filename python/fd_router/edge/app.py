@@ -73,7 +73,7 @@ class App:
         self.active[peer] = client
         try:
             client.peer = self._access.origin(client.peer, client.headers)
-            http_headers.check(client.read, scope["http_version"])
+            http_headers.check(client.head)
             if self._cors is not None and self._listing.pages_may_ask(client.path):
                 self._cors.admit(client)
             asked = (client.method, client.path)

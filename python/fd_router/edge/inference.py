@@ -62,7 +62,7 @@ class Inference:
     async def serve(self, client: Client) -> None:
         """A request to one of the engines' endpoints."""
         reading = SERVED.get(client.path, "any")
-        if http_headers.came_by(client.read, self._hop):
+        if client.head.came_by(self._hop):
             self._log.error(messages.LOOP, client.tags)
             raise LoopError("the request came from this router: one of its workers is the router itself")
         await self._overload.enter()
@@ -84,7 +84,7 @@ class Inference:
 
     async def _read(self, client: Client, holding: Holding, reading: Reading) -> Request:
         """Read and scan the body; from here on the client's lines carry its ids."""
-        trace_id = http_headers.trace_id(client.read)
+        trace_id = client.head.trace_id
         if trace_id is not None:
             client.tags = self._log.request_tags(client.request_id, client.sent_id, trace_id=trace_id)
         try:

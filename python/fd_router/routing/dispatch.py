@@ -63,17 +63,10 @@ class Dispatch(ABC, Generic[C]):
     async def serve(self, client: Client, request: Request) -> None:
         """Answer the client. Raises `RouterError` for what the edge must answer."""
         tokens = await self._selector.tokens(request, client.tags)
-        tries = Tries(
-            self._retries,
-            self._attempts,
-            model=request.model,
-            stream=request.stream,
-            on_retry=lambda lost: self._again(client, lost),
-            on_lost=request.lost,
-        )
+        tries = Tries(self._retries, self._attempts, client, request, self._again)
         served_by = self if client.trace is None else self._traced(client, client.trace)
         try:
-            await tries.run(lambda: served_by._attempt(client, request, tokens, tries))
+            await tries.run(served_by._attempt, tokens)
         except LegError as lost:
             request.lost(lost.told, again=False)
             await self._give_up(client, lost)

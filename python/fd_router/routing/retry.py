@@ -26,11 +26,15 @@ from fd_router.routing.attempt import LegError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from fd_router._core import Head, UpstreamError
+    from fd_router._core import Head, Request, UpstreamError
     from fd_router.config import UpstreamConfig
+    from fd_router.downstream.client import Client
     from fd_router.fleet.conduct import Conduct
     from fd_router.observe.metrics import Metrics
     from fd_router.types import Role
+
+    Attempt = Callable[[Client, Request, list[int] | None, "Tries"], Awaitable[None]]
+    """One attempt at a request, with the tokens of its prompt where they are known."""
 
 EARNED_BY_REQUEST = 0.2
 EARNED_BY_SECOND = 3.0
@@ -100,32 +104,27 @@ class Tries:
         self,
         retries: Retries,
         attempts: int,
-        *,
-        model: str | None,
-        stream: bool,
-        on_retry: Callable[[LegError], None],
-        on_lost: Callable[[str], None],
+        client: Client,
+        request: Request,
+        on_retry: Callable[[Client, LegError], None],
     ) -> None:
-        """`model` is what the request asks for, `stream` whether it asks for a stream: its first byte comes early then;
-        `on_retry` is told what is lost when another attempt follows, `on_lost` of every attempt that another follows,
-        why."""
+        """`on_retry` is told what is lost when another attempt follows."""
         self._retries = retries
         self._attempts = attempts
-        self._model = model
-        self._stream = stream
+        self._client = client
+        self._request = request
         self._on_retry = on_retry
-        self._on_lost = on_lost
         self.number = 1
         """Of the present try."""
         self.failed: list[str] = []
         """Workers that are not to be chosen again."""
         retries.budget.earn()
 
-    async def run(self, attempt: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, attempt: Attempt, tokens: list[int] | None) -> None:
         """Make attempts until one is through. Raises `LegError` for the last one, and whatever else one raises."""
         while True:
             try:
-                await attempt()
+                await attempt(self._client, self._request, tokens, self)
             except GrantedError as granted:
                 why = str(granted)
             except LegError as lost:
@@ -134,7 +133,7 @@ class Tries:
                 why = lost.told
             else:
                 return
-            self._on_lost(why)
+            self._request.lost(why)
             self.number += 1
 
     def grant(self, lost: LegError) -> bool:
@@ -152,7 +151,7 @@ class Tries:
         self.failed.extend(lost.avoided)
         self.failed.extend(url for url in self._retries.conduct.suspects() if url not in self.failed)
         self._retries.metrics.retry(lost.url)
-        self._on_retry(lost)
+        self._on_retry(self._client, lost)
         return True
 
     def pass_on(self, lost: LegError) -> None:
@@ -167,7 +166,7 @@ class Tries:
     def _may_fail_over(self, lost: LegError, error: UpstreamError) -> bool:
         # Where both legs of a pair are silent, or prefill is, decode cannot be at work.
         at_work = lost.role != "prefill" and len(lost.suspects) == 1
-        late = error.kind == FIRST_BYTE_TIMEOUT and not self._stream and at_work
+        late = error.kind == FIRST_BYTE_TIMEOUT and not self._request.stream and at_work
         return outcome.of_kind(error.kind) == "fault" and not (lost.begun or late)
 
     def _may_refuse(self, lost: LegError) -> bool:
@@ -186,4 +185,4 @@ class Tries:
         return any(self._left(role, suspects))
 
     def _left(self, role: Role, exclude: list[str]) -> tuple[int, int]:
-        return self._retries.scheduler.left(role, exclude, self._model)
+        return self._retries.scheduler.left(role, exclude, self._request.model)

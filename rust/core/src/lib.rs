@@ -1,8 +1,9 @@
-//! Scheduling core: reads request bodies, counts requests and load, remembers prefixes, applies policies.
+//! Scheduling core: reads requests, counts requests and load, remembers prefixes, applies policies.
 //!
 //! No `PyO3`, no I/O, no clock and no source of chance: time and seeds are arguments. Times are whole milliseconds
 //! on any clock that does not run backwards.
 //!
+//! - [`head`] reads the few headers that matter.
 //! - [`scan`] reads the few keys that matter out of a request body and leaves its bytes alone.
 //! - [`hash`] cuts a prompt into blocks and gives each a chained hash.
 //! - [`tree`] remembers which worker has seen which prefix, within a fixed memory.
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod hash;
+pub mod head;
 pub mod ids;
 pub mod load;
 pub mod policy;

@@ -8,6 +8,7 @@
 mod access;
 mod answers;
 mod clock;
+mod head;
 mod histogram;
 mod journal;
 mod policy;
@@ -32,6 +33,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     access::register(module)?;
     histogram::register(module)?;
     answers::register(module)?;
+    head::register(module)?;
     request::register(module)?;
     policy::register(module)?;
     scheduler::register(module)?;
