@@ -51,7 +51,7 @@ CLIENT_HEADERS = (
 WARM = 50
 """Requests before those that are counted, so that connections are kept and caches are filled."""
 COUNTED = 20
-MOST_CALLS = 145
+MOST_CALLS = 108
 """That a plain request may take. Instructions depend on the version of Python."""
 
 
