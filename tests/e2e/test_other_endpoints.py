@@ -149,8 +149,9 @@ def test_nothing_else_is_forwarded(router: Router) -> None:
             "type": "invalid_request_error",
             "code": "not_found",
         }
-    served = router.metrics().value("http_requests_total", method="POST", endpoint="/v2/embed")
-    assert served == 2
+    counted = "http_requests_total"
+    wait_for(lambda: router.metrics().value(counted, method="POST", endpoint="/v2/embed") >= 2)
+    assert router.metrics().value(counted, method="POST", endpoint="/v2/embed") == 2
 
 
 def test_texts_are_found_again_where_they_were_served(

@@ -184,9 +184,8 @@ def test_a_line_is_one_of_mooncake_s_traces(
     assert one["timestamp"] <= two["timestamp"] <= two["end"] <= three["timestamp"]
     assert two["cached_tokens"] > 0
     assert one["output_length"] == body(1, stream=False)["max_tokens"]
-    scrape = router.metrics()
-    assert scrape.value("fd_router_recording_lines_total") >= 3
-    assert scrape.value("fd_router_recording_lines_lost_total") == 0
+    wait_for(lambda: router.metrics().value("fd_router_recording_lines_total") >= 3)
+    assert router.metrics().value("fd_router_recording_lines_lost_total") == 0
 
 
 def test_the_files_are_bounded(

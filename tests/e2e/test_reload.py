@@ -107,7 +107,7 @@ def test_what_cannot_be_used_changes_nothing(start_router: StartRouter, text: st
     assert re.search(why, line[1])
     assert router.metrics().value("fd_router_rejected_requests_total", code="reload") == 1
     assert router.reload("scheduler: {policy: round_robin}\nlog: {level: info}").json()["changed"] == []
-    assert "[DEBUG]" not in router.log_text()
+    assert "[DEBUG]" not in router.settled_log()
 
 
 def test_a_refusal_of_a_signal_is_told_in_the_log(start_router: StartRouter) -> None:
@@ -139,7 +139,7 @@ def test_the_command_line_stays_before_the_file(start_router: StartRouter) -> No
 
 def test_doors_that_a_reload_opens_are_told(start_router: StartRouter) -> None:
     router = start_router("server: {host: 0.0.0.0, admin-key: adm, api-keys: [a]}", headers=bearer("adm"))
-    assert "takes orders from everybody" not in router.log_text()
+    assert "takes orders from everybody" not in router.settled_log()
     assert router.reload("server: {host: 0.0.0.0, api-keys: [a]}").json()["changed"] == ["server.admin-key"]
     router.wait_log(r"^\[WARN\] .* access: 0\.0\.0\.0:\d+ takes orders from everybody")
 
@@ -156,7 +156,7 @@ def test_a_key_s_file_is_read_again(start_router: StartRouter, tmp_path: Path) -
     assert (status("old-key"), status("new-key")) == (502, 401)
     assert router.reload().json()["changed"] == ["server.api-keys"]
     assert (status("old-key"), status("new-key")) == (401, 502)
-    assert "new-key" not in router.log_text()
+    assert "new-key" not in router.settled_log()
 
 
 def test_the_register_file_is_read_again(

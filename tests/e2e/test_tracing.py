@@ -225,10 +225,12 @@ def test_without_a_collector_requests_go_on(stage: Stage, start: Callable[..., R
     for _ in range(3):
         assert router.post(CHAT, chat_body("hello")).status_code == 200
     router.wait_log(r"^\[WARN\] .*\[fd-router\] trace: spans are lost: ")
-    assert router.log_text().count("spans are lost") == 1
+    # These cannot be handed over either, at the latest at the end.
+    assert router.post(CHAT, chat_body("hello")).status_code == 200
     begun = time.monotonic()
     assert router.stop() == 0
     assert time.monotonic() - begun < 20
+    assert router.log_text().count("spans are lost") == 1
 
 
 def test_the_extra_is_asked_for(stage: Stage, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_flapping(
     served = failed.pop(200)
     assert failed.total() <= 0.001 * served, failed
     assert victim.stats()["finished"] > 0
+    router.settled_log()
     held = [float(secs) for secs in times(router, EJECTED, victim)]
     waits = [
         float(secs) for secs in times(router, r"mixed {url} registered again, but waits ([\d.]+) s", victim)

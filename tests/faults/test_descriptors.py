@@ -258,7 +258,7 @@ def idle_share(router: Router, worker: RawWorker) -> float:
 
 
 def nobody_is_blamed(router: Router) -> None:
-    log = router.log_text()
+    log = router.settled_log()
     assert "os error 24" not in log
     assert "Removed unhealthy" not in log
     assert "eject: " not in log
@@ -308,7 +308,7 @@ def test_no_descriptor_for_the_engine(
         failed = router.metrics().value("fd_router_probes_total", result="failed")
         wait_for(lambda: router.metrics().value("fd_router_probes_total", result="failed") >= failed + 6)
         # It is one condition of each worker's, and told of once.
-        assert router.log_text().count("failed to send request to ") == len(workers)
+        assert router.settled_log().count("failed to send request to ") == len(workers)
         assert {role: len(worker.hits) for role, worker in workers.items()} == hits
     back = time.monotonic()
     assert router.chat("x").status_code == 200
@@ -317,4 +317,4 @@ def test_no_descriptor_for_the_engine(
     metrics = router.metrics()
     assert metrics.value("fd_router_upstream_errors_total", kind="exhausted") >= 10
     assert metrics.value("fd_router_ejections_total") == 0
-    assert "Removed unhealthy" not in router.log_text()
+    assert "Removed unhealthy" not in router.settled_log()

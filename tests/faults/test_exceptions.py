@@ -64,7 +64,7 @@ def test_before_the_answer(router: Router, where: str, stream: bool) -> None:
         answer = router.chat(where, stream=stream)
         assert (answer.status_code, answer.json()) == (500, INTERNAL)
         assert answer.headers["content-type"].startswith("application/json")
-    wait_for(lambda: router.messages().count("Panic recovered: sabotage") == 3, why=router.log_text)
+    assert router.settled_log().count("Panic recovered: sabotage\n") == 3
 
 
 def test_after_the_answer(router: Router) -> None:

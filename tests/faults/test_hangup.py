@@ -70,7 +70,7 @@ def test_hangup_under_live_streams(
     assert [client.received[-200:] for client in clients if not whole(client.received)] == []
     assert statuses(crowd.got).keys() == {200}
     assert worker_pid(router) == pid
-    assert "[ERROR]" not in router.log_text()
+    assert "[ERROR]" not in router.settled_log()
 
 
 def taken_over(router: Router) -> int:

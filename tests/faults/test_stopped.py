@@ -51,7 +51,7 @@ def worker_pid_of(router: Router) -> int:
 
 
 def no_verdict(router: Router) -> None:
-    log = router.log_text()
+    log = router.settled_log()
     for word in ("Removed unhealthy", "eject: ", "pressure: ", "retry: ", "forgotten", "scanner error"):
         assert word not in log, f"{word}\n{router.process.tail()}"
     assert router.metrics().value("fd_router_retries_total") == 0
@@ -119,7 +119,7 @@ def test_nothing_grows_old_while_the_router_is_stopped(
     router.wait_workers(mixed=2)
     # It was there, and its time goes on.
     wait_for(lambda: router.metrics().value("fd_router_tree_blocks") < blocks, why="blocks do not expire")
-    assert "forgotten" not in router.log_text()
+    assert "forgotten" not in router.settled_log()
 
 
 JUMPING = Path(__file__).with_name("wall_clock.c")
@@ -142,6 +142,7 @@ def test_a_wall_clock_that_jumps_an_hour(
     probes = worker.probes
     wait_for(lambda: worker.probes > probes + 5, why="nobody is probed any more")
     assert router.metrics().value("fd_router_tree_blocks") > 0
+    router.settled_log()
     dates = [time.mktime(time.strptime(line.time, "%Y/%m/%d %H:%M:%S")) for line in router.log_lines()]
     assert max(dates) - min(dates) > 3600, "the clock did not jump"
     assert worker_pid(router)

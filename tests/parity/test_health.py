@@ -31,7 +31,7 @@ def test_case_040_third_probe_of_a_round_saves(start_router: Callable[..., Route
     wait_for(lambda: worker.probes >= before + 4, why="the monitor does not probe")
     assert worker.next_health == []
     assert router.numbers()["mixed"] == 1
-    assert "Removed unhealthy" not in router.log_text()
+    assert "Removed unhealthy" not in router.settled_log()
     worker.next_health = [500, 500, 500]
     router.wait_log(rf"Removed unhealthy mixed instance: {worker.url}$")
 

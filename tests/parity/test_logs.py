@@ -233,7 +233,7 @@ def test_prompts_are_never_logged(split: Router, stage: Stage) -> None:
     for stream in (True, False):
         split.chat("secret words", stream=stream)
     split.wait_log(r"\[prefill\] (scanner|copy) error: .")
-    assert "secret" not in split.log_text()
+    assert "secret" not in split.settled_log()
 
 
 STREAM = sse_head() + b"data: 1\n\ndata: [DONE]\n\n"

@@ -50,7 +50,7 @@ def test_case_046_half_a_pair(split: Router, stage: Stage, role: str) -> None:
     assert (answer.status_code, error(answer)) == (503, "No available prefill/decode workers")
     assert url_headers(answer) == {}
     assert (split.running()[worker.url], split.tokens()[worker.url], worker.hits) == (0, 0, [])
-    split.wait_log(r"\[POST\]")
+    split.settled_log()
     assert not [message for message in split.messages() if message.startswith(("select", "release"))]
 
 

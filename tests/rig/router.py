@@ -219,16 +219,21 @@ class Router:
     def log_text(self) -> str:
         return self.process.output()[self.log_from :]
 
-    def forget_log(self) -> None:
-        """Leave out what was written so far: a router that serves several tests has a log for each.
+    def settled_log(self) -> str:
+        """The log with all lines of what has happened: for counts of them, and for what nobody is to be told of.
 
         Lines reach the log a moment after what they tell of. One access line is therefore waited for: what stands
-        before it is old, and nothing old comes after it.
+        before it is old, and nothing old comes after it. The supervisor writes by itself, before what follows.
         """
         self._marks += 1
-        mark = f"/forget-{self._marks}"
+        mark = f"/settled-{self._marks}"
         self.get(mark)
-        self.log_from += self.wait_log(rf"\[GET\] {mark} .*\n").end()
+        end = self.wait_log(rf"\[GET\] {mark} .*\n").end()
+        return self.log_text()[:end]
+
+    def forget_log(self) -> None:
+        """Leave out what was written so far: a router that serves several tests has a log for each."""
+        self.log_from += len(self.settled_log())
 
     def log_lines(self) -> list[LogLine]:
         """All lines of the router's layout, in order."""
