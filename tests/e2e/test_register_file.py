@@ -97,7 +97,7 @@ def test_the_file_is_followed(start_router: StartRouter, start_engine: StartEngi
     router.wait_workers(mixed=2)
     assert set(rows(router)) == {second.port, own.port}, "who registered stays"
     router.wait_log(rf"register: mixed {first.url} taken out, the register file does not name it any more")
-    # What cannot be used changes nothing, and is told once.
+    # What cannot be used changes nothing, and is told once for each cause.
     path.write_text("instances: [")
     router.wait_log(r"\[ERROR\] .* Failed to unmarshal YAML file .*register.yaml: ")
     path.unlink()
@@ -105,7 +105,9 @@ def test_the_file_is_followed(start_router: StartRouter, start_engine: StartEngi
     assert set(rows(router)) == {second.port, own.port}
     write(path, first.port, second.port, tp_size=2)
     router.wait_workers(mixed=3)
-    assert router.log_text().count("Failed to unmarshal YAML file") == 1
+    router.wait_log(r"over: the register file cannot be used; .* met \d+ times$")
+    log = router.settled_log()
+    assert [log.count(f"Failed to {what} YAML file") for what in ("unmarshal", "read")] == [1, 1]
 
 
 def test_a_swapped_symbolic_link_is_a_new_file(

@@ -79,8 +79,9 @@ manager: {{metrics-interval-secs: 0.1}}
     assert router.chat("hello").status_code == 200
     assert [model["id"] for model in router.get("/v1/models").json()["data"]] == ["mock"]
     wait_for(lambda: paths(worker) >= {"/metrics", "/v1/models", "/tokenize", "/v1/chat/completions"})
-    assert "tokenizer failed" not in router.log_text()
-    assert "GetRemoteMetrics failed" not in router.log_text()
+    log = router.settled_log()
+    assert "tokenizer failed" not in log
+    assert "GetRemoteMetrics failed" not in log
 
 
 def test_a_refused_certificate_is_told(
@@ -179,6 +180,7 @@ def test_a_new_certificate_of_the_listeners(
     router.wait_log(
         r"tls: the listeners' certificate was replaced: server\.admin-port has it now, server\.port after"
     )
+    router.wait_log(r"over: the listeners' certificate cannot be replaced; ")
 
     def shown(url: str, whose: Authority) -> bool:
         try:

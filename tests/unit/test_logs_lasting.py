@@ -49,6 +49,14 @@ def test_its_end_is_told_once(scene: Scene) -> None:
     assert scene.told("a", 9.0) == [0.0], "it is a new one"
 
 
+def test_another_cause_is_told_at_once_and_is_the_same_condition(scene: Scene) -> None:
+    assert [scene.lasting.met("a", cause=cause) for cause in "xxyyx"] == [True, False, True, False, True]
+    scene.now += AGAIN_SECS
+    assert scene.lasting.met("a", cause="x")
+    scene.lasting.over("a")
+    assert scene.ends == ["[fd-router] over: a; it lasted 300.0 s, and was met 6 times"]
+
+
 def test_what_nobody_sees_ending_is_over_when_it_was_quiet(scene: Scene) -> None:
     assert scene.told("a", 4.0, events=True) == [0.0]
     assert scene.told("seen", 4.0) == [0.0]

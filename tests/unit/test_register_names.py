@@ -13,6 +13,7 @@ from fd_router.errors import RegistrationError
 from fd_router.fleet import register_file
 from fd_router.fleet.register_file import RegisterFile, resolve
 from fd_router.fleet.registration import host_name, instance_from_mapping, with_host
+from fd_router.observe.logs.lasting import Lasting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,8 +105,8 @@ class Names:
 def test_a_worker_moves_with_its_name_while_it_is_away(tmp_path: Path) -> None:
     path = tmp_path / "register.yaml"
     path.write_text(yaml.safe_dump({"instances": [{"role": "mixed", "host_ip": "engine", "port": 80}]}))
-    fleet, names, errors = Fleet(), Names(), list[str]()
-    log: Any = SimpleNamespace(info=lambda _: None, error=errors.append)
+    fleet, names, errors, overs = Fleet(), Names(), list[str](), list[str]()
+    log: Any = SimpleNamespace(info=lambda _: None, error=errors.append, lasting=Lasting(overs.append))
     double: Any = fleet
     file = RegisterFile(str(path), double, double, log, splitwise=False, resolver=names.resolve)
     one, two = "http://10.0.0.1:80", "http://10.0.0.2:80"
@@ -124,6 +125,8 @@ def test_a_worker_moves_with_its_name_while_it_is_away(tmp_path: Path) -> None:
         await file.round()
         assert names.asked > asked, "it is not in service"
         assert len(fleet.asked) == 1, "the monitor's probes will tell when it is"
+        (over,) = overs
+        assert "over: instance 0 of the register file cannot be registered; " in over
         fleet.registry.add(one)
         asked = names.asked
         await file.round()
@@ -151,22 +154,27 @@ def test_a_file_that_was_emptied_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "register.yaml"
     text = yaml.safe_dump({"instances": [{"role": "mixed", "host_ip": "10.0.0.1", "port": 80}]})
     path.write_text(text)
-    fleet, errors = Fleet(), list[str]()
+    fleet, errors, overs = Fleet(), list[str](), list[str]()
     fleet.well.add("http://10.0.0.1:80")
-    log: Any = SimpleNamespace(info=lambda _: None, error=errors.append)
+    log: Any = SimpleNamespace(info=lambda _: None, error=errors.append, lasting=Lasting(overs.append))
     double: Any = fleet
     file = RegisterFile(str(path), double, double, log, splitwise=False)
 
     async def scene() -> None:
         await file.round()
         path.write_text("")  # as `> file` does before it writes
-        await file.round()
+        for _ in range(3):
+            await file.round()
         assert fleet.registry == fleet.well
         assert len(errors) == 1
+        assert overs == []
         fleet.drop("http://10.0.0.1:80")  # unregistered
         path.write_text(text + "# changed")
         await file.round()
         assert fleet.registry == fleet.well, "a change of the file brings it back"
+        (over,) = overs
+        assert "over: the register file cannot be used; " in over
+        assert over.endswith(", and was met 3 times")
         path.write_text("instances: []")
         await file.round()
         assert fleet.registry == set()
@@ -178,10 +186,10 @@ def test_an_entry_with_a_mistake_takes_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "register.yaml"
     entry = {"role": "mixed", "host_ip": "engine", "port": 80}
     path.write_text(yaml.safe_dump({"instances": [entry]}))
-    fleet, names, errors = Fleet(), Names(), list[str]()
+    fleet, names, errors, overs = Fleet(), Names(), list[str](), list[str]()
     fleet.well |= {"http://10.0.0.1:80", "http://10.0.0.2:80"}
     names.addresses = ["10.0.0.1"]
-    log: Any = SimpleNamespace(info=lambda _: None, error=errors.append)
+    log: Any = SimpleNamespace(info=lambda _: None, error=errors.append, lasting=Lasting(overs.append))
     double: Any = fleet
     file = RegisterFile(str(path), double, double, log, splitwise=False, resolver=names.resolve)
 
@@ -213,7 +221,7 @@ def test_names_that_are_slow_do_not_keep_others_from_theirs(
     path.write_text(yaml.safe_dump({"instances": entries}))
     fleet = Fleet()
     fleet.well.add("http://10.0.0.1:80")
-    log: Any = SimpleNamespace(info=lambda _: None, error=lambda _: None)
+    log: Any = SimpleNamespace(info=lambda _: None, error=lambda _: None, lasting=Lasting(print))
     double: Any = fleet
 
     async def scene() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fd_router._core import Request, Scheduler
+from fd_router.observe.logs.lasting import Lasting
 from fd_router.state.snapshot import Snapshots
 from fd_router.state.store import FileStore
 from rig import core, wait_for
@@ -24,6 +25,7 @@ class Log:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
+        self.lasting = Lasting(lambda message: self.lines.append(("info", message)))
 
     def __getattr__(self, level: str) -> Any:
         return lambda message: self.lines.append((level, message))
@@ -134,7 +136,7 @@ def test_a_clock_that_was_set_in_between_costs_prefixes_at_the_most(
     assert core.book(after, "mixed", Request.scan(BODY, chat=False)).url == "a"
 
 
-def test_trouble_is_told_once_for_each_cause_and_its_end_too(tmp_path: Path) -> None:
+def test_trouble_lasts_and_its_end_is_told(tmp_path: Path) -> None:
     path, log, clock = tmp_path / "snapshot", Log(), Clock()
     (path / "in the way").mkdir(parents=True)
     kept = snapshots(path, taught(), log, clock)
@@ -153,7 +155,10 @@ def test_trouble_is_told_once_for_each_cause_and_its_end_too(tmp_path: Path) -> 
     kept.begin()
     kept.end()
     assert kept.age == 0
-    assert log.lines[1:] == [("info", "[fd-router] state: snapshots are written again")]
+    ((level, message),) = log.lines[1:]
+    assert level == "info"
+    assert message.startswith("[fd-router] over: no snapshot can be written; it lasted ")
+    assert message.endswith(", and was met 3 times")
     assert [each.name for each in tmp_path.iterdir()] == ["snapshot"]
 
 

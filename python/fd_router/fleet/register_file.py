@@ -38,6 +38,7 @@ ROUND_SECS = 2.0
 """Between two looks at the file, and two tries to resolve a name."""
 RESOLVE_SECS = 5.0
 """How long the resolver may take for one name."""
+UNUSABLE = "the register file cannot be used"
 
 
 @dataclass(slots=True)
@@ -50,8 +51,13 @@ class Entry:
     """Its host's name, where the file has a name."""
     instance: Instance | None = None
     """None while it cannot be made out what or where it is."""
-    trouble: str = ""
-    """What was said of it last, so that it is said once."""
+    ill: bool = False
+    """Whether it could not be let in when it was tried last."""
+
+    @property
+    def condition(self) -> str:
+        """The name of that."""
+        return f"instance {self.index} of the register file cannot be registered"
 
 
 async def resolve(name: str) -> list[str]:
@@ -83,7 +89,8 @@ class RegisterFile:
         self._resolver = resolver
         self._seen: tuple[int, ...] = ()
         self._text = b""
-        self._trouble = ""
+        self._problem = ""
+        """What is wrong with the file as it was seen last."""
         self._entries: list[Entry] = []
         self._lookups: dict[str, asyncio.Task[list[str]]] = {}
         """Names that are being resolved, or were since the last round."""
@@ -101,7 +108,7 @@ class RegisterFile:
         return bool(self._seen) and all(each.instance is not None for each in self._entries)
 
     def _unsettled(self, entry: Entry) -> bool:
-        if entry.instance is None or entry.trouble:
+        if entry.instance is None or entry.ill:
             return True
         return entry.name is not None and entry.instance.url not in self._members.registry
 
@@ -110,17 +117,19 @@ class RegisterFile:
         try:
             seen = await asyncio.to_thread(_signature, self._path)
             if seen == self._seen:
+                self._tell(self._problem)
                 return None
             text = await asyncio.to_thread(_read, self._path)
             bodies = await asyncio.to_thread(_bodies, text, known=bool(self._entries))
         except OSError as error:
-            self._unusable(messages.yaml_unread(self._path, error))
+            self._tell(messages.yaml_unread(self._path, error))
             return None
         except ConfigError as error:
-            self._seen = seen
-            self._unusable(messages.yaml_invalid(self._path, error))
+            self._seen, self._problem = seen, messages.yaml_invalid(self._path, error)
+            self._tell(self._problem)
             return None
-        first, self._seen, self._trouble = not self._seen, seen, ""
+        first, self._seen, self._problem = not self._seen, seen, ""
+        self._tell(self._problem)
         if text == self._text and not first:
             return None
         self._text = text
@@ -128,21 +137,26 @@ class RegisterFile:
             self._log.info(messages.no_static_instances(self._path))
         return [Entry(index, body, host_name(body)) for index, body in enumerate(bodies)]
 
-    def _unusable(self, message: str) -> None:
-        if message != self._trouble:
-            self._log.error(message)
-        self._trouble = message
+    def _tell(self, problem: str) -> None:
+        """Of what is wrong with the file; of nothing that it is well."""
+        if not problem:
+            self._log.lasting.over(UNUSABLE)
+        elif self._log.lasting.met(UNUSABLE, cause=problem):
+            self._log.error(problem)
 
     async def _replace(self, entries: list[Entry]) -> None:
         before = {str(each.body): each for each in self._entries}
         kept = {text: each for each in entries if (text := str(each.body)) in before}
         for text, entry in kept.items():
             old = before[text]
-            entry.trouble = old.trouble
+            entry.ill = old.ill
             # One that was unregistered comes back by a change of the file.
             if old.instance is not None and self._members.knows(old.instance.url):
                 entry.instance = old.instance
         gone = [each for text, each in before.items() if text not in kept]
+        for text, old in before.items():
+            if text not in kept or kept[text].index != old.index:
+                self._log.lasting.forget(old.condition)
         self._entries = entries
         for name in self._lookups.keys() - {each.name for each in entries}:
             self._lookups.pop(name).cancel()
@@ -169,12 +183,13 @@ class RegisterFile:
                 await self._admit(entry, instance)
                 self._log.info(messages.static_registered(entry.index))
         except (RegistrationError, OSError, asyncio.TimeoutError) as error:
+            entry.ill = True
             text = str(error) or f"{entry.name} is not resolved in time"
-            if text != entry.trouble:
+            if self._log.lasting.met(entry.condition, cause=text):
                 self._log.error(messages.static_failed(entry.index, text))
-            entry.trouble = text
         else:
-            entry.trouble = ""
+            entry.ill = False
+            self._log.lasting.over(entry.condition)
 
     async def _admit(self, entry: Entry, instance: Instance) -> None:
         before, entry.instance = entry.instance, None

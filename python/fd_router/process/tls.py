@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fd_router.observe.logs import Log
     from fd_router.runtime.stamp import Stamp
 
+UNUSABLE = "the listeners' certificate cannot be replaced"
+
 
 def server_arguments(server: ServerConfig) -> dict[str, Any]:
     """Arguments of granian's servers; none without a certificate. `files` has looked at the files before.
@@ -52,19 +54,18 @@ class Certificates:
         self._log = log
         self._renew = renew
         self._seen = self._look()
-        self._refused: list[Stamp | None] = []
 
     async def round(self, _late: float = 0.0) -> None:
         """Look, and take up what can be used: a certificate and its key are seldom replaced in one moment."""
         if not self._paths:
             return
         found, problem = await asyncio.to_thread(self._news)
-        if found == self._seen:
-            return
         if problem is not None:
-            if found != self._refused:
-                self._refused = found
+            if self._log.lasting.met(UNUSABLE, cause=str(problem)):
                 self._log.warn(messages.certificates_refused(problem))
+            return
+        self._log.lasting.over(UNUSABLE)
+        if found == self._seen:
             return
         self._seen = found
         self._log.warn(messages.certificates_replaced(for_control=self._renew is not None))

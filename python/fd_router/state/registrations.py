@@ -109,7 +109,7 @@ class Registrations:
             await asyncio.to_thread(self._store.write, self._encoded())
         except OSError as error:
             self._changed = True
-            if self._log.lasting.met(UNKEPT):
+            if self._log.lasting.met(UNKEPT, cause=str(error.errno)):
                 self._log.error(messages.state_unwritten(error))
             return False
         self._log.lasting.over(UNKEPT)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fd_router.state.store import FileStore
 
 FILE_NAME = "snapshot"
+UNWRITTEN = "no snapshot can be written"
 ROUND_SECS = 30.0
 """Between two snapshots: what was learned in it is what a router that is killed loses."""
 LAST_SECS = 1.0
@@ -56,7 +57,6 @@ class Snapshots:
         self._writer: threading.Thread | None = None
         self._wanted = False
         self._given_up = False
-        self._trouble = ""
         self._written_at = clock()
         self.failures = 0
         """Snapshots that could not be written."""
@@ -115,9 +115,7 @@ class Snapshots:
                 self._failed(error)
             else:
                 self._written_at = self._clock()
-                if self._trouble:
-                    self._trouble = ""
-                    self._log.info(messages.snapshot_again())
+                self._log.lasting.over(UNWRITTEN)
 
     def _next(self) -> bool:
         with self._turn:
@@ -135,8 +133,7 @@ class Snapshots:
 
     def _failed(self, error: BaseException) -> None:
         self.failures += 1
-        trouble = f"{type(error).__name__} {getattr(error, 'errno', None) or error}"
-        # Once for each cause: what is wrong with a disk stays so for a while.
-        if trouble != self._trouble:
+        # Not the whole text, in which a path may be another one each time.
+        cause = f"{type(error).__name__} {getattr(error, 'errno', None) or error}"
+        if self._log.lasting.met(UNWRITTEN, cause=cause):
             self._log.error(messages.snapshot_failed(error))
-        self._trouble = trouble

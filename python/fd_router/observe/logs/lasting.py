@@ -1,5 +1,8 @@
 """Conditions that last, such as an engine without metrics: said once, again every `AGAIN_SECS`, and at their end.
 
+One that has a cause is said again at once when that is another one: whoever mends a file wants to know what is wrong
+with it now.
+
 Who meets a condition says so each time, and here is decided whether a line tells of it. Some conditions are seen to
 end, by a poll that succeeds. Of others only the single events are seen, as of a limit that turns requests away: those
 are over when `QUIET_SECS` have passed without one.
@@ -31,6 +34,7 @@ class Condition(NamedTuple):
     seen: float
     times: int
     events: bool
+    cause: str
 
 
 class Lasting:
@@ -42,21 +46,21 @@ class Lasting:
         self._clock = clock
         self._known: dict[str, Condition] = {}
 
-    def met(self, what: str, *, events: bool = False) -> bool:
+    def met(self, what: str, *, cause: str = "", events: bool = False) -> bool:
         """A condition is met, of which `what` is the name in the line of its end. Returns whether to tell of it now.
 
-        `events` is for one that nobody sees ending.
+        `cause` is what is told besides, where that may change; `events` is for one that nobody sees ending.
         """
         now = self._clock()
         before = self._known.get(what)
         if before is None:
             if len(self._known) >= MAX_KEPT:
                 self._known.pop(next(iter(self._known)), None)
-            self._known[what] = Condition(now, now, now, 1, events)
+            self._known[what] = Condition(now, now, now, 1, events, cause)
             return True
-        again = now - before.told >= AGAIN_SECS
+        again = cause != before.cause or now - before.told >= AGAIN_SECS
         self._known[what] = before._replace(
-            told=now if again else before.told, seen=now, times=before.times + 1
+            told=now if again else before.told, seen=now, times=before.times + 1, cause=cause
         )
         return again
 

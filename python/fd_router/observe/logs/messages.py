@@ -459,7 +459,7 @@ def certificates_replaced(*, for_control: bool) -> str:
 
 
 def certificates_refused(problem: object) -> str:
-    """WARN, once for each state of the files."""
+    """WARN."""
     return f"[fd-router] tls: the listeners keep their certificate: {problem}"
 
 
@@ -542,13 +542,8 @@ def snapshot_unused(error: object) -> str:
 
 
 def snapshot_failed(error: object) -> str:
-    """ERROR, once for each cause until it is mended."""
+    """ERROR."""
     return f"[fd-router] state: no snapshot can be written: {error}"
-
-
-def snapshot_again() -> str:
-    """INFO, after that."""
-    return "[fd-router] state: snapshots are written again"
 
 
 def engine_restarted(url: str) -> str:
