@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rig import Engine, Router
     from rig.stage import Stage
 
+CHAT = "/v1/chat/completions"
 REQUESTS = 300
 AT_A_TIME = 24
 SECRET = "xylophone"
@@ -66,9 +68,7 @@ async def crowd(router: Router, change: Callable[[int], None]) -> Counter[int]:
             await asyncio.to_thread(change, number)
             leaves = number % 10 == 0
             stream = leaves or number % 4 > 0
-            async with client.stream(
-                "POST", "/v1/chat/completions", json=body(number, stream=stream, leaves=leaves)
-            ) as answer:
+            async with client.stream("POST", CHAT, json=body(number, stream=stream, leaves=leaves)) as answer:
                 statuses[answer.status_code] += 1
                 async for _ in answer.aiter_bytes():
                     if leaves:
@@ -149,7 +149,7 @@ def test_a_pair_is_two_decisions_of_one_request(
         start_engines(2, router, role=role, block_secs=BLOCK_SECS, token_secs=0.001, block_size=16)
     router.wait_workers(prefill=2, decode=2)
     for number in range(40):
-        assert router.post("/v1/chat/completions", body(number, stream=number % 2 == 0)).status_code == 200
+        assert router.post(CHAT, body(number, stream=number % 2 == 0)).status_code == 200
     router.assert_idle()
     assert router.stop() == 0
     again = replay(str(path))
@@ -165,6 +165,56 @@ def test_a_pair_is_two_decisions_of_one_request(
     assert {"answered"} <= {line["event"] for line in lines(path)}
 
 
+def test_a_fleet_with_specialists_plays_again_as_it_went(
+    start_router: Callable[..., Router], start_engines: Callable[..., list[Engine]], tmp_path: Path
+) -> None:
+    """They are chosen for an endpoint, beside pairs for which some of them are chosen as well."""
+    path = tmp_path / "decisions.jsonl"
+    embed, tokenize, rerank = "/v1/embeddings", "/tokenize", "/v1/rerank"
+    router = start_router(config(path, "least_work"), "--splitwise")
+    more = {"block_secs": BLOCK_SECS, "token_secs": 0.001, "block_size": 16}
+    start_engines(1, router, role="prefill", **more)
+    both = start_engines(2, router, role="decode", endpoints=f"{embed},{tokenize}", **more)
+    (alone,) = start_engines(1, router, role="mixed", endpoints=embed, **more)
+    router.wait_workers(prefill=1, decode=2, mixed=1)
+
+    def ask(number: int) -> int:
+        if number == 40:
+            alone.fault(cut="before-head", times=2)
+        asked = {"model": "mock", "input": f"{SECRET} {number}", "prompt": SECRET}
+        match number % 4:
+            case 0 | 1:
+                return router.post(embed, asked).status_code
+            case 2:
+                return router.post(tokenize, asked).status_code
+        return router.post(CHAT, body(number, stream=number % 8 == 3)).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = Counter(pool.map(ask, range(80)))
+    assert statuses == {200: 80}
+    assert router.post(rerank, {"query": SECRET}).status_code == 501
+    router.assert_idle()
+    assert router.stop() == 0
+
+    again = replay(str(path))
+    assert (again.differences, again.missing) == ([], 0)
+    found = [line for line in requests_of(path) if "endpoint" in line]
+    assert again.decisions == len(requests_of(path)) == len(found) + 2 * 20
+    served = {(line["endpoint"], line["worker"]) for line in found}
+    assert served <= {(rerank, None)} | {
+        *((path, engine.url) for path in (embed, tokenize) for engine in both),
+        (embed, alone.url),
+    }
+    assert {endpoint for endpoint, _ in served} == {embed, tokenize, rerank}
+    assert {alone.url, *(engine.url for engine in both)} == {worker for _, worker in served if worker}
+    assert {(line["role"], line["policy"]) for line in found} == {("mixed", "request_num")}
+    assert any(line.get("exclude") for line in found)
+    told = {line["worker"]: line["endpoints"] for line in lines(path) if line["event"] == "endpoints"}
+    assert told[alone.url] == [embed]
+    assert all(told[engine.url] == [embed, tokenize] for engine in both)
+    assert SECRET not in path.read_text()
+
+
 def test_a_line_is_one_of_mooncake_s_traces(
     start_router: Callable[..., Router], start_engine: Callable[..., Engine], tmp_path: Path
 ) -> None:
@@ -173,7 +223,7 @@ def test_a_line_is_one_of_mooncake_s_traces(
     start_engine(router, block_size=16)
     router.wait_workers(mixed=1)
     for number in (1, 1, 2):
-        assert router.post("/v1/chat/completions", body(number, stream=False)).status_code == 200
+        assert router.post(CHAT, body(number, stream=False)).status_code == 200
     wait_for(lambda: len(requests_of(path)) == 3, why=path.read_text)
     one, two, three = requests_of(path)
     # Also of a policy that looks at no prefix.

@@ -16,7 +16,8 @@ use std::time::SystemTime;
 use fd_router_core::ids::Role;
 use fd_router_core::policy::Policy;
 use fd_router_core::scheduler::{
-    ANY_MODEL, Decision, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core, Standing,
+    ANY_MODEL, Decision, FOR_ENDPOINTS, HIT_BOUNDS, Load, NotServed, Options, Scheduler as Core,
+    Standing,
 };
 use fd_router_core::share::MIN_LIMIT;
 use fd_router_counts::answers::Answers as Counts;
@@ -243,7 +244,12 @@ impl Scheduler {
     }
 
     fn tell_endpoints(&self, url: &str, endpoints: Vec<String>) {
-        self.core.tell_endpoints(url, endpoints);
+        let moment = self.timeline.moment();
+        self.core.tell_endpoints(url, endpoints.clone());
+        moment.told(|| What::Endpoints {
+            worker: url.to_owned(),
+            endpoints,
+        });
     }
 
     #[pyo3(
@@ -262,18 +268,9 @@ impl Scheduler {
         tags: &str,
         exclude: Vec<String>,
     ) -> Option<Lease> {
-        let now = self.timeline.moment().now;
         let request = request.get();
-        let (body, explained) = (&request.scanned, request.trail().is_some());
-        let mut decision = self
-            .core
-            .select_for(endpoint, body, &exclude, explained, now);
-        let policy = Policy::RequestNum;
-        let witnesses = Witnesses {
-            told: self.tell(request, Role::Mixed, policy, &mut decision, &exclude, now),
-            ..Witnesses::default()
-        };
-        let booking = self.booking(decision?, witnesses, request, None);
+        let (decision, witnesses) = self.choose_for(endpoint, request, &exclude)?;
+        let booking = self.booking(decision, witnesses, request, None);
         Some(Lease::new(booking.told(py, self.lines.as_ref(), tags)))
     }
 
@@ -527,7 +524,7 @@ impl Scheduler {
             Asked::new(tape.ids(), request.number(tape), role, policy, &ask, prefix)
         });
         let policy = self.core.policy(role).ok_or(NotServed(role))?;
-        let mut moment = self.timeline.moment();
+        let moment = self.timeline.moment();
         let now = moment.now;
         let mut decision = if request.trail().is_some() {
             self.core.decide_explained(role, ask, now)?
@@ -535,12 +532,47 @@ impl Scheduler {
             self.core.decide(role, ask, now)?
         };
         let told = self.tell(request, role, policy, &mut decision, &options.exclude, now);
+        Ok(self.witnessed(moment, asked, decision, told))
+    }
+
+    /// The same among those that serve an endpoint by name.
+    fn choose_for(
+        &self,
+        endpoint: &str,
+        request: &Request,
+        exclude: &[String],
+    ) -> Option<(Decision, Witnesses)> {
+        let (role, policy) = (Role::Mixed, FOR_ENDPOINTS);
+        let body = &request.scanned;
+        let ask = Core::ask_for(body, exclude);
+        let asked = self.timeline.tape.as_ref().map(|tape| {
+            let (ids, number) = (tape.ids(), request.number(tape));
+            // Nobody looks at it, and a line has it all the same.
+            let prefix = self.core.prefix(body, None);
+            Asked::new(ids, number, role, Some(policy), &ask, prefix).for_endpoint(endpoint)
+        });
+        let moment = self.timeline.moment();
+        let now = moment.now;
+        let explained = request.trail().is_some();
+        let mut decision = self.core.decide_for(endpoint, &ask, explained, now);
+        let told = self.tell(request, role, policy, &mut decision, exclude, now);
+        self.witnessed(moment, asked, decision, told)
+    }
+
+    /// A decision with who is told what becomes of it, in the turn in which it was made.
+    fn witnessed(
+        &self,
+        mut moment: Moment<'_>,
+        asked: Option<Asked>,
+        decision: Option<Decision>,
+        told: Option<Kept>,
+    ) -> Option<(Decision, Witnesses)> {
         let (Some(tape), Some(turn), Some(asked)) = (&self.timeline.tape, &mut moment.turn, asked)
         else {
-            return Ok(decision.map(|decision| (decision, Witnesses { entry: None, told })));
+            return decision.map(|decision| (decision, Witnesses { entry: None, told }));
         };
-        let recorded = Entry::new(tape, turn, asked, decision, now);
-        Ok(recorded.map(|(decision, entry)| (decision, Witnesses { entry, told })))
+        let (decision, entry) = Entry::new(tape, turn, asked, decision, moment.now)?;
+        Some((decision, Witnesses { entry, told }))
     }
 
     /// What was decided for a request, for `beside` where it is that worker's partner.

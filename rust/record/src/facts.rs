@@ -23,6 +23,7 @@ pub(crate) enum Item {
 pub struct Asked {
     request: u64,
     role: Role,
+    endpoint: Option<String>,
     policy: Option<Policy>,
     prefix: Option<Prefix>,
     tokens: u64,
@@ -49,6 +50,7 @@ impl Asked {
         Self {
             request,
             role,
+            endpoint: None,
             policy,
             prefix,
             tokens: ask.tokens,
@@ -58,6 +60,15 @@ impl Asked {
             exclude: ask.exclude.to_vec(),
             session: ask.session.map(name),
             model: ask.model.map(|name| ids.model(name)),
+        }
+    }
+
+    /// The choice is among those that serve an endpoint by name.
+    #[must_use]
+    pub fn for_endpoint(self, endpoint: &str) -> Self {
+        Self {
+            endpoint: Some(endpoint.to_owned()),
+            ..self
         }
     }
 }
@@ -148,6 +159,7 @@ impl Facts {
             session: asked.session,
             model: asked.model,
             role: asked.role.name().to_owned(),
+            endpoint: asked.endpoint,
             exclude: asked.exclude,
             policy: self
                 .policy

@@ -102,6 +102,9 @@ pub struct Request {
     pub model: Option<String>,
     /// What was to be chosen.
     pub role: String,
+    /// Where that was one of those that serve an endpoint by name, whatever their role: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// Workers not to be chosen unless nothing else was left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
@@ -209,6 +212,13 @@ pub enum What {
         models: Option<Vec<String>>,
         /// Whether it takes models that no worker lists as well.
         others: bool,
+    },
+    /// It was said which endpoints a worker serves by name.
+    Endpoints {
+        /// The worker.
+        worker: String,
+        /// Their paths.
+        endpoints: Vec<String>,
     },
     /// Another router said what it has in hand.
     Foreign {

@@ -149,8 +149,12 @@ impl Player<'_> {
             stream: request.stream,
             exclude: &request.exclude,
         };
-        let decision = self.scheduler.decide(role, ask, now);
-        let decision = decision.map_err(|error| ReplayError::NotServed { seq, error })?;
+        let decision = if let Some(endpoint) = &request.endpoint {
+            self.scheduler.decide_for(endpoint, &ask, false, now)
+        } else {
+            let decision = self.scheduler.decide(role, ask, now);
+            decision.map_err(|error| ReplayError::NotServed { seq, error })?
+        };
         self.compare(request, decision.as_ref());
         self.decisions[position] = decision;
         Ok(())
@@ -272,6 +276,9 @@ impl Player<'_> {
                 models,
                 others,
             } => scheduler.tell_models(worker, models.as_deref(), *others),
+            What::Endpoints { worker, endpoints } => {
+                scheduler.tell_endpoints(worker, endpoints.clone());
+            }
             What::Tuned(tuned) if self.follows => {
                 let config = self.head.tuned(tuned).config();
                 scheduler.retune(&config.map_err(|why| unknown(event.seq, &why))?);

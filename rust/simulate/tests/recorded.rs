@@ -14,7 +14,7 @@ use fd_router_core::ids::Role;
 use fd_router_core::load::Held;
 use fd_router_core::policy::{Policy, Settings};
 use fd_router_core::scheduler::{
-    Ask, Decision, Heard, Scheduler, SchedulerConfig, Standing, Usage,
+    Ask, Decision, FOR_ENDPOINTS, Heard, Scheduler, SchedulerConfig, Standing, Usage,
 };
 use fd_router_record::line::{What, row};
 use fd_router_record::writer::MAX_WAITING;
@@ -102,7 +102,7 @@ impl Taped {
         let turn = self.tape.turn();
         let now = self.now();
         let scheduler = &self.scheduler;
-        let what = match rng.u8(..24) {
+        let what = match rng.u8(..26) {
             0..5 => {
                 scheduler.add(&worker, role);
                 let role = role.name().to_owned();
@@ -171,6 +171,12 @@ impl Taped {
             }
             17..19 => self.hear_loads(rng),
             19..23 => self.hear_prompt(worker, now, rng),
+            23..25 => {
+                let endpoints = [&["/a"][..], &["/b", "/a"], &[]][rng.usize(..3)];
+                let endpoints: Vec<_> = endpoints.iter().map(|&path| path.to_owned()).collect();
+                scheduler.tell_endpoints(&worker, endpoints.clone());
+                What::Endpoints { worker, endpoints }
+            }
             _ => {
                 scheduler.expire(now);
                 What::Expired
@@ -246,17 +252,21 @@ impl Taped {
             stream: rng.bool(),
             exclude: &exclude,
         };
-        let asked = Asked::new(
-            self.tape.ids(),
-            self.tape.request(),
-            role,
-            policy,
-            &ask,
-            prefix,
-        );
+        let endpoint = [None, None, None, Some("/a"), Some("/b")][rng.usize(..5)];
+        let (ids, request) = (self.tape.ids(), self.tape.request());
+        let mut asked = match endpoint {
+            None => Asked::new(ids, request, role, policy, &ask, prefix),
+            Some(_) => Asked::new(ids, request, Role::Mixed, Some(FOR_ENDPOINTS), &ask, prefix),
+        };
+        if let Some(endpoint) = endpoint {
+            asked = asked.for_endpoint(endpoint);
+        }
         let mut turn = self.tape.turn();
         let now = self.now();
-        let decision = self.scheduler.decide(role, ask, now).unwrap();
+        let decision = match endpoint {
+            None => self.scheduler.decide(role, ask, now).unwrap(),
+            Some(endpoint) => self.scheduler.decide_for(endpoint, &ask, false, now),
+        };
         let (decision, entry) = Entry::new(&self.tape, &mut turn, asked, decision, now)?;
         let entry = entry?;
         Some(Flight { decision, entry })
@@ -368,6 +378,9 @@ fn every_policy_makes_the_same_choices() {
         let replayed = play(&recording, &recording.head.config().unwrap());
         assert_eq!(replayed.differences, [], "{}", policy.name());
         assert_eq!(replayed.same_predictions, replayed.decisions);
+        let special = recording.requests.iter();
+        let special = special.filter(|row| row.endpoint.is_some() && row.worker.is_some());
+        assert!(special.count() > 10, "nobody served an endpoint by name");
         // Chance may keep one of them out all the time, as threads take turns as they like.
         assert!(
             replayed.workers.len() as u64 > WORKERS / 2,
@@ -383,6 +396,7 @@ fn a_recording_is_a_trace() {
     let trace = Trace::from_recording(&recording, 7);
     let asked = recording.requests.iter();
     let asked = asked.filter(|row| row.role != "decode" && row.worker.is_some());
+    let asked = asked.filter(|row| row.endpoint.is_none());
     assert_eq!(trace.requests.len(), asked.count());
     assert!(trace.block_size >= 1);
     let fits = |request: &Request| request.blocks.len() * trace.block_size <= request.input_tokens;

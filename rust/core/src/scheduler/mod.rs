@@ -69,6 +69,9 @@ use self::models::Serves;
 use self::scales::Scales;
 use self::unary::Unary;
 
+/// The rule for those that serve an endpoint by name.
+pub const FOR_ENDPOINTS: Policy = Policy::RequestNum;
+
 /// Workers, their counters, the prefix tree and the policies. Times are milliseconds on one clock.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -251,9 +254,34 @@ impl Scheduler {
         explained: bool,
         now: u64,
     ) -> Option<Decision> {
-        let policy = Policy::RequestNum;
+        self.decide_for(endpoint, &Self::ask_for(body, exclude), explained, now)
+    }
+
+    /// What is to be known of a request for a choice among those that serve an endpoint by name.
+    pub fn ask_for<'a, B: AsRef<[u8]>>(body: &'a Body<B>, exclude: &'a [String]) -> Ask<'a> {
+        Ask {
+            tokens: body.token_estimate(),
+            weight: body.weight(),
+            prefix: None,
+            exact: matches!(body.rendered(), Rendered::Ids(_)),
+            model: body.model(),
+            session: body.session_id(),
+            stream: body.stream(),
+            exclude,
+        }
+    }
+
+    /// Chooses among those that serve an endpoint by name for what is known of a request, as `select_for` does.
+    pub fn decide_for(
+        &self,
+        endpoint: &str,
+        ask: &Ask<'_>,
+        explained: bool,
+        now: u64,
+    ) -> Option<Decision> {
+        let policy = FOR_ENDPOINTS;
         let roster = self.roster.read();
-        let candidates = roster.candidates_for(endpoint, body.model(), exclude);
+        let candidates = roster.candidates_for(endpoint, ask.model, ask.exclude);
         if candidates.is_empty() {
             self.decisions.note(policy, Outcome::NoWorker, None);
             return None;
@@ -261,7 +289,7 @@ impl Scheduler {
         let scene = Scene {
             role: Role::Mixed,
             group: 0,
-            again: !exclude.is_empty(),
+            again: !ask.exclude.is_empty(),
             candidates: &candidates,
             prefix: None,
             tree: &self.tree,
@@ -274,8 +302,8 @@ impl Scheduler {
         let choice = scene.least(policy, |worker| [worker.running() as f64]);
         let view = explained.then(|| View::new(&scene, &choice.sight));
         let burden = Burden {
-            tokens: body.token_estimate(),
-            weight: body.weight(),
+            tokens: ask.tokens,
+            weight: ask.weight,
             uncached: 0.0,
             prompt: 0.0,
         };

@@ -7,7 +7,6 @@ use fd_router_record::{Entry, Outcome};
 use super::recording::Moment;
 
 /// The witnesses of one decision.
-#[derive(Default)]
 pub(super) struct Witnesses {
     /// None where nothing is recorded.
     pub(super) entry: Option<Entry>,

@@ -10,7 +10,7 @@ impl Trace {
     /// The requests of a recording, each once, from its first decision for a whole request or a prompt.
     ///
     /// Blocks get the tokens that those of the recording have on average. An answer of unknown length gets `output`
-    /// tokens. Requests for which there was nobody are left out.
+    /// tokens. Requests for which there was nobody are left out, and those that neither prefill nor decode.
     pub fn from_recording(recording: &Recording, output: usize) -> Self {
         let block_size = block_size(&recording.requests);
         let lengths: FxHashMap<u64, u64> = recording
@@ -21,7 +21,8 @@ impl Trace {
         let mut seen = rustc_hash::FxHashSet::default();
         let mut sessions: FxHashMap<&str, usize> = FxHashMap::default();
         let rows = recording.requests.iter();
-        let rows = rows.filter(|row| row.role != "decode" && row.worker.is_some());
+        let rows = rows.filter(|row| row.role != "decode" && row.endpoint.is_none());
+        let rows = rows.filter(|row| row.worker.is_some());
         let requests = rows.filter(|row| seen.insert(row.request)).map(|row| {
             let session = row.session.as_deref().map(|session| {
                 let number = sessions.len();
