@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use fd_router_core::policy::{Policy, Settings};
 use fd_router_core::scheduler::Load;
 use fd_router_simulate::{
-    Arrival, Batching, Engine, Feedback, Fleet, Model, Outcome, Record, Report, Request,
-    SchedulerChooser, Setup, Trace, simulate,
+    Batching, Engine, Feedback, Fleet, Model, Outcome, Record, Report, SchedulerChooser, Setup,
+    Trace, simulate,
 };
 
-const BLOCK: usize = 16;
+use common::{BLOCK, Conversations, request};
+
 const CACHE: usize = 400;
 
 fn setup(policy: Policy, feedback: Feedback) -> Setup {
@@ -33,34 +36,21 @@ fn setup(policy: Policy, feedback: Feedback) -> Setup {
     }
 }
 
-/// Sessions whose prompts grow, streamed and not, and now and then a prompt that fits nowhere; so many
-/// microseconds apart.
+/// Conversations, and now and then a prompt that fits nowhere; so many microseconds apart.
 fn traffic(count: usize, apart: u64) -> Trace {
-    let mut chance = fastrand::Rng::with_seed(11);
-    let mut turns = vec![0_usize; 60];
-    let requests = (0..count).map(|position| {
-        let session = chance.usize(..turns.len());
-        turns[session] = (turns[session] + chance.usize(1..6)) % 40;
-        let blocks = if position % 500 == 499 {
-            2 * CACHE
-        } else {
-            turns[session] + 1
-        };
-        Request {
-            arrival: Arrival::At(position as u64 * apart),
-            session: Some(session),
-            input_tokens: blocks * BLOCK + chance.usize(1..BLOCK),
-            output_tokens: chance.usize(1..40),
-            blocks: (0..blocks as u64)
-                .map(|block| block + ((session as u64 + 1) << 20))
-                .collect(),
-            streamed: chance.bool(),
-        }
-    });
-    Trace {
-        requests: requests.collect(),
-        block_size: BLOCK,
+    let mut trace = Conversations {
+        sessions: 60,
+        begun: 0,
+        grows: 1..6,
+        longest: 40,
+        apart,
     }
+    .trace(count);
+    let mut chance = fastrand::Rng::with_seed(12);
+    for each in trace.requests.iter_mut().skip(499).step_by(500) {
+        *each = request(each.arrival, each.session.unwrap(), 2 * CACHE, &mut chance);
+    }
+    trace
 }
 
 fn engine() -> Engine {

@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use fd_router_core::policy::{Policy, Settings};
 use fd_router_simulate::{
-    Arrival, Batching, Engine, Exchange, Feedback, Fleet, Model, Record, Report, Request, Routers,
-    SchedulerChooser, Setup, Trace, simulate,
+    Batching, Engine, Exchange, Feedback, Fleet, Model, Record, Report, Routers, SchedulerChooser,
+    Setup, Trace, simulate,
 };
 
-const BLOCK: usize = 16;
+use common::Conversations;
 
 const fn setup(policy: Policy) -> Setup {
     Setup {
@@ -34,29 +36,16 @@ const fn setup(policy: Policy) -> Setup {
     }
 }
 
-/// Sessions whose prompts grow by a block or more each time, twenty requests a second.
+/// Conversations that grow by a block or more each time, twenty requests a second.
 fn traffic(count: usize) -> Trace {
-    let mut chance = fastrand::Rng::with_seed(11);
-    let mut turns = [20_usize; 40];
-    let requests = (0..count).map(|position| {
-        let session = chance.usize(..turns.len());
-        turns[session] += chance.usize(1..4);
-        let blocks = turns[session];
-        Request {
-            arrival: Arrival::At(position as u64 * 50_000),
-            session: Some(session),
-            input_tokens: blocks * BLOCK + 5,
-            output_tokens: chance.usize(1..40),
-            blocks: (0..blocks as u64)
-                .map(|block| block + ((session as u64 + 1) << 20))
-                .collect(),
-            streamed: chance.bool(),
-        }
-    });
-    Trace {
-        requests: requests.collect(),
-        block_size: BLOCK,
+    Conversations {
+        sessions: 40,
+        begun: 20,
+        grows: 1..4,
+        longest: usize::MAX,
+        apart: 50_000,
     }
+    .trace(count)
 }
 
 fn engines(count: usize) -> Vec<Engine> {
