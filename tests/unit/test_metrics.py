@@ -4,117 +4,27 @@ from __future__ import annotations
 
 import inspect
 import threading
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import fd_router
 from fd_router import errors
-from fd_router._core import GAP_BOUNDS, HIT_BOUNDS
 from fd_router.observe.metrics import CONTENT_TYPE, FAMILIES, Metrics, markdown_table
 from rig.exposition import Metrics as Scrape
+from rig.scraped import Fleet, Scheduler, bound
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"
 
 
-class Scheduler:
-    """As much of the extension's scheduler as a scrape reads."""
-
-    def __init__(self) -> None:
-        self.workers = [(A, "mixed", 2, 10), (B, "mixed", 0, 0)]
-
-    def loads(self) -> list[tuple[str, str, int, int]]:
-        return list(self.workers)
-
-    def count(self, role: str) -> int:
-        return sum(entry[1] == role for entry in self.workers)
-
-    def tree(self) -> SimpleNamespace:
-        return SimpleNamespace(blocks=11, nodes=12, bytes=13, evicted=14, expired=15)
-
-    def decisions(self) -> SimpleNamespace:
-        hits = [0] * (len(HIT_BOUNDS) + 1)
-        hits[5] = 3
-        return SimpleNamespace(outcomes=[("cache_aware", "chosen", 3)], hit_buckets=hits, hit_sum=1.5)
-
-    def truth(self) -> SimpleNamespace:
-        return SimpleNamespace(prompt=41, predicted=42, cached=43, gone=44)
-
-    def capacities(self) -> list[tuple[str, float]]:
-        return [(A, 640.0)]
-
-    def recorded(self) -> tuple[int, int]:
-        return 51, 52
-
-    def sessions(self) -> tuple[int, int]:
-        return 3, 5
-
-
-class Access:
-    """As much of the extension's access log as a scrape reads."""
-
-    def snapshot(self) -> list[tuple[str, str, list[tuple[int, int]], float, list[float]]]:
-        return [("POST", "/v1/chat/completions", [(200, 3), (503, 1)], 0.75, [0.25, 0.5])]
-
-
-class Relay:
-    """As much of the extension's relay as a scrape reads."""
-
-    def stats(self) -> SimpleNamespace:
-        gaps = [0] * (len(GAP_BOUNDS) + 1)
-        gaps[0], gaps[-1] = 2, 1
-        return SimpleNamespace(
-            active=21,
-            idle_connections=22,
-            connections=23,
-            resends=26,
-            chunks=24,
-            bytes=25,
-            gap_buckets=gaps,
-            gap_sum=60.5,
-        )
-
-
-class Fleet:
-    """As much of the fleet as a scrape reads."""
-
-    def up(self) -> list[tuple[str, str, bool]]:
-        return [(A, "mixed", True), (B, "mixed", False)]
-
-
-class Cluster:
-    """As much of the replica as a scrape reads."""
-
-    sharing = True
-    losses = 2
-
-    def others(self) -> int:
-        return 3
-
-    def prefixes(self) -> dict[str, int]:
-        return {"applied": 41, "unknown": 42, "dropped": 43}
-
-    def garbage(self) -> dict[str, int]:
-        return {"board": 51, "loads": 52, "prefixes": 53}
-
-
 @pytest.fixture
 def scheduler() -> Scheduler:
-    return Scheduler()
+    return Scheduler([(A, "mixed", 2, 10), (B, "mixed", 0, 0)], {A: 640.0})
 
 
 @pytest.fixture
 def metrics(scheduler: Scheduler) -> Metrics:
-    metrics = Metrics()
-    gate = SimpleNamespace(in_flight=4, waiting=2, body_bytes=99)
-    log = SimpleNamespace(lost_lines=31)
-    sources: Any = {"access": Access(), "relay": Relay(), "log": log, "overload": gate, "fleet": Fleet()}
-    sources["snapshots"] = SimpleNamespace(age=7.5, written_bytes=640, failures=2, restored_blocks=50)
-    sources["cluster"] = Cluster()
-    metrics.bind(scheduler=scheduler, **sources)  # type: ignore[arg-type]
-    return metrics
+    return bound(scheduler, Fleet({A: True, B: False}))
 
 
 def feed(metrics: Metrics) -> None:
