@@ -909,7 +909,8 @@ class Journal:
 class AccessLog:
     """One line and one count for every HTTP request.
 
-    Methods and endpoints that were not named count as `other`, so the series are bounded. Quantiles are true ones, of
+    Methods and endpoints that were not named count as `other`, so the series are bounded; an endpoint that ends with a
+    part in braces, as `/v1/models/{id}`, has all paths that end with something else there. Quantiles are true ones, of
     the latest 1,024 durations that are younger than ten minutes.
     """
 

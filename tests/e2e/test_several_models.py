@@ -178,6 +178,8 @@ def test_a_model_that_nobody_serves(start_router: StartRouter, start_engine: Sta
         assert caught.value.code == "model_not_found"
     for model in ("org/a", "lora", "default", None):
         assert ask(router, model) == (200, engine.name)
+    asked = router.metrics().value("http_requests_total", endpoint="/v1/models/{id}")
+    assert asked == 3, "whatever the model is called"
     assert [sample.labels["code"] for sample in router.metrics() if "rejected" in sample.name].count(
         "model_not_found"
     ) == 1

@@ -115,7 +115,7 @@ METHODS = ("POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 
 
 def paths_of(routes: Sequence[Route]) -> tuple[str, ...]:
-    """The paths of a table, which are metric labels of their own; any other counts as `other`."""
+    """The paths of a table, which are metric labels of their own, patterns too; any other counts as `other`."""
     return tuple(dict.fromkeys(route.path for route in routes))
 
 

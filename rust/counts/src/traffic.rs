@@ -1,7 +1,8 @@
 //! Counts HTTP requests by what was asked and answered, and keeps the latest durations for quantiles.
 //!
 //! Methods and endpoints are those that were named at the start and one other, so whatever clients ask for, the
-//! memory is bounded: 600 statuses and [`WINDOW`] durations for each pair.
+//! memory is bounded: 600 statuses and [`WINDOW`] durations for each pair. An endpoint whose name ends with a part in
+//! braces, as `/v1/models/{id}`, has all paths that end with something else there.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -62,12 +63,9 @@ impl Traffic {
         }
     }
 
-    /// Counts one request that took `seconds`.
-    pub fn note(&self, method: &str, endpoint: &str, status: u16, seconds: f64, now: u64) {
-        let key = (
-            index(&self.methods, method),
-            index(&self.endpoints, endpoint),
-        );
+    /// Counts one request for a path that took `seconds`.
+    pub fn note(&self, method: &str, path: &str, status: u16, seconds: f64, now: u64) {
+        let key = (index(&self.methods, method), place(&self.endpoints, path));
         let mut tallies = self.tallies.lock();
         let tally = tallies.entry(key).or_default();
         *tally.statuses.entry(status).or_default() += 1;
@@ -114,6 +112,18 @@ fn index(names: &[String], name: &str) -> usize {
         .unwrap_or(names.len())
 }
 
+/// The endpoint that a path belongs to: the one of this name, else one with a part in braces.
+fn place(endpoints: &[String], path: &str) -> usize {
+    let within = |endpoint: &String| {
+        let parent = endpoint.split_once('{').map(|(parent, _)| parent);
+        parent.is_some_and(|parent| path.len() > parent.len() && path.starts_with(parent))
+    };
+    match index(endpoints, path) {
+        none if none == endpoints.len() => endpoints.iter().position(within).unwrap_or(none),
+        named => named,
+    }
+}
+
 fn name(names: &[String], index: usize) -> String {
     names.get(index).map_or(OTHER, String::as_str).to_owned()
 }
@@ -157,6 +167,24 @@ mod tests {
         assert_eq!(
             (snapshot[0].method.as_str(), snapshot[0].endpoint.as_str()),
             (OTHER, OTHER)
+        );
+    }
+
+    #[test]
+    fn what_ends_with_anything_is_one_endpoint() {
+        let endpoints = ["/m", "/m/{id}", "/m/own"].map(str::to_owned);
+        let traffic = Traffic::new(vec!["GET".to_owned()], endpoints.to_vec());
+        for path in ["/m", "/m/a", "/m/a/b", "/m/{id}", "/m/own", "/m/", "/mm"] {
+            traffic.note("GET", path, 200, 0.0, 0);
+        }
+        let snapshot = traffic.snapshot(0);
+        let counts = snapshot
+            .iter()
+            .map(|series| (series.endpoint.as_str(), series.statuses[0].1));
+        let counts: Vec<_> = counts.collect();
+        assert_eq!(
+            counts,
+            [("/m", 1), ("/m/{id}", 3), ("/m/own", 1), (OTHER, 2)]
         );
     }
 
