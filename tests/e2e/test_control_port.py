@@ -46,6 +46,9 @@ def test_a_data_port_without_room_for_one_more(start_router: StartRouter, start_
     stop = threading.Event()
     with ExitStack() as stack:
         slow = [stack.enter_context(RawClient("127.0.0.1", router.port)) for _ in range(CONNECTIONS + SPARE)]
+        # Before the one comes for which an idle one would be closed.
+        for client in slow:
+            client.send(b"GET /health HTTP/1.1\r\nx: ")
         writer = threading.Thread(target=write_on, args=(slow, stop))
         writer.start()
         stack.callback(writer.join)
@@ -66,9 +69,7 @@ def test_a_data_port_without_room_for_one_more(start_router: StartRouter, start_
 
 
 def write_on(clients: list[RawClient], stop: threading.Event) -> None:
-    """A head without end from each."""
-    for client in clients:
-        client.send(b"GET /health HTTP/1.1\r\nx: ")
+    """More of a head without end from each."""
     while not stop.wait(0.05):
         for client in clients:
             client.send(b"y")
