@@ -14,7 +14,9 @@ pub(super) fn is_well_formed(value: &[u8]) -> bool {
     };
     let (host, port) = value.split_at(end.unwrap_or(value.len()).min(value.len()));
     let named = match host {
-        [b'[', address @ .., b']'] => !address.is_empty() && address.iter().copied().all(is_of_address),
+        [b'[', address @ .., b']'] => {
+            !address.is_empty() && address.iter().copied().all(is_of_address)
+        }
         name => !name.is_empty() && name.iter().copied().all(is_of_name),
     };
     named
