@@ -180,7 +180,7 @@ def test_a_fleet_with_specialists_plays_again_as_it_went(
 
     def ask(number: int) -> int:
         if number == 40:
-            alone.fault(cut="before-head", times=2)
+            alone.fault(status=503, times=2)
         asked = {"model": "mock", "input": f"{SECRET} {number}", "prompt": SECRET}
         match number % 4:
             case 0 | 1:
