@@ -66,6 +66,16 @@ def test_wake_up_of_another_thread(benchmark: BenchmarkFixture, scraping: bool) 
     scraper.join()
 
 
+@pytest.mark.benchmark(group="metrics: totals")
+@pytest.mark.parametrize("side", [1, 128])
+def test_totals_of_pairs(benchmark: BenchmarkFixture, side: int) -> None:
+    """The event loop takes them every few seconds, of `MAX_SERIES` series at the most."""
+    metrics = Metrics()
+    for number in range(side * side):
+        metrics.counted.answered(f"http://d{number % side}", 200, f"http://p{number // side}")
+    assert benchmark(metrics.totals) == (side * side, 0)
+
+
 EVENTS: dict[str, Callable[[Metrics], None]] = {
     "inference": lambda metrics: metrics.counted.answered("http://10.0.0.1:8000", 200),
     "ttft": lambda metrics: metrics.counted.first_byte("http://10.0.0.1:8000", 200, 0.25),

@@ -708,6 +708,12 @@ class Answers:
     def remove(self, workers: Set[str]) -> None:
         """Drop all series that name one of these."""
 
+    def totals(self) -> tuple[int, int]:
+        """How many answers there were, and how many of them with a status from 500 on; others count as sound."""
+
+    def shares(self) -> dict[str, tuple[int, dict[int, int]]]:
+        """Of each worker: answers that it had a part in, and its own from 400 on by status."""
+
     def rows(self) -> Iterator[tuple[str | None, str | None, int, int]]:
         """(worker, prefill worker, status, answers) of each series as it is now; the worker is None of all others."""
 

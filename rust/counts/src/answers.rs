@@ -3,7 +3,7 @@
 //! What is kept is bounded: so many series of answers and as many of times, after which everything new counts as one
 //! other; and [`LATEST`] times, 1 KiB, of each worker that has a series.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
 
@@ -32,6 +32,15 @@ pub struct Row {
     pub answers: u64,
 }
 
+/// What one worker answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Answers that it had a part in.
+    pub answers: u64,
+    /// Those that it sent itself, by their status from 400 on.
+    pub errors: BTreeMap<u16, u64>,
+}
+
 /// Times to first byte of one worker's answers of one class; no `worker` for those without a series of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Times {
@@ -54,8 +63,8 @@ pub struct Answers {
 #[derive(Debug)]
 struct Table {
     workers: HashMap<Box<str>, Worker>,
-    /// Series of answers, and of times.
-    series: (usize, usize),
+    /// How many series there are of answers, and of times.
+    lengths: (usize, usize),
     other_answers: u64,
     other_times: Option<Histogram>,
 }
@@ -85,7 +94,7 @@ impl Answers {
             max_series,
             table: Mutex::new(Table {
                 workers: HashMap::new(),
-                series: (0, 0),
+                lengths: (0, 0),
                 other_answers: 0,
                 other_times: None,
             }),
@@ -97,8 +106,8 @@ impl Answers {
         let table = &mut *self.table.lock();
         if let Some(count) = table.count(author, status) {
             *count += 1;
-        } else if table.series.0 < self.max_series {
-            table.series.0 += 1;
+        } else if table.lengths.0 < self.max_series {
+            table.lengths.0 += 1;
             table.statuses(author).push((status, 1));
         } else {
             table.other_answers += 1;
@@ -110,8 +119,8 @@ impl Answers {
         let class = status / 100;
         let table = &mut *self.table.lock();
         if !table.observe(worker, class, seconds) {
-            let histogram = if table.series.1 < self.max_series {
-                table.series.1 += 1;
+            let histogram = if table.lengths.1 < self.max_series {
+                table.lengths.1 += 1;
                 let times = &mut table.worker(worker).times;
                 times.push((class, Histogram::new(&self.bounds)));
                 times.last().map(|(_, histogram)| histogram)
@@ -151,10 +160,14 @@ impl Answers {
         Some(shares.iter().map(|share| seconds[rank(share)]).collect())
     }
 
-    /// The worker left: its latest times say nothing any more.
+    /// The worker left: its latest times say nothing any more. One that has nothing else makes room for others.
     pub fn forget(&self, worker: &str) {
-        if let Some(worker) = self.table.lock().workers.get_mut(worker) {
-            worker.latest = Ring::default();
+        let table = &mut *self.table.lock();
+        if let Some(known) = table.workers.get_mut(worker) {
+            known.latest = Ring::default();
+            if known.alone.is_empty() && known.beside.is_empty() && known.times.is_empty() {
+                table.workers.remove(worker);
+            }
         }
     }
 
@@ -179,23 +192,50 @@ impl Answers {
             answers += worker.alone.len() + beside;
             times += worker.times.len();
         }
-        table.series = (answers, times);
+        table.lengths = (answers, times);
+    }
+
+    /// How many answers there were, and how many of them with a status from 500 on; others count as sound.
+    pub fn totals(&self) -> (u64, u64) {
+        let table = self.table.lock();
+        let (mut total, mut failed) = (table.other_answers, 0);
+        for (_, _, statuses) in table.series() {
+            for (status, answers) in statuses {
+                total += answers;
+                failed += if *status >= 500 { *answers } else { 0 };
+            }
+        }
+        (total, failed)
+    }
+
+    /// What each worker answered; nothing of those without a series of their own.
+    pub fn shares(&self) -> HashMap<String, Share> {
+        let table = self.table.lock();
+        let mut shares = HashMap::<&str, Share>::new();
+        for (worker, prefill, statuses) in table.series() {
+            let answers: u64 = statuses.iter().map(|(_, answers)| answers).sum();
+            for each in prefill.into_iter().chain([worker]).filter(|_| answers > 0) {
+                shares.entry(each).or_default().answers += answers;
+            }
+            for (status, answers) in statuses.iter().filter(|(status, _)| *status >= 400) {
+                let errors = &mut shares.entry(worker).or_default().errors;
+                *errors.entry(*status).or_default() += answers;
+            }
+        }
+        let named = shares.into_iter();
+        named.map(|(url, share)| (url.to_owned(), share)).collect()
     }
 
     /// The answers so far.
     pub fn rows(&self) -> Vec<Row> {
         let table = self.table.lock();
-        let mut rows = Vec::with_capacity(table.series.0 + 1);
-        for (url, worker) in &table.workers {
-            let beside = worker.beside.iter();
-            let beside = beside.map(|(prefill, statuses)| (Some(&**prefill), statuses));
-            for (prefill, statuses) in beside.chain([(None, &worker.alone)]) {
-                rows.extend(statuses.iter().map(|(status, answers)| Row {
-                    author: Some((url.to_string(), prefill.map(str::to_owned))),
-                    status: *status,
-                    answers: *answers,
-                }));
-            }
+        let mut rows = Vec::with_capacity(table.lengths.0 + 1);
+        for (url, prefill, statuses) in table.series() {
+            rows.extend(statuses.iter().map(|(status, answers)| Row {
+                author: Some((url.to_owned(), prefill.map(str::to_owned))),
+                status: *status,
+                answers: *answers,
+            }));
         }
         if table.other_answers > 0 {
             rows.push(Row {
@@ -210,7 +250,7 @@ impl Answers {
     /// The times so far.
     pub fn times(&self) -> Vec<Times> {
         let table = self.table.lock();
-        let mut rows = Vec::with_capacity(table.series.1 + 1);
+        let mut rows = Vec::with_capacity(table.lengths.1 + 1);
         for (url, worker) in &table.workers {
             rows.extend(worker.times.iter().map(|(class, histogram)| Times {
                 worker: Some(url.to_string()),
@@ -228,6 +268,15 @@ impl Answers {
 }
 
 impl Table {
+    /// Each worker, alone and beside each of its partners, with its answers by status.
+    fn series(&self) -> impl Iterator<Item = (&str, Option<&str>, &Statuses)> {
+        self.workers.iter().flat_map(|(url, worker)| {
+            let beside = worker.beside.iter();
+            let beside = beside.map(|(prefill, statuses)| (&**url, Some(&**prefill), statuses));
+            beside.chain([(&**url, None, &worker.alone)])
+        })
+    }
+
     fn count(&mut self, author: Author<'_>, status: u16) -> Option<&mut u64> {
         let worker = self.workers.get_mut(author.worker)?;
         let statuses = match author.prefill {
@@ -311,6 +360,39 @@ mod tests {
             row("b", Some("a"), 200, 1),
         ];
         assert_eq!(counted(&answers), expected);
+    }
+
+    #[test]
+    fn what_each_worker_and_all_of_them_answered() {
+        let answers = Answers::new(&[1.0], 4);
+        for (author, status) in [(ALONE, 200), (PAIR, 200), (PAIR, 400), (PAIR, 503)] {
+            answers.answered(author, status);
+        }
+        answers.latest("c", 1.0);
+        let errors = [(400, 1), (503, 1)].into();
+        let expected = [("a", 4, BTreeMap::new()), ("b", 3, errors)];
+        let expected = expected
+            .map(|(worker, answers, errors)| (worker.to_owned(), Share { answers, errors }));
+        assert_eq!(answers.shares(), expected.into());
+        assert_eq!(answers.totals(), (4, 1));
+        // The fifth series has no room: it counts among all, and nobody knows as whose.
+        answers.answered(ALONE, 500);
+        assert_eq!(answers.totals(), (5, 1));
+        assert_eq!(answers.shares()["a"].answers, 4);
+    }
+
+    #[test]
+    fn who_left_makes_room() {
+        let answers = Answers::new(&[1.0], 1);
+        answers.latest("a", 1.0);
+        answers.latest("b", 1.0);
+        assert_eq!(answers.workers(), ["a".to_owned()].into());
+        answers.forget("a");
+        answers.latest("b", 1.0);
+        assert_eq!(answers.workers(), ["b".to_owned()].into());
+        answers.answered(PAIR, 200);
+        answers.forget("b");
+        assert_eq!(answers.totals(), (1, 0));
     }
 
     #[test]

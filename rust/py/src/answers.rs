@@ -1,6 +1,6 @@
 //! Binding of the counts of answers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use fd_router_counts::answers::{Answers as Core, Author, Row};
@@ -9,6 +9,9 @@ use pyo3::prelude::*;
 
 /// Worker, prefill worker, status, answers.
 type RowTuple = (Option<String>, Option<String>, u16, u64);
+
+/// Answers that a worker had a part in, and its own from 400 on by status.
+type ShareTuple = (u64, BTreeMap<u16, u64>);
 
 /// Worker, first digit of the status, histogram.
 type TimesTuple = (Option<String>, u16, Vec<u64>, f64);
@@ -63,6 +66,17 @@ impl Answers {
     )]
     fn remove(&self, py: Python<'_>, workers: HashSet<String>) {
         py.detach(|| self.0.remove(&workers));
+    }
+
+    fn totals(&self, py: Python<'_>) -> (u64, u64) {
+        py.detach(|| self.0.totals())
+    }
+
+    fn shares(&self, py: Python<'_>) -> HashMap<String, ShareTuple> {
+        let shares = py.detach(|| self.0.shares()).into_iter();
+        shares
+            .map(|(worker, share)| (worker, (share.answers, share.errors)))
+            .collect()
     }
 
     fn rows(&self, py: Python<'_>) -> Rows {

@@ -163,31 +163,21 @@ class Metrics:
         self._upstream_errors.add(worker, kind)
 
     def answered(self) -> Answered:
-        """Who answered what so far. One walk over all series, of which pairs of 1,000 workers make `MAX_SERIES`."""
-        found = Answered({}, {}, 0, 0)
+        """Who answered what so far."""
+        found = Answered({}, {}, *self.totals())
         for (worker, kind), count in self._upstream_errors.counts():
             if worker and count:
                 found.errors.setdefault(str(worker), {})[str(kind)] = count
-        total = failed = 0
-        for (mixed, prefill, decode, status), count in self._answers.counts():
-            total += count
-            worker = str(mixed or decode)
-            found.answers[worker] = found.answers.get(worker, 0) + count
-            if prefill:
-                found.answers[str(prefill)] = found.answers.get(str(prefill), 0) + count
-            if isinstance(status, int) and status >= 400:
-                failed += count if status >= 500 else 0
-                kinds = found.errors.setdefault(worker, {})
-                kinds[str(status)] = kinds.get(str(status), 0) + count
-        return found._replace(total=total, failed=failed)
+        for worker, (count, errors) in self.counted.shares().items():
+            found.answers[worker] = count
+            if errors:
+                by_status = {str(status): answers for status, answers in errors.items()}
+                found.errors.setdefault(worker, {}).update(by_status)
+        return found
 
     def totals(self) -> tuple[int, int]:
-        """`total` and `failed` of `answered`, for half of its cost."""
-        total = failed = 0
-        for (*_, status), count in self._answers.counts():
-            total += count
-            failed += count if isinstance(status, int) and status >= 500 else 0
-        return total, failed
+        """`total` and `failed` of `answered`."""
+        return self.counted.totals()
 
     def rejects(self) -> dict[str, int]:
         """Errors that the router itself answered, by `RouterError.code`."""
