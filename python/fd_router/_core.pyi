@@ -174,7 +174,10 @@ class RequestHead:
         """Whether the relay of this `hop` sent the request, or more relays than any chain of routers needs."""
 
     def has_body_over(self, size: int) -> bool:
-        """Whether the body may have more bytes than that: one in chunks may, and one whose length cannot be known."""
+        """Whether the body may have more bytes than that: one in chunks may, and one whose length cannot be known.
+
+        Of one that the client waits to be asked for (`Expect`), any byte is one too many.
+        """
 
 def made_id() -> str:
     """A random UUID (RFC 9562, 5.4). It is to differ from others, not to be a secret: the system is not asked."""

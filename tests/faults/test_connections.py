@@ -71,6 +71,7 @@ def test_an_upload_that_stalls(
         client.send(f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n".encode() + sent)
         answer = client.read_until(b"}")
     assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nconnection: close\r\n" in answer
     assert f"Invalid request body: {why}".encode() in answer
     router.wait_log(rf"\[POST\] {path} HTTP/1\.1 408 ")
 

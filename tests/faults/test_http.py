@@ -272,6 +272,7 @@ UNREAD = {
     "in chunks": ("/nowhere", CHUNKED, 404),
     "longer than comes along": ("/nowhere", "content-length: 5000", 404),
     "compressed": (CHAT, "content-length: 5000\r\ncontent-encoding: gzip", 415),
+    "waited for": ("/nowhere", "content-length: 5\r\nexpect: 100-continue", 404),
 }
 
 

@@ -89,6 +89,24 @@ def test_a_long_body_is_refused_as_soon_as_it_is_known_to_be_long(scene: Scene, 
     assert len(scene.messages) == left
 
 
+def test_an_answer_in_place_of_a_body_that_was_given_up_is_its_connections_last() -> None:
+    async def scene() -> list[tuple[bytes, bytes]]:
+        given_up = Scene(piece(b"a", more=True), length=3)
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        given_up.client.send = send
+        with suppress(RequestTimeoutError):
+            await given_up.read(gap=0.02)
+        await given_up.client.answer(408, b"", [])
+        headers: list[tuple[bytes, bytes]] = sent[0]["headers"]
+        return headers
+
+    assert (b"connection", b"close") in run(scene)
+
+
 @pytest.mark.parametrize(
     ("limits", "why"),
     [

@@ -230,7 +230,8 @@ class Client:
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a whole answer."""
         marks = self.marks()
-        if not self._whole and self.head.has_body_over(SWALLOWED):
+        given_up = self._limits is not None
+        if not self._whole and (given_up or self.head.has_body_over(SWALLOWED)):
             # The server closes the connection then, and a client that is not told sends its next request on it.
             marks.append(http_headers.LAST)
         await self.send(self.start_message(status, http_headers.joined(headers, marks)))

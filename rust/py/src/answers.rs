@@ -68,12 +68,12 @@ impl Answers {
         py.detach(|| self.0.remove(&workers));
     }
 
-    fn totals(&self, py: Python<'_>) -> (u64, u64) {
-        py.detach(|| self.0.totals())
+    fn totals(&self) -> (u64, u64) {
+        self.0.totals()
     }
 
-    fn shares(&self, py: Python<'_>) -> HashMap<String, ShareTuple> {
-        let shares = py.detach(|| self.0.shares()).into_iter();
+    fn shares(&self) -> HashMap<String, ShareTuple> {
+        let shares = self.0.shares().into_iter();
         shares
             .map(|(worker, share)| (worker, (share.answers, share.errors)))
             .collect()

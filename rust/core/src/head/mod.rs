@@ -40,6 +40,8 @@ pub struct Head {
     pub trace: Option<String>,
     /// What names the request.
     pub named: Named,
+    /// The client waits to be asked for the body (RFC 9110, 10.1.1).
+    waits: bool,
     /// The ids of routers that sent it.
     hops: Vec<Vec<u8>>,
 }
@@ -70,6 +72,7 @@ impl Head {
                     }
                 }
                 b"content-length" => lengths.add(value),
+                b"expect" => head.waits = true,
                 b"content-encoding" if head.coding.is_none() => head.coding = coding(value),
                 TRACE_ID if head.trace.is_none() => head.trace = Some(text(value)),
                 _ if name == hop => head.hops.push(value.to_vec()),
@@ -94,8 +97,10 @@ impl Head {
         self.hops.len() > MAX_HOPS || self.hops.iter().any(|each| each == hop)
     }
 
-    /// Whether its body may have more bytes than that: one in chunks may, and one whose length cannot be read.
+    /// Whether its body may have more bytes than that: one in chunks may, and one whose length cannot be read. Of one
+    /// that the client waits to be asked for, nothing has come yet: any byte is one too many.
     pub fn has_body_over(&self, size: u64) -> bool {
+        let size = if self.waits { 0 } else { size };
         self.chunked || self.length_fault.is_some() || self.length > Some(size)
     }
 
@@ -204,5 +209,11 @@ mod tests {
         assert!(long("content-length", "x"));
         assert!(!long("content-length", "10"));
         assert!(!long("x", "y"));
+        let waiting = |length| {
+            let sent = [("expect", "100-continue"), ("content-length", length)];
+            read(&sent, "1.0").has_body_over(10)
+        };
+        assert!(waiting("1"));
+        assert!(!waiting("0"));
     }
 }
