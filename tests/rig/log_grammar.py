@@ -135,7 +135,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "own register": ("INFO WARN", rf"\[fd-router\] register: {ERR}"),
     "own record": ("WARN", r"\[fd-router\] record: \d+ lines of the recording are lost: .+"),
     "own trace": ("WARN", rf"\[fd-router\] trace: spans are lost: {ERR}"),
-    "own tls": ("WARN", r"\[fd-router\] tls: .*"),
+    "own tls": ("INFO WARN", r"\[fd-router\] tls: .*"),
     "own state": ("INFO WARN ERROR", rf"\[fd-router\] state: {ERR}"),
     "own retry": ("WARN", rf"\[fd-router\] retry: {ERR}"),
 }

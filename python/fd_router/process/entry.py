@@ -9,13 +9,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from granian import _signals
-from granian._granian import WorkerSignal
-
 from fd_router.observe.logs import messages
 from fd_router.process import signals, tls
 from fd_router.process.admin import AdminListener
 from fd_router.process.ending import Ending
+from fd_router.process.listener import Listener
 from fd_router.process.service import Service
 from fd_router.runtime.periodic import Periodic
 from fd_router.upstream.trust import WATCH_INTERVAL
@@ -53,10 +51,9 @@ class Entry:
         self._load = load
         self._store = store
         self._app: App | None = None
-        self._stop = WorkerSignal()
-        # granian would close its listener at SIGTERM, whatever else is still to be said, and hides the way to do so. It
-        # asks for it by this name when the worker starts.
-        _signals.set_loop_signals = lambda _loop: self._stop
+        # granian by itself would close its listener at SIGTERM, whatever else is still to be said.
+        self._listener = Listener()
+        self._listener.take_over()
 
     def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
         """Hand the connection to whom it concerns; no frame of this class stays on a request's stack."""
@@ -82,7 +79,7 @@ class Entry:
         watch = self._watch(service, admin)
         watch.start()
         loop = asyncio.get_running_loop()
-        Ending(service, self._stop.set).listen()
+        Ending(service, self._listener.close).listen()
         signals.take_over(loop, signal.SIGHUP, service.reloading.ask)
         signals.take_over(loop, signal.SIGUSR1, service.reopen_log)
         await send({"type": "lifespan.startup.complete"})
@@ -93,10 +90,15 @@ class Entry:
         await service.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    @staticmethod
-    def _watch(service: Service, admin: AdminListener | None) -> Periodic:
+    def _watch(self, service: Service, admin: AdminListener | None) -> Periodic:
         log = service.log
-        certificates = tls.Certificates(service.config, log, admin.renew if admin is not None else None)
+
+        def renew() -> None:
+            self._listener.renew()
+            if admin is not None:
+                admin.renew()
+
+        certificates = tls.Certificates(service.config, log, renew)
         return Periodic(WATCH_INTERVAL, certificates.round, lambda error: log.error(messages.panic(error)))
 
     def _admin(self, service: Service) -> AdminListener | None:

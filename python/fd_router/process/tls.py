@@ -26,7 +26,7 @@ UNUSABLE = "the listeners' certificate cannot be replaced"
 def server_arguments(server: ServerConfig) -> dict[str, Any]:
     """Arguments of granian's servers; none without a certificate. `files` has looked at the files before.
 
-    A server reads them once, when it begins to listen.
+    A server reads them when it begins to listen.
     """
     if not server.tls_cert:
         return {}
@@ -41,13 +41,10 @@ def server_arguments(server: ServerConfig) -> dict[str, Any]:
 
 
 class Certificates:
-    """Looks whether the files of the listeners became others.
+    """Looks whether the files of the listeners became others, which begin anew with them then."""
 
-    The listener for control begins anew with them. That for clients is the process's, and has them after a restart.
-    """
-
-    def __init__(self, config: Config, log: Log, renew: Callable[[], object] | None) -> None:
-        """`renew` begins the listener for control anew, where there is one."""
+    def __init__(self, config: Config, log: Log, renew: Callable[[], object]) -> None:
+        """`renew` begins the listeners anew."""
         server = config.server
         self._config = config
         self._paths = [path for path in (server.tls_cert, server.tls_key, server.tls_client_ca) if path]
@@ -68,9 +65,8 @@ class Certificates:
         if found == self._seen:
             return
         self._seen = found
-        self._log.warn(messages.certificates_replaced(for_control=self._renew is not None))
-        if self._renew is not None:
-            self._renew()
+        self._renew()
+        self._log.info(messages.certificates_replaced())
 
     def _look(self) -> list[Stamp | None]:
         return [stamp(path) for path in self._paths]

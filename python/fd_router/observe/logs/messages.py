@@ -42,7 +42,7 @@ TOPICS = {
     "register": "INFO: a worker came, changed its role, address or models, or was taken out; WARN: one is waited for",
     "retry": "WARN: a request goes to another worker",
     "trace": "WARN: spans of requests cannot be handed over",
-    "tls": "WARN: files of the listeners' certificates were replaced, or cannot be used",
+    "tls": "INFO: the listeners' certificate was replaced; WARN: its files cannot be used",
     "state": "INFO: a snapshot is used, an engine was started anew; WARN: a worker of before a restart is not well,"
     " a snapshot is of no use; ERROR: what is kept cannot be read or written",
 }
@@ -452,10 +452,9 @@ def handshakes(files: int) -> str:
     )
 
 
-def certificates_replaced(*, for_control: bool) -> str:
-    """WARN."""
-    now = "server.admin-port has it now, " if for_control else ""
-    return f"[fd-router] tls: the listeners' certificate was replaced: {now}server.port after a restart"
+def certificates_replaced() -> str:
+    """INFO."""
+    return "[fd-router] tls: the listeners' certificate was replaced"
 
 
 def certificates_refused(problem: object) -> str:
