@@ -268,7 +268,7 @@ pub enum What {
 
 impl What {
     /// What another router told, with ids in the place of hashes.
-    pub fn heard(heard: &Heard, ids: &Ids) -> Self {
+    pub fn heard(heard: &Heard<'_>, ids: &Ids) -> Self {
         let blocks = |hashes: &[u64]| hashes.iter().map(|&hash| ids.block(hash)).collect();
         match heard {
             Heard::Recorded {
@@ -277,7 +277,7 @@ impl What {
                 tokens,
                 uncached,
             } => Self::Heard {
-                worker: worker.clone(),
+                worker: (*worker).to_owned(),
                 tokens: *tokens,
                 uncached: *uncached,
                 hash_ids: blocks(hashes),
@@ -288,13 +288,13 @@ impl What {
                 stay,
                 uncached,
             } => Self::Unheard {
-                worker: worker.clone(),
+                worker: (*worker).to_owned(),
                 uncached: *uncached,
                 hash_ids: blocks(hashes),
                 stay: *stay,
             },
             Heard::Forgotten { worker } => Self::Forgotten {
-                worker: worker.clone(),
+                worker: (*worker).to_owned(),
             },
         }
     }

@@ -235,8 +235,8 @@ impl Player<'_> {
                 hash_ids,
             } => {
                 let heard = Heard::Recorded {
-                    worker: worker.clone(),
-                    hashes: hashes(hash_ids),
+                    worker,
+                    hashes: &hashes(hash_ids),
                     tokens: *tokens,
                     uncached: *uncached,
                 };
@@ -249,8 +249,8 @@ impl Player<'_> {
                 stay,
             } => {
                 let heard = Heard::TakenBack {
-                    worker: worker.clone(),
-                    hashes: hashes(hash_ids),
+                    worker,
+                    hashes: &hashes(hash_ids),
                     stay: *stay,
                     uncached: *uncached,
                 };

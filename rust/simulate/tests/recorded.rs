@@ -170,7 +170,7 @@ impl Taped {
                 }
             }
             17..19 => self.hear_loads(rng),
-            19..23 => self.hear_prompt(worker, now, rng),
+            19..23 => self.hear_prompt(&worker, now, rng),
             23..25 => {
                 let endpoints = [&["/a"][..], &["/b", "/a"], &[]][rng.usize(..3)];
                 let endpoints: Vec<_> = endpoints.iter().map(|&path| path.to_owned()).collect();
@@ -202,10 +202,10 @@ impl Taped {
         What::Foreign { origin, rows }
     }
 
-    fn hear_prompt(&self, worker: String, now: u64, rng: &mut Rng) -> What {
+    fn hear_prompt(&self, worker: &str, now: u64, rng: &mut Rng) -> What {
         let text = prompt(rng);
         let hashes = Chain::new(Some("m"), BLOCK).end_with_text(text.as_bytes());
-        let hashes = hashes.hashes().to_vec();
+        let hashes = hashes.hashes();
         let heard = if rng.u8(..4) > 0 {
             Heard::Recorded {
                 worker,

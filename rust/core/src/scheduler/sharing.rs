@@ -41,14 +41,14 @@ pub struct Applied {
 }
 
 /// Something that another router told.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Heard<'a> {
     /// A worker was given a chain of blocks.
     Recorded {
         /// The worker.
-        worker: String,
+        worker: &'a str,
         /// The whole chain.
-        hashes: Vec<u64>,
+        hashes: &'a [u64],
         /// Tokens of the prompt.
         tokens: f64,
         /// Of these, those that the worker was thought to lack.
@@ -57,9 +57,9 @@ pub enum Heard {
     /// It gave no answer.
     TakenBack {
         /// The worker.
-        worker: String,
+        worker: &'a str,
         /// The whole chain.
-        hashes: Vec<u64>,
+        hashes: &'a [u64],
         /// Blocks of it that the worker has.
         stay: u32,
         /// Tokens of the others.
@@ -68,12 +68,12 @@ pub enum Heard {
     /// Its engine ended, and its cache with it.
     Forgotten {
         /// The worker.
-        worker: String,
+        worker: &'a str,
     },
 }
 
-impl Heard {
-    fn worker(&self) -> &str {
+impl<'a> Heard<'a> {
+    const fn worker(&self) -> &'a str {
         match self {
             Self::Recorded { worker, .. }
             | Self::TakenBack { worker, .. }
@@ -159,7 +159,12 @@ impl Scheduler {
     }
 
     /// Takes a batch of another router; `heard` is told what of it changes anything, just before it does.
-    pub fn apply_recorded(&self, data: &[u8], now: u64, mut heard: impl FnMut(&Heard)) -> Applied {
+    pub fn apply_recorded(
+        &self,
+        data: &[u8],
+        now: u64,
+        mut heard: impl FnMut(&Heard<'_>),
+    ) -> Applied {
         let mut applied = Applied::default();
         let Ok(items) = Reader::new(data, self.block_size) else {
             applied.bad = 1;
@@ -167,13 +172,14 @@ impl Scheduler {
         };
         let mut chains = self.sharing.hearing.lock();
         let mut names: Vec<&str> = Vec::new();
+        let mut chain = Vec::new();
         for item in items {
             let news = match item {
                 Ok(Item::Name(name)) => {
                     names.push(name);
                     continue;
                 }
-                Ok(item) => understand(item, &names, &mut chains),
+                Ok(item) => understand(item, &names, &mut chains, &mut chain),
                 Err(_) => Err(Problem::Bad),
             };
             match news {
@@ -195,7 +201,7 @@ impl Scheduler {
     }
 
     /// Takes what another router told; what is of a worker that is not here is ignored.
-    pub fn hear(&self, heard: &Heard, now: u64) {
+    pub fn hear(&self, heard: &Heard<'_>, now: u64) {
         let roster = self.roster.read();
         let Some(worker) = roster.worker(heard.worker()) else {
             return;
@@ -250,7 +256,7 @@ impl Scheduler {
     }
 
     /// Several routers see an engine's end, one after the other: what was recorded since the first did is not forgotten.
-    fn changes_anything(&self, heard: &Heard, now: u64) -> bool {
+    fn changes_anything(&self, heard: &Heard<'_>, now: u64) -> bool {
         let Heard::Forgotten { worker } = heard else {
             return true;
         };
@@ -290,7 +296,7 @@ impl Told {
 }
 
 /// News of the worker of a place; of what was recorded others know so many blocks.
-fn item(news: &News, worker: u16, known: usize) -> Item<'static> {
+fn item(news: &News, worker: u16, known: usize) -> Item<'_> {
     match *news {
         News::Recorded(ref given) => Item::recorded(worker, given, known),
         News::TakenBack {
@@ -313,12 +319,14 @@ enum Problem {
     Bad,
 }
 
-/// What an item says, with the whole chain.
-fn understand(item: Item<'_>, names: &[&str], chains: &mut Chains) -> Result<Heard, Problem> {
-    let name = |place: u16| {
-        let name = names.get(usize::from(place)).ok_or(Problem::Bad)?;
-        Ok((*name).to_owned())
-    };
+/// What an item says, with the whole `chain`.
+fn understand<'a>(
+    item: Item<'_>,
+    names: &[&'a str],
+    chains: &mut Chains,
+    chain: &'a mut Vec<u64>,
+) -> Result<Heard<'a>, Problem> {
+    let name = |place: u16| names.get(usize::from(place)).copied().ok_or(Problem::Bad);
     match item {
         Item::Name(_) => Err(Problem::Bad),
         Item::Recorded {
@@ -329,12 +337,13 @@ fn understand(item: Item<'_>, names: &[&str], chains: &mut Chains) -> Result<Hea
             hashes,
         } => {
             let worker = name(worker)?;
-            let mut chain = match parent {
-                None => Vec::new(),
-                Some(parent) => chains.chain(parent).ok_or(Problem::Unknown)?,
-            };
-            chains.add(parent, &hashes);
-            chain.extend(hashes);
+            chain.clear();
+            if parent.is_some_and(|parent| !chains.find(parent, chain)) {
+                return Err(Problem::Unknown);
+            }
+            let known = chain.len();
+            chain.extend_from_slice(&hashes);
+            chains.add(parent, chain, known);
             Ok(Heard::Recorded {
                 worker,
                 hashes: chain,
@@ -347,12 +356,18 @@ fn understand(item: Item<'_>, names: &[&str], chains: &mut Chains) -> Result<Hea
             last,
             stay,
             uncached,
-        } => Ok(Heard::TakenBack {
-            worker: name(worker)?,
-            hashes: chains.chain(last).ok_or(Problem::Unknown)?,
-            stay,
-            uncached: uncached.into(),
-        }),
+        } => {
+            let worker = name(worker)?;
+            if !chains.find(last, chain) {
+                return Err(Problem::Unknown);
+            }
+            Ok(Heard::TakenBack {
+                worker,
+                hashes: chain,
+                stay,
+                uncached: uncached.into(),
+            })
+        }
         Item::Forgotten { worker } => Ok(Heard::Forgotten {
             worker: name(worker)?,
         }),

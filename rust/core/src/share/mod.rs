@@ -1,8 +1,12 @@
 //! Prefixes for other routers: what was recorded here, in bytes, and what others recorded, out of theirs.
 //!
 //! Block hashes are the same on every machine, so routers need to agree on nothing: each tells whom it gave which chain
-//! of blocks. A chain is told as the last block of it that the same router has told lately, and the blocks after it: a
-//! next turn of a conversation costs its new blocks and some twenty bytes.
+//! of blocks. A chain is told as a block of it that the same router has told lately, and the blocks after it: a next turn
+//! of a conversation costs its new blocks and some twenty bytes.
+//!
+//! Not every block can be gone on from: the end of a chain as it was told, and each eighth of it ([`STRIDE`]). So the
+//! tables of both sides have an eighth of the entries, which is what their time goes by, as none of it is in a cache; what
+//! branches off between two is told from the one before on.
 //!
 //! - [`queue`] is what waits to be told. All that whoever decides pays for is a copy of the chain's hashes.
 //! - [`told`] knows which blocks were told lately, and [`wire`] writes and reads batches.
@@ -24,6 +28,20 @@ pub(crate) use self::chains::Chains;
 pub(crate) use self::queue::{News, Queue};
 pub(crate) use self::told::Told;
 pub(crate) use self::wire::{Item, Reader, Start};
+
+/// Blocks of a chain, counted from its first, of which the last can be gone on from wherever the chain was told.
+pub(crate) const STRIDE: usize = 8;
+
+/// Blocks that others can go on from, of those that a chain has after the first `from`: each with its place in the chain.
+pub(crate) fn landmarks(chain: &[u64], from: usize) -> impl Iterator<Item = (usize, u64)> {
+    let first = (from / STRIDE + 1) * STRIDE - 1;
+    let regular = (first..chain.len()).step_by(STRIDE);
+    let end = chain
+        .len()
+        .checked_sub(1)
+        .filter(|end| *end >= from && (end + 1) % STRIDE != 0);
+    regular.chain(end).map(|place| (place, chain[place]))
+}
 
 /// Least memory for sharing, in bytes.
 pub const MIN_LIMIT: usize = 1 << 20;

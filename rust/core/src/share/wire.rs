@@ -12,6 +12,8 @@
 //!
 //! Whatever else the bytes are is no batch, or its end: nothing after the first thing that is wrong is read.
 
+use std::borrow::Cow;
+
 use super::Given;
 
 /// What a batch begins with; the last is the version.
@@ -46,7 +48,7 @@ pub(crate) enum Item<'a> {
         parent: Option<u64>,
         tokens: f32,
         uncached: f32,
-        hashes: Vec<u64>,
+        hashes: Cow<'a, [u64]>,
     },
     TakenBack {
         worker: u16,
@@ -59,15 +61,15 @@ pub(crate) enum Item<'a> {
     },
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
     /// A chain of which others know so many blocks.
-    pub(crate) fn recorded(worker: u16, given: &Given, known: usize) -> Self {
+    pub(crate) fn recorded(worker: u16, given: &'a Given, known: usize) -> Self {
         Self::Recorded {
             worker,
             parent: known.checked_sub(1).map(|last| given.hashes[last]),
             tokens: given.tokens as f32,
             uncached: given.uncached as f32,
-            hashes: given.hashes[known..].to_vec(),
+            hashes: Cow::Borrowed(&given.hashes[known..]),
         }
     }
 

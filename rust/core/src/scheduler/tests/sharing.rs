@@ -86,12 +86,18 @@ fn only_new_blocks_are_told_and_nothing_is_told_twice_or_passed_on() {
     send(&one, "a", &turn(1, 1_002));
     let next = batches(&one).concat();
     assert!(whole.len() > 8_000 && next.len() < 60, "{}", next.len());
-    send(&one, "b", &turn(1, 500));
+    send(&one, "b", &turn(1, 504));
     let elsewhere = batches(&one).concat();
     assert!(elsewhere.len() < 50, "known blocks at another worker");
+    send(&one, "c", &turn(1, 95));
+    let between = batches(&one).concat();
+    assert!(between.len() < 110, "from the eighth block before on");
     assert!(one.take_recorded(1 << 16).is_none());
-    assert_eq!(hear(&two, &[whole, next, elsewhere], 0), applied(3));
-    assert_eq!(credit(&two, &turn(1, 2_000)), [1_002, 500, 0]);
+    assert_eq!(
+        hear(&two, &[whole, next, elsewhere, between], 0),
+        applied(4)
+    );
+    assert_eq!(credit(&two, &turn(1, 2_000)), [1_002, 504, 95]);
     assert!(two.take_recorded(1 << 16).is_none(), "no echo");
     send(&two, "c", &turn(1, 3));
     assert_eq!(
