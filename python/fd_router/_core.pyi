@@ -1,5 +1,5 @@
 """The contract of the Rust extension: scheduling (`Request`, `Scheduler`, `Lease`), relay (`Relay`, `Exchange`), log
-(`Journal`, `AccessLog`) and counts (`Histogram`).
+(`Journal`, `AccessLog`), counts (`Histogram`) and what a Valkey or Redis says (`Replies`).
 
 Plain values cross this border: text as `str`, bytes as `bytes`, times in seconds. No call blocks on I/O. Every
 class is safe to use from any thread; `Relay.drain` and the futures belong to the thread of the event loop.
@@ -38,6 +38,7 @@ __all__ = [
     "Relay",
     "RelayStats",
     "Replay",
+    "Replies",
     "Request",
     "RequestHead",
     "Scheduler",
@@ -735,6 +736,21 @@ class Histogram:
 
     def snapshot(self) -> tuple[list[int], float]:
         """The counts, not cumulated, one for each bound and one for what is above all, and the sum of the values."""
+
+@final
+class Replies:
+    """Answers of a Valkey or Redis, out of bytes as they come (RESP 2)."""
+
+    def __new__(cls, limit: int) -> Replies:
+        """An answer of more than `limit` bytes is not taken in."""
+
+    def feed(self, data: bytes) -> list[Any]:
+        """Take bytes, and return the answers that are whole with them.
+
+        An answer is `bytes` (a string or a status), `int`, None, a list of answers, or `str` (why a command was
+        refused). To be fed by one thread at a time. Raises `ValueError` for what is no answer, or too large; nothing
+        is to be fed any more then.
+        """
 
 @final
 class RelayStats:

@@ -36,40 +36,40 @@ class Scene:
         self.there, self.here = Scheduler(), Scheduler()
         there, here = self.there, self.here
         schedulers: Any = (there, here)
-        self.own = OwnLoads("there", schedulers[0], lambda: self.now)
-        self.others = OtherLoads("here", schedulers[1], lambda: self.now)
+        self.own = OwnLoads(schedulers[0], lambda: self.now)
+        self.others = OtherLoads(schedulers[1], lambda: self.now)
 
     def tell(self, *rows: Row) -> dict[str, Any] | None:
         self.there.rows = list(rows)
         message = self.own.message()
         return None if message is None else orjson.loads(message)
 
-    def hear(self, *rows: Row, whole: bool = True, by: str = "there") -> bool:
-        return self.others.take(orjson.dumps({"by": by, "all": whole, "rows": rows}))
+    def hear(self, *rows: Row, whole: bool = True, by: str = "there", age: float = 0.0) -> None:
+        self.others.take(by.encode(), orjson.dumps({"all": whole, "rows": rows}), age)
 
 
 def test_what_changed_is_told_and_everything_once_a_second() -> None:
     scene = Scene()
     told = scene.tell(IDLE, (B, 1, 1, 0.0, 5.0))
-    assert told == {"by": "there", "all": True, "rows": [[B, 1, 1, 0.0, 5.0]]}
+    assert told == {"all": True, "rows": [[B, 1, 1, 0.0, 5.0]]}
     assert scene.tell(IDLE, (B, 1, 1, 0.0, 5.0)) is None
     told = scene.tell(BUSY, (B, 1, 1, 0.0, 5.0))
-    assert told == {"by": "there", "all": False, "rows": [list(BUSY)]}
+    assert told == {"all": False, "rows": [list(BUSY)]}
     told = scene.tell(IDLE)
     assert told is not None
     assert told["rows"] == [list(IDLE), [B, 0, 0, 0.0, 0.0]], "who left too"
     scene.now = ALL_SECS
-    assert scene.tell(IDLE) == {"by": "there", "all": True, "rows": []}, "idle, and alive"
+    assert scene.tell(IDLE) == {"all": True, "rows": []}, "idle, and alive"
 
 
 def test_what_is_heard_is_state() -> None:
     scene = Scene()
-    assert scene.hear(BUSY, (B, 1, 1, 0.0, 5.0))
-    assert scene.hear(IDLE, whole=False)
+    scene.hear(BUSY, (B, 1, 1, 0.0, 5.0))
+    scene.hear(IDLE, whole=False)
     assert scene.here.foreign == {"there": [(B, 1, 1, 0.0, 5.0)]}
     assert scene.others.running() == {B: 1}
-    assert scene.hear(BUSY), "a message that was lost is mended by the next with all"
-    assert scene.here.foreign == {"there": [BUSY]}
+    scene.hear(BUSY)
+    assert scene.here.foreign == {"there": [BUSY]}, "a message that was lost is mended by the next with all"
 
 
 def test_who_is_silent_counts_no_more() -> None:
@@ -83,25 +83,31 @@ def test_who_is_silent_counts_no_more() -> None:
     assert (scene.here.foreign, scene.others.replicas(), scene.others.running()) == ({"there": []}, [], {})
 
 
-def test_its_own_are_not_heard() -> None:
+def test_a_message_counts_from_when_it_was_written() -> None:
     scene = Scene()
-    assert not scene.hear(BUSY, by="here")
-    assert (scene.here.foreign, scene.others.garbage) == ({}, 0)
+    scene.hear(BUSY, age=2.0)
+    scene.now = SILENT_SECS - 2.0
+    scene.others.expire()
+    assert scene.here.foreign == {"there": []}
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"x", b"{}", b"[]", b'{"by":"a","all":true}', b'{"by":1,"all":true,"rows":[]}', None, 7,
-     b'{"by":"a","all":1,"rows":[]}', b'{"by":"a","all":true,"rows":[[]]}',
-     b'{"by":"a","all":true,"rows":[["u",1,1,1]]}',
-     b'{"by":"a","all":true,"rows":[["u",-1,0,0,0]]}', b'{"by":"a","all":true,"rows":[["u",true,0,0,0]]}',
-     b'{"by":"a","all":true,"rows":[["u",1e300,0,0,0]]}', b'{"by":"a","all":true,"rows":[[1,1,1,1,1]]}',
-     b'{"by":"a","all":true,"rows":[["' + b"u" * 513 + b'",1,1,1,1]]}',
-     b'{"by":"' + b"a" * 200 + b'","all":true,"rows":[]}', b" " * (1 << 20) + b"{}"],
+    [b"", b"x", b"{}", b"[]", b'{"all":true}', b'{"rows":[]}', b'{"all":1,"rows":[]}',
+     b'{"all":true,"rows":[[]]}', b'{"all":true,"rows":[["u",1,1,1]]}',
+     b'{"all":true,"rows":[["u",-1,0,0,0]]}', b'{"all":true,"rows":[["u",true,0,0,0]]}',
+     b'{"all":true,"rows":[["u",1e300,0,0,0]]}', b'{"all":true,"rows":[[1,1,1,1,1]]}',
+     b'{"all":true,"rows":[["' + b"u" * 513 + b'",1,1,1,1]]}', b" " * (1 << 20) + b"{}"],
 )  # fmt: skip
-def test_garbage(data: object) -> None:
+def test_garbage(data: bytes) -> None:
     scene = Scene()
-    assert not scene.others.take(data)
+    scene.others.take(b"there", data, 0.0)
+    assert (scene.here.foreign, scene.others.garbage) == ({}, 1)
+
+
+def test_a_name_that_nobody_has() -> None:
+    scene = Scene()
+    scene.hear(BUSY, by="a" * 129)
     assert (scene.here.foreign, scene.others.garbage) == ({}, 1)
 
 
@@ -109,8 +115,11 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loads, "MAX_REPLICAS", 2)
     monkeypatch.setattr(loads, "MAX_ROWS", 2)
     scene = Scene()
-    assert [scene.hear(by=name) for name in "abcab"] == [True, True, False, True, True]
-    assert not scene.hear(BUSY, BUSY, BUSY, by="a")
+    for name in "abcab":
+        scene.hear(by=name)
+    assert [name for name, _ in scene.others.replicas()] == ["a", "b"]
+    scene.hear(BUSY, BUSY, BUSY, by="a")
+    assert scene.others.garbage == 2
     for number in range(4):
         scene.hear((f"{A}{number}", 1, 1, 0.0, 0.0), whole=False, by="a")
     assert len(scene.here.foreign["a"]) == 2

@@ -14,6 +14,7 @@ mod journal;
 mod policy;
 mod relay;
 mod replay;
+mod replies;
 mod request;
 mod scheduler;
 mod simulate;
@@ -33,6 +34,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     access::register(module)?;
     histogram::register(module)?;
     answers::register(module)?;
+    replies::register(module)?;
     head::register(module)?;
     request::register(module)?;
     policy::register(module)?;

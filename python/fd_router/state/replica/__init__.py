@@ -3,7 +3,7 @@
 | What | Where on the server | Lives |
 |---|---|---|
 | registrations and orders | a board: one key each, and one index | as long as a replica refreshes them (`board`) |
-| loads | messages on a channel, kept nowhere | 3 s at the one who heard them (`loads`) |
+| loads | a short stream | 3 s from when they were written (`loads`) |
 | prefixes | a stream | until newer ones need its bytes (`prefixes`) |
 
 Nobody waits for the server but the tasks of this room. When it is down, slow or full the router goes on alone on what

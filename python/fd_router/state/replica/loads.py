@@ -2,8 +2,8 @@
 
 A message has the rows that changed since the one before, or all of them; once a second it is all. So a message that is
 lost is mended within a second, and a replica that is silent for `SILENT_SECS` counts no more: its load cannot stay.
-They go by a channel and not by a key a replica, as a channel costs the server no memory and the others no asking: where
-nothing changes there is one message a second.
+They go by a short stream of their own, which is read together with that of prefixes: where nothing changes there is one
+message a second.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ MAX_REPLICAS = 64
 """Others that are listened to."""
 MAX_ROWS = 4_096
 """Of one replica."""
+MAX_NAME = 128
+"""Bytes of a replica's name."""
 MAX_URL = 512
 """Characters of a worker's url."""
 MAX_MESSAGE = 1 << 20
@@ -38,8 +40,7 @@ MAX_MESSAGE = 1 << 20
 class OwnLoads:
     """What is to be told of ours."""
 
-    def __init__(self, replica: str, scheduler: Scheduler, clock: Callable[[], float]) -> None:
-        self._replica = replica
+    def __init__(self, scheduler: Scheduler, clock: Callable[[], float]) -> None:
         self._scheduler = scheduler
         self._clock = clock
         self._told: dict[str, Row] = {}
@@ -62,14 +63,13 @@ class OwnLoads:
         self._told = rows
         if not whole and not news:
             return None
-        return orjson.dumps({"by": self._replica, "all": whole, "rows": news[:MAX_ROWS]})
+        return orjson.dumps({"all": whole, "rows": news[:MAX_ROWS]})
 
 
 class OtherLoads:
     """What others have under way, in the scheduler by replica."""
 
-    def __init__(self, replica: str, scheduler: Scheduler, clock: Callable[[], float]) -> None:
-        self._replica = replica
+    def __init__(self, scheduler: Scheduler, clock: Callable[[], float]) -> None:
         self._scheduler = scheduler
         self._clock = clock
         self._rows: dict[str, dict[str, Row]] = {}
@@ -89,18 +89,17 @@ class OtherLoads:
                 found[url] = found.get(url, 0) + row[1]
         return found
 
-    def take(self, data: object) -> bool:
-        """A message has come; whether it is of another replica."""
+    def take(self, origin: bytes, data: bytes, age: float) -> None:
+        """A message of another replica has come, that was written `age` seconds ago."""
         message = _decode(data)
-        if message is None:
+        if message is None or len(origin) > MAX_NAME:
             self.garbage += 1
-            return False
-        replica, whole, news = message
-        if replica == self._replica:
-            return False
+            return
+        replica = origin.decode(errors="replace")
         if replica not in self._heard and len(self._heard) >= MAX_REPLICAS:
             self.garbage += 1
-            return False
+            return
+        whole, news = message
         rows = {} if whole else self._rows.get(replica, {})
         for row in news:
             if any(row[1:]):
@@ -108,9 +107,8 @@ class OtherLoads:
             else:
                 rows.pop(row[0], None)
         self._rows[replica] = dict(list(rows.items())[:MAX_ROWS])
-        self._heard[replica] = self._clock()
+        self._heard[replica] = self._clock() - age
         self._scheduler.tell_foreign(replica, list(self._rows[replica].values()))
-        return True
 
     def expire(self) -> None:
         """Forget those that are silent."""
@@ -121,17 +119,17 @@ class OtherLoads:
                 self._scheduler.tell_foreign(replica, [])
 
 
-def _decode(data: object) -> tuple[str, bool, list[Row]] | None:
-    if not isinstance(data, bytes) or len(data) > MAX_MESSAGE:
+def _decode(data: bytes) -> tuple[bool, list[Row]] | None:
+    if len(data) > MAX_MESSAGE:
         return None
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
     match document:
-        case {"by": str() as replica, "all": bool() as whole, "rows": [*rows]} if len(replica) <= 128:
+        case {"all": bool() as whole, "rows": [*rows]}:
             usable = list(_rows(rows))
-            return (replica, whole, usable) if len(usable) == len(rows) <= MAX_ROWS else None
+            return (whole, usable) if len(usable) == len(rows) <= MAX_ROWS else None
         case _:
             return None
 

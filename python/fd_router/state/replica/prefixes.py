@@ -7,8 +7,9 @@ and counted. A replica that starts reads the stream from its first entry, and is
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
+
+from fd_router.state.replica.line import place_of
 
 if TYPE_CHECKING:
     from fd_router._core import Scheduler
@@ -18,10 +19,6 @@ BATCH_BYTES = 64 << 10
 """Of one entry of the stream, at most."""
 BUDGET_BYTES = 64 << 20
 """Memory for sharing here: of what waits for the server, and of what was told and heard."""
-READ_AT_ONCE = 16
-"""Entries of one answer."""
-BLOCK_MS = 500
-"""How long the server holds a question for entries where there are none; shorter than the limit of an answer."""
 ENTRY_OVERHEAD = 64
 """Bytes that an entry takes beside its own, about: its id, its fields, the tree that it hangs in."""
 MIN_ENTRIES = 64
@@ -35,14 +32,16 @@ class Prefixes:
 
     def __init__(self, replica: str, key: str, scheduler: Scheduler, stream_bytes: int) -> None:
         self._replica = replica.encode()
-        self._key = key
+        self.key = key.encode()
+        """Of the stream."""
         self._scheduler = scheduler
         self._stream_bytes = stream_bytes
         self._mean = 0.0
         self._measured = 0
         self._caught_up = False
         """Whether the end of the stream was reached once. Who does not know it yet must not cut it short."""
-        self._last = b"0-0"
+        self.place = b"0-0"
+        """Of the entry that was read last."""
         self.unknown = 0
         """Records of others with a parent, or of a worker, that is not known here."""
         self.garbage = 0
@@ -60,12 +59,13 @@ class Prefixes:
         """What was told last may be lost: tell each prefix from its beginning once more."""
         self._scheduler.share(BUDGET_BYTES)
 
-    def next_commands(self) -> list[Command]:
-        """What is to be written now: at most one entry, and more of them with the next call."""
-        data = self._scheduler.take_recorded(BATCH_BYTES)
-        if data is None:
-            return []
-        return [("XADD", self._key, *self._bound(), "*", "by", self._replica, "data", data)]
+    def next_entries(self, most: int) -> list[Command]:
+        """What is to be written now, in the order in which it is to be."""
+        bound = self._bound()
+        entries: list[Command] = []
+        while len(entries) < most and (data := self._scheduler.take_recorded(BATCH_BYTES)) is not None:
+            entries.append(("XADD", self.key, *bound, "*", "by", self._replica, "data", data))
+        return entries
 
     def _bound(self) -> tuple[str | int, ...]:
         """How many entries fit into the stream's bytes, by the sizes of those that were read last."""
@@ -73,60 +73,36 @@ class Prefixes:
             return ()
         return ("MAXLEN", "~", max(MIN_ENTRIES, int(self._stream_bytes / self._mean)))
 
-    async def read(self, wire: Wire) -> bool:
-        """Read on, for `BLOCK_MS` where there is nothing; whether more is there already. Raises `WireError`."""
-        asked = ("XREAD", "COUNT", READ_AT_ONCE, "BLOCK", BLOCK_MS, "STREAMS", self._key, self._last)
-        (answer,) = await wire.do(asked)
-        match answer:
-            case None:
-                self._caught_up = True
-                return False
-            case [[_, [*entries]]]:
-                for entry in entries:
-                    self._take(entry)
-                    # One may take a millisecond; requests come between two.
-                    await asyncio.sleep(0)
-                more = len(entries) >= READ_AT_ONCE
-                self._caught_up = self._caught_up or not more
-                return more
-            case _:
-                self.garbage += 1
-                return False
+    def caught_up(self) -> None:
+        """The end of the stream is reached."""
+        self._caught_up = True
 
     async def check_place(self, wire: Wire) -> None:
         """Begin anew where the stream does: after a server that lost what it had, our place may lie ahead of it."""
-        (answer,) = await wire.do(("XREVRANGE", self._key, "+", "-", "COUNT", 1))
+        (answer,) = await wire.do(("XREVRANGE", self.key, "+", "-", "COUNT", 1))
         match answer:
-            case [[bytes() as newest, *_]] if _place(newest) >= _place(self._last):
+            case [[bytes() as newest, *_]] if place_of(newest) >= place_of(self.place):
                 return
             case _:
-                self._last = b"0-0"
+                self.place = b"0-0"
 
-    def _take(self, entry: object) -> None:
+    def take(self, entry: object) -> int:
+        """Take over an entry that was read; its bytes."""
         match entry:
-            case [bytes() as place, fields]:
-                self._last = place
-                self._apply(fields)
-            case _:
-                self.garbage += 1
-
-    def _apply(self, fields: object) -> None:
-        match fields:
-            case [b"by", bytes() as origin, b"data", bytes() as data]:
+            case [bytes() as place, [b"by", bytes() as origin, b"data", bytes() as data]]:
+                self.place = place
                 self._measure(data)
                 if origin != self._replica:
                     applied, unknown, bad = self._scheduler.apply_recorded(data)
                     self.applied += applied
                     self.unknown += unknown
                     self.garbage += bad
-            case _:
-                self.garbage += 1
+                return len(data)
+            case [bytes() as place, _]:
+                self.place = place
+        self.garbage += 1
+        return 0
 
     def _measure(self, data: bytes) -> None:
         self._measured = min(self._measured + 1, MEASURED)
         self._mean += (len(data) + ENTRY_OVERHEAD - self._mean) / self._measured
-
-
-def _place(identifier: bytes) -> tuple[int, int]:
-    first, _, second = identifier.partition(b"-")
-    return (int(first), int(second)) if first.isdigit() and second.isdigit() else (0, 0)

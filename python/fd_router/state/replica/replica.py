@@ -7,8 +7,8 @@
 
 It is tried again after 0.1 s doubling to 2 s, each time less up to a half by chance.
 
-Four connections have a task each, as a question that waits must not hold up another: the board, what is told of loads
-and prefixes, what others tell of loads, the stream of prefixes. When one of them fails all four begin anew.
+Of three connections one is the board's; by the other two loads and prefixes are told and heard (`exchange`). When one
+of them fails all three begin anew.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from fd_router.observe.logs import messages
 from fd_router.state.replica.board import Board
+from fd_router.state.replica.exchange import Exchange, Shared
+from fd_router.state.replica.line import Line
 from fd_router.state.replica.loads import OtherLoads, OwnLoads
 from fd_router.state.replica.orders import KIND as ORDER
 from fd_router.state.replica.orders import SharedOrders
@@ -38,11 +40,8 @@ if TYPE_CHECKING:
     from fd_router.fleet.membership import Membership
     from fd_router.fleet.orders import Orders
     from fd_router.observe.logs import Log
-    from fd_router.state.replica.wire import Command
     from fd_router.types import Instance
 
-TELL_SECS = 0.05
-"""Between two looks at what is to be told of loads and prefixes, and at what others told of prefixes."""
 ROUND_SECS = 2.0
 """Between two looks at the board, where nobody says that it has changed."""
 CALM_SECS = 0.1
@@ -51,22 +50,16 @@ RESTS = 4.0
 """A round that took longer is followed by a rest of so many times that: each change has the whole board read, which for
 4,096 workers takes a tenth of a second of CPU, and they come all at once."""
 LONGEST_REST_SECS = 1.0
-HEAR_SECS = 3.0
-"""Without a message of our own, after which the channel is taken for broken."""
 HEARSAY_SECS = 2.0
 """After an order, until all have heard of it, and have told what they sent before they did."""
 WATCH_SECS = 0.5
 """Between two looks at who is silent."""
 FIRST_WAIT_SECS = 0.1
 LONGEST_WAIT_SECS = 2.0
-GATE_SECS = 5.0
-"""How long a replica that starts waits for workers at the gate, before it reads their prefixes."""
 CANCEL_SECS = 0.05
 """Between two tries to end a task."""
 PRESENT_SECS = 10
 """How long the server remembers a replica that has ended."""
-MAX_ENTRIES_A_TURN = 64
-"""Of the stream, written between two rests: 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +88,19 @@ class Replica:
         self._address, self._cluster, self._name = address, cluster, name
         self._log, self._clock, self._wall = parts.log, parts.clock, parts.wall
         self._presence = f"{prefix}replica:{name}"
-        self._loads_channel, self._board_channel = f"{prefix}loads", f"{prefix}board"
         self._board = Board(name, f"{prefix}entry:", parts.clock)
         self._workers = SharedWorkers(self._board, parts.members, parts.admission, parts.log)
         self._orders = SharedOrders(self._board, parts.orders, parts.members, parts.clock)
-        self._own = OwnLoads(name, parts.scheduler, parts.clock)
-        self._others = OtherLoads(name, parts.scheduler, parts.clock)
+        self._others = OtherLoads(parts.scheduler, parts.clock)
         self._prefixes = Prefixes(name, f"{prefix}prefixes", parts.scheduler, stream_bytes)
+        self._news = asyncio.Event()
+        own = OwnLoads(parts.scheduler, parts.clock)
+        shared = Shared(own, self._others, self._prefixes, board_changed=self._news.set)
+        self._exchange = Exchange(name, f"{prefix}loads", shared, parts.clock)
         parts.orders.elsewhere = self._others.running
         parts.orders.hearsay_secs = lambda: HEARSAY_SECS if self.others() else 0.0
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._news = asyncio.Event()
         self.sharing = False
         """Whether it is not alone."""
         self.losses = 0
@@ -229,22 +223,22 @@ class Replica:
         """From connecting to the first failure. Raises `WireError`, or what it met."""
         async with AsyncExitStack() as stack:
             context = await asyncio.to_thread(tls_context, self._address)
-            wires = [Wire(self._address, context) for _ in range(4)]
-            for wire in wires:
+            board, *others = (Wire(self._address, context) for _ in range(3))
+            for wire in (board, *others):
                 stack.push_async_callback(wire.close)
-            await asyncio.gather(*(wire.open() for wire in wires))
-            board, tell, hear, stream = wires
-            await hear.do(("SUBSCRIBE", self._loads_channel))
-            await hear.do(("SUBSCRIBE", self._board_channel))
+            await asyncio.gather(*(wire.open() for wire in (board, *others)))
             self._board.forget_server()
             await self._round(board)
-            self._shared()
-            self._own.forget_told()
+            await self._prefixes.check_place(board)
             if self._ever:
                 self._prefixes.tell_anew()
-            jobs = [self._rounds(board), self._tell(tell), self._hear(hear), self._read(stream)]
             self._ever = True
-            await _first_failure(jobs)
+            tell, hear = (Line(wire, self._clock) for wire in others)
+            stack.callback(tell.end)
+            stack.callback(hear.end)
+            self._exchange.begin(tell, hear, self._workers.at_gate)
+            self._shared()
+            await _first_failure([self._rounds(board), self._turns()])
 
     async def _rounds(self, wire: Wire) -> None:
         rest = CALM_SECS
@@ -267,49 +261,17 @@ class Replica:
         self._workers.look_again(ordered)
         self._workers.take(_of(WORKER, found.changed), full=found.full)
         if found.written:
-            await wire.do(("PUBLISH", self._board_channel, self._name))
+            self._exchange.say_board()
 
     def _alive(self, name: str) -> bool:
         if name.startswith(WORKER):
             return self._workers.alive(name.removeprefix(WORKER))
         return name.startswith(ORDER) and self._orders.alive(name.removeprefix(ORDER))
 
-    async def _tell(self, wire: Wire) -> None:
+    async def _turns(self) -> None:
         while True:
-            message = self._own.message()
-            # Loads and the first entry go in one exchange, as most turns have one of each.
-            commands: list[Command] = (
-                [("PUBLISH", self._loads_channel, message)] if message is not None else []
-            )
-            for _ in range(MAX_ENTRIES_A_TURN):
-                entry = self._prefixes.next_commands()
-                if commands or entry:
-                    await wire.do(*commands, *entry)
-                if not entry:
-                    break
-                commands = []
-            await asyncio.sleep(TELL_SECS)
-
-    async def _hear(self, wire: Wire) -> None:
-        while True:
-            match await wire.hear(HEAR_SECS):
-                case [b"message", channel, data]:
-                    if channel == self._loads_channel.encode():
-                        self._others.take(data)
-                    elif data != self._name.encode():
-                        self._news.set()
-                case _:
-                    pass
-            # Messages that wait already are taken without a turn of the loop; requests come between two.
-            await asyncio.sleep(0)
-
-    async def _read(self, wire: Wire) -> None:
-        await self._workers.settled(GATE_SECS)
-        await self._prefixes.check_place(wire)
-        while True:
-            if not await self._prefixes.read(wire):
-                # Each replica writes at another moment: what comes meanwhile is one answer.
-                await asyncio.sleep(TELL_SECS)
+            secs = self._exchange.turn()
+            await asyncio.sleep(secs)
 
 
 def rest_after(secs: float) -> float:

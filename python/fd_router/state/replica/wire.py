@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIMIT_SECS = 1.0
 """For connecting, and for each answer: a server that is slower is one that is not there."""
 MAX_ANSWER = 8 << 20
-"""Bytes of an answer or a message: the largest that replicas make for each other, 64 entries of the board, and some."""
+"""Bytes of an answer: the largest that replicas make for each other, 64 entries of the board, and some."""
 SHOWN = 160
 
 Command: TypeAlias = "tuple[str | bytes | int, ...]"
@@ -39,8 +39,6 @@ class Wire:
         """`context` is that of `tls_context`."""
         self._address = address
         self._connection = _connection(address, context)
-        self.sent = 0
-        """Bytes of commands."""
 
     async def open(self) -> None:
         """Connect and enter. Raises `WireError`."""
@@ -48,54 +46,50 @@ class Wire:
             # The client's own limit is for each step of it.
             await within(2 * LIMIT_SECS, self._connection.connect())  # type: ignore[no-untyped-call]
         except _TROUBLES as error:
-            raise self._trouble(error) from error
+            raise self.trouble(error) from error
 
     async def ask(self, *commands: Command) -> list[Any]:
         """Send all, then read all answers; one that refuses is a `ResponseError` in its place. Raises `WireError`."""
-        await self.send(*commands)
-        return [await self.read() for _ in commands]
+        await self._send(*commands)
+        return [await self._read() for _ in commands]
 
     async def do(self, *commands: Command) -> list[Any]:
         """As `ask`, but that the first refusal is raised as a `WireError`."""
         answers = await self.ask(*commands)
         for answer in answers:
             if isinstance(answer, ResponseError):
-                raise self._trouble(answer)
+                raise self.trouble(answer)
         return answers
 
-    async def send(self, *commands: Command) -> None:
-        """Send without waiting for answers. Raises `WireError`."""
+    async def _send(self, *commands: Command) -> None:
         pieces = self._connection.pack_commands(commands)
-        self.sent += sum(map(len, pieces))
         try:
             await self._connection.send_packed_command(pieces, check_health=False)
         except _TROUBLES as error:
-            raise self._trouble(error) from error
+            raise self.trouble(error) from error
 
-    async def read(self) -> Any:
-        """The next answer. Raises `WireError`."""
+    async def _read(self) -> Any:
         try:
             return await self._connection.read_response()
         except ResponseError as error:
             return error
         except _TROUBLES as error:
-            raise self._trouble(error) from error
+            raise self.trouble(error) from error
 
-    async def hear(self, limit: float) -> Any:
-        """The next message of a channel. Raises `WireError`, where none comes in time too."""
-        try:
-            message = await self._connection.read_response(timeout=limit)
-        except _TROUBLES as error:
-            raise self._trouble(error) from error
-        if message is None:
-            raise WireError(f"nothing is heard for {limit:g} s")
-        return message
+    def hand_over(self, protocol: asyncio.Protocol) -> asyncio.WriteTransport:
+        """Give the open connection to a protocol; it is still closed here, and nothing else is done here any more."""
+        writer = self._connection._writer
+        if writer is None:
+            raise WireError("not connected")
+        writer.transport.set_protocol(protocol)
+        return writer.transport
 
     async def close(self) -> None:
         """End it, whatever state it is in."""
         await self._connection.disconnect(nowait=True)
 
-    def _trouble(self, error: BaseException) -> WireError:
+    def trouble(self, error: BaseException | str) -> WireError:
+        """What went wrong, without a secret in it."""
         text = _text(error)
         for secret in filter(None, (self._address.password, self._address.username)):
             text = text.replace(secret, "***")
@@ -136,7 +130,7 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
     return context
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException | str) -> str:
     # What a server says of a command that it does not know repeats its words, and those of AUTH are secret.
     return str(error).partition(", with args beginning with")[0]
 

@@ -154,10 +154,9 @@ class SharedWorkers:
         except Exception as error:
             self._log.error(messages.panic(error))
 
-    async def settled(self, secs: float) -> None:
-        """Wait for those that are at the gate, so long at most."""
-        if self._admitting:
-            await asyncio.wait([*self._admitting.values()], timeout=secs)
+    def at_gate(self) -> bool:
+        """Whether some are about to be let in."""
+        return bool(self._admitting)
 
     async def close(self) -> None:
         """Let nobody in any more."""
