@@ -488,6 +488,22 @@ class Scheduler:
         each, and for names of 2,048 bytes.
         """
 
+    def take_loads(self, whole: bool) -> bytes | None:
+        """What this router alone has in hand, for others' `apply_loads`.
+
+        All of it, or only what is another than this returned before; None where that is nothing. At most 4,096 workers,
+        and urls of 512 bytes.
+        """
+
+    def apply_loads(self, origin: str, data: bytes) -> bool:
+        """Take what another router, by its name, got from `take_loads`, as `tell_foreign` does. Any bytes may be given.
+
+        Returns False for what was not understood, of which nothing is taken, and for one router more than 64.
+        """
+
+    def running_elsewhere(self) -> list[tuple[str, int]]:
+        """(url, requests) that all other routers said that they have in hand; by url."""
+
     def share(self, limit_bytes: int) -> None:
         """Begin to keep for other routers what is recorded here; it takes at most `limit_bytes` of memory.
 

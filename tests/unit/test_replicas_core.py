@@ -48,6 +48,27 @@ def test_what_one_has_in_hand_counts_for_the_other() -> None:
     two.tell_foreign("one", [])
 
 
+def test_loads_in_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    one = fleet(replica="one")
+    two = fleet(replica="two", record=(str(path), 1 << 20, 2))
+    lease = book(one, "mixed", request(LONG))
+    message = one.take_loads(True)
+    assert message is not None
+    assert one.take_loads(False) is None
+    assert two.apply_loads("one", message)
+    assert two.running_elsewhere() == [(lease.url, 1)]
+    assert not two.apply_loads("one", message[:-1])
+    assert book(two, "mixed", request("b")).url != lease.url
+    lease.release()
+    assert two.apply_loads("one", one.take_loads(False) or b"")
+    assert two.running_elsewhere() == []
+    two.end_recording()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    told = [line["rows"] for line in lines if line["event"] == "foreign"]
+    assert told == [[[lease.url, 1, 80, 10.0, 10.0]], []]
+
+
 @pytest.mark.parametrize(
     "row", [("a",), ("a", -1, 0, 0.0, 0.0), ("a", 1.5, 0, 0.0, 0.0), (1, 1, 1, 1.0, 1.0)]
 )

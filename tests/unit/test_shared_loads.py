@@ -2,74 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING
 
-import orjson
 import pytest
 
+from fd_router._core import Request
 from fd_router.state.replica import loads
-from fd_router.state.replica.loads import ALL_SECS, SILENT_SECS, OtherLoads, OwnLoads, Row
+from fd_router.state.replica.loads import ALL_SECS, SILENT_SECS, OtherLoads, OwnLoads
+from rig import core
+from rig.cluster import loads_message
+
+if TYPE_CHECKING:
+    from fd_router._core import Lease
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2:8000"
-IDLE: Row = (A, 0, 0, 0.0, 0.0)
-BUSY: Row = (A, 2, 2, 10.0, 20.0)
-
-
-class Scheduler:
-    """As much of the extension's as loads meet."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.foreign: dict[str, list[Row]] = {}
-
-    def own_loads(self) -> list[Row]:
-        return self.rows
-
-    def tell_foreign(self, origin: str, rows: list[Row]) -> int:
-        self.foreign[origin] = rows
-        return 0
+BUSY = (A, 2, 2, 10.0, 20.0)
 
 
 class Scene:
+    """A replica that is there, and one that is here and has heard of it."""
+
     def __init__(self) -> None:
         self.now = 0.0
-        self.there, self.here = Scheduler(), Scheduler()
-        there, here = self.there, self.here
-        schedulers: Any = (there, here)
-        self.own = OwnLoads(schedulers[0], lambda: self.now)
-        self.others = OtherLoads(schedulers[1], lambda: self.now)
+        self.there, self.here = (core.scheduler({"mixed": "request_num"}) for _ in range(2))
+        for scheduler in (self.there, self.here):
+            scheduler.add(A, "mixed")
+            scheduler.add(B, "mixed")
+        self.own = OwnLoads(self.there, lambda: self.now)
+        self.others = OtherLoads(self.here, lambda: self.now)
 
-    def tell(self, *rows: Row) -> dict[str, Any] | None:
-        self.there.rows = list(rows)
+    def book(self, url: str) -> Lease:
+        request = Request.scan(json.dumps({"prompt": url}).encode(), False)
+        return core.book(self.there, "mixed", request, exclude=[each for each in (A, B) if each != url])
+
+    def tell(self) -> bool:
+        """Whether there was anything to be told."""
         message = self.own.message()
-        return None if message is None else orjson.loads(message)
+        if message is not None:
+            self.others.take(b"there", message, 0.0)
+        return message is not None
 
-    def hear(self, *rows: Row, whole: bool = True, by: str = "there", age: float = 0.0) -> None:
-        self.others.take(by.encode(), orjson.dumps({"all": whole, "rows": rows}), age)
+    def hear(
+        self,
+        *rows: tuple[str, int, int, float, float],
+        by: str = "there",
+        age: float = 0.0,
+        whole: bool = True,
+    ) -> None:
+        self.others.take(by.encode(), loads_message(*rows, whole=whole), age)
 
 
 def test_what_changed_is_told_and_everything_once_a_second() -> None:
     scene = Scene()
-    told = scene.tell(IDLE, (B, 1, 1, 0.0, 5.0))
-    assert told == {"all": True, "rows": [[B, 1, 1, 0.0, 5.0]]}
-    assert scene.tell(IDLE, (B, 1, 1, 0.0, 5.0)) is None
-    told = scene.tell(BUSY, (B, 1, 1, 0.0, 5.0))
-    assert told == {"all": False, "rows": [list(BUSY)]}
-    told = scene.tell(IDLE)
-    assert told is not None
-    assert told["rows"] == [list(IDLE), [B, 0, 0, 0.0, 0.0]], "who left too"
+    lease = scene.book(B)
+    assert scene.tell()
+    assert scene.others.running() == {B: 1}
+    assert not scene.tell()
+    more = scene.book(A)
+    assert scene.tell()
+    assert scene.others.running() == {A: 1, B: 1}
+    lease.release()
+    assert scene.tell()
+    assert scene.others.running() == {A: 1}
+    scene.now = ALL_SECS - 0.01
+    assert not scene.tell()
     scene.now = ALL_SECS
-    assert scene.tell(IDLE) == {"all": True, "rows": []}, "idle, and alive"
+    assert scene.tell()
+    more.release()
+    assert scene.tell()
+    scene.now = 2 * ALL_SECS
+    assert scene.tell(), "idle, and alive"
+    assert scene.others.running() == {}
+    scene.own.forget_told()
+    assert scene.tell()
 
 
 def test_what_is_heard_is_state() -> None:
     scene = Scene()
     scene.hear(BUSY, (B, 1, 1, 0.0, 5.0))
-    scene.hear(IDLE, whole=False)
-    assert scene.here.foreign == {"there": [(B, 1, 1, 0.0, 5.0)]}
+    scene.hear((A, 0, 0, 0.0, 0.0), whole=False)
     assert scene.others.running() == {B: 1}
     scene.hear(BUSY)
-    assert scene.here.foreign == {"there": [BUSY]}, "a message that was lost is mended by the next with all"
+    assert scene.others.running() == {A: 2}, "a message that was lost is mended by the next with all"
+    scene.hear(BUSY, by="another")
+    assert scene.others.running() == {A: 4}
 
 
 def test_who_is_silent_counts_no_more() -> None:
@@ -80,7 +97,7 @@ def test_who_is_silent_counts_no_more() -> None:
     assert [name for name, _ in scene.others.replicas()] == ["there"]
     scene.now = SILENT_SECS
     scene.others.expire()
-    assert (scene.here.foreign, scene.others.replicas(), scene.others.running()) == ({"there": []}, [], {})
+    assert (scene.others.replicas(), scene.others.running()) == ([], {})
 
 
 def test_a_message_counts_from_when_it_was_written() -> None:
@@ -88,38 +105,26 @@ def test_a_message_counts_from_when_it_was_written() -> None:
     scene.hear(BUSY, age=2.0)
     scene.now = SILENT_SECS - 2.0
     scene.others.expire()
-    assert scene.here.foreign == {"there": []}
+    assert (scene.others.replicas(), scene.others.running()) == ([], {})
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"x", b"{}", b"[]", b'{"all":true}', b'{"rows":[]}', b'{"all":1,"rows":[]}',
-     b'{"all":true,"rows":[[]]}', b'{"all":true,"rows":[["u",1,1,1]]}',
-     b'{"all":true,"rows":[["u",-1,0,0,0]]}', b'{"all":true,"rows":[["u",true,0,0,0]]}',
-     b'{"all":true,"rows":[["u",1e300,0,0,0]]}', b'{"all":true,"rows":[[1,1,1,1,1]]}',
-     b'{"all":true,"rows":[["' + b"u" * 513 + b'",1,1,1,1]]}', b" " * (1 << 20) + b"{}"],
+    [b"", b"x", b"{}", b"fdl1", b"fdl1\x02", loads_message(BUSY)[:-1], loads_message((A, 1 << 53, 0, 0, 0)),
+     loads_message((A, 1, 0, -1, 0)), loads_message((A, 1, 0, 0, 1e300)),
+     loads_message(("u" * 513, 1, 1, 1, 1)), b" " * (1 << 20) + b"{}"],
 )  # fmt: skip
 def test_garbage(data: bytes) -> None:
     scene = Scene()
     scene.others.take(b"there", data, 0.0)
-    assert (scene.here.foreign, scene.others.garbage) == ({}, 1)
-
-
-def test_a_name_that_nobody_has() -> None:
-    scene = Scene()
-    scene.hear(BUSY, by="a" * 129)
-    assert (scene.here.foreign, scene.others.garbage) == ({}, 1)
+    assert (scene.others.running(), scene.others.replicas(), scene.others.garbage) == ({}, [], 1)
 
 
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loads, "MAX_REPLICAS", 2)
-    monkeypatch.setattr(loads, "MAX_ROWS", 2)
     scene = Scene()
-    for name in "abcab":
-        scene.hear(by=name)
+    for name in ("a", "b", "c", "a", "b", "x" * 129):
+        scene.hear(BUSY, by=name)
     assert [name for name, _ in scene.others.replicas()] == ["a", "b"]
-    scene.hear(BUSY, BUSY, BUSY, by="a")
     assert scene.others.garbage == 2
-    for number in range(4):
-        scene.hear((f"{A}{number}", 1, 1, 0.0, 0.0), whole=False, by="a")
-    assert len(scene.here.foreign["a"]) == 2
+    assert scene.others.running() == {A: 4}

@@ -355,6 +355,27 @@ impl Scheduler {
         lost
     }
 
+    fn take_loads<'py>(&self, py: Python<'py>, whole: bool) -> Option<Bound<'py, PyBytes>> {
+        let message = self.core.take_loads(whole, self.timeline.moment().now)?;
+        Some(PyBytes::new(py, &message))
+    }
+
+    fn apply_loads(&self, origin: &str, data: &[u8]) -> bool {
+        let moment = self.timeline.moment();
+        let applied = self.core.apply_loads(origin, data);
+        if applied {
+            moment.told(|| What::Foreign {
+                origin: origin.to_owned(),
+                rows: self.core.foreign(origin).iter().map(row).collect(),
+            });
+        }
+        applied
+    }
+
+    fn running_elsewhere(&self) -> Vec<(String, u64)> {
+        self.core.running_elsewhere()
+    }
+
     fn share(&self, limit_bytes: usize) -> PyResult<()> {
         if limit_bytes > 0 && limit_bytes < MIN_LIMIT {
             let problem =

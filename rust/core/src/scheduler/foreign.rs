@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::hash;
 use crate::load::Held;
 use crate::policy::Replica;
+use crate::share::loads;
 
 use super::Scheduler;
 
@@ -44,6 +45,34 @@ impl Foreign {
         (urls, lost)
     }
 
+    /// Forgets what a router said; the urls of it.
+    fn clear(&mut self, origin: &str) -> Vec<Box<str>> {
+        let rows = self.0.get_mut(origin).map(std::mem::take);
+        rows.into_iter().flat_map(HashMap::into_keys).collect()
+    }
+
+    /// Takes what has changed of what a router says. Returns whether there is room for it.
+    fn change(&mut self, origin: &str, news: &[(&str, Held)]) -> bool {
+        if !self.0.contains_key(origin) && (self.0.len() >= ORIGINS || origin.len() > NAME) {
+            return false;
+        }
+        let rows = self.0.entry(origin.into()).or_default();
+        for (url, held) in news {
+            if *held == Held::default() {
+                rows.remove(*url);
+            } else if let Some(row) = rows.get_mut(*url) {
+                *row = held.bounded();
+            } else if rows.len() < ROWS {
+                rows.insert((*url).into(), held.bounded());
+            }
+        }
+        // Who only stands by is none of those among whom requests are dealt out.
+        if rows.is_empty() {
+            self.0.remove(origin);
+        }
+        true
+    }
+
     /// What all of them have in hand at a worker.
     pub(super) fn at(&self, url: &str) -> Held {
         let rows = self.0.values().filter_map(|rows| rows.get(url));
@@ -78,6 +107,63 @@ impl Scheduler {
         let name = self.name.as_deref();
         *self.replica.lock() = name.and_then(|name| foreign.replica(name));
         lost
+    }
+
+    /// What this router alone has in hand, in bytes for [`Scheduler::apply_loads`]: all of it, or what is another than it
+    /// was told before; None where that is nothing.
+    pub fn take_loads(&self, whole: bool, now: u64) -> Option<Vec<u8>> {
+        self.unary.lock().release(now);
+        let mut told = self.sharing.told_loads.lock();
+        told.message(self.roster.read().own(), whole)
+    }
+
+    /// Takes what [`Scheduler::take_loads`] of another router, by its name, returned. Returns whether it was understood
+    /// and there is room for one more router: for 64, each with 4,096 rows, beyond which they are not kept.
+    pub fn apply_loads(&self, origin: &str, data: &[u8]) -> bool {
+        let Some((whole, rows)) = loads::read(data) else {
+            return false;
+        };
+        let roster = self.roster.read();
+        let mut foreign = self.foreign.lock();
+        let before = if whole {
+            foreign.clear(origin)
+        } else {
+            Vec::new()
+        };
+        let kept = foreign.change(origin, &rows);
+        let urls = before
+            .iter()
+            .map(|url| &**url)
+            .chain(rows.iter().map(|(url, _)| *url));
+        for url in urls {
+            if let Some(worker) = roster.worker(url) {
+                worker.set_foreign(&foreign.at(url));
+            }
+        }
+        let name = self.name.as_deref();
+        *self.replica.lock() = name.and_then(|name| foreign.replica(name));
+        kept
+    }
+
+    /// What another router has in hand, as far as is known; by url.
+    pub fn foreign(&self, origin: &str) -> Vec<(String, Held)> {
+        let foreign = self.foreign.lock();
+        let rows = foreign.0.get(origin).into_iter().flatten();
+        let mut rows: Vec<_> = rows.map(|(url, held)| (url.to_string(), *held)).collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
+    }
+
+    /// Requests that all other routers have in hand, by url.
+    pub fn running_elsewhere(&self) -> Vec<(String, u64)> {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        let foreign = self.foreign.lock();
+        for (url, held) in foreign.0.values().flatten() {
+            *sums.entry(url).or_default() += held.running;
+        }
+        sums.into_iter()
+            .map(|(url, running)| (url.to_owned(), running))
+            .collect()
     }
 
     /// What this router alone has in hand, for others: a row for everybody who is present, and for those departed as long

@@ -423,15 +423,20 @@ impl Roster {
         loads
     }
 
-    /// What this router has in hand at everybody that is present, and at those departed as long as that is anything; by
-    /// url.
-    pub(super) fn own_loads(&self) -> Vec<(String, Held)> {
+    /// What this router has in hand at everybody that is present, and at those departed as long as that is anything.
+    pub(super) fn own(&self) -> impl Iterator<Item = (&Arc<str>, Held)> {
         let present = self.present.values().map(|entry| &entry.candidate.worker);
         let departed = self.departed.values().map(|(_, worker)| worker);
-        let departed = departed.filter(|worker| !worker.is_idle());
-        let mut loads: Vec<(String, Held)> = present
-            .chain(departed)
-            .map(|worker| (worker.url().to_owned(), worker.own()))
+        present
+            .chain(departed.filter(|worker| !worker.is_idle()))
+            .map(|worker| (worker.name(), worker.own()))
+    }
+
+    /// The same by url.
+    pub(super) fn own_loads(&self) -> Vec<(String, Held)> {
+        let mut loads: Vec<(String, Held)> = self
+            .own()
+            .map(|(url, held)| (url.as_ref().to_owned(), held))
             .collect();
         loads.sort_by(|a, b| a.0.cmp(&b.0));
         loads

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::load::Worker;
+use crate::share::loads::ToldLoads;
 use crate::share::{Chains, Item, MIN_LIMIT, News, Queue, Reader, Shares, Start, Told};
 
 use super::Scheduler;
@@ -13,13 +14,14 @@ use super::Scheduler;
 /// Milliseconds within which what two routers say of an engine's end is of the same end.
 const SAME_END: u64 = 10_000;
 
-/// What is shared. Nobody waits for `telling` or `hearing` but whoever takes and brings batches.
+/// What is shared. Nobody waits for `telling`, `hearing` or `told_loads` but whoever takes and brings messages.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
     on: AtomicBool,
     queue: Mutex<Queue>,
     telling: Mutex<Telling>,
     hearing: Mutex<Chains>,
+    pub(super) told_loads: Mutex<ToldLoads>,
 }
 
 #[derive(Debug, Default)]

@@ -1,4 +1,5 @@
-//! Prefixes for other routers: what was recorded here, in bytes, and what others recorded, out of theirs.
+//! Prefixes for other routers: what was recorded here, in bytes, and what others recorded, out of theirs. And loads, in
+//! [`loads`].
 //!
 //! Block hashes are the same on every machine, so routers need to agree on nothing: each tells whom it gave which chain
 //! of blocks. A chain is told as a block of it that the same router has told lately, and the blocks after it: a next turn
@@ -16,6 +17,7 @@
 //! block. So whoever reads the last part of a stream of batches, as long as that, understands the rest.
 
 mod chains;
+pub(crate) mod loads;
 mod queue;
 mod told;
 mod wire;

@@ -261,3 +261,74 @@ fn what_costs_clearly_less_is_taken_whatever_is_drawn() {
         }
     }
 }
+
+#[test]
+fn loads_in_bytes_are_state() {
+    let [one, two] = ["one", "two"].map(|_| fleet(Policy::RequestNum, 3));
+    assert!(one.take_loads(false, 0).is_none(), "nothing has changed");
+    let first = select(&one, LONG);
+    let news = one.take_loads(false, 0).unwrap();
+    assert!(two.apply_loads("one", &news));
+    assert_eq!(
+        two.foreign("one"),
+        one.own_loads(0)
+            .into_iter()
+            .filter(|row| row.1.running > 0)
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(two.running_elsewhere(), [(url(&first).to_owned(), 1)]);
+    assert_eq!(running(&two, url(&first)), 1);
+    let other = ["a", "b", "c"]
+        .into_iter()
+        .find(|other| *other != url(&first))
+        .unwrap();
+    two.tell_foreign("three", &[row(other, 2)]);
+    let lost = select(&one, LONG);
+    one.take_loads(false, 0).unwrap();
+    drop((first, lost));
+    assert!(
+        two.apply_loads("one", &one.take_loads(true, 0).unwrap()),
+        "all of it"
+    );
+    assert_eq!(two.foreign("one"), []);
+    assert_eq!(two.running_elsewhere(), [(other.to_owned(), 2)]);
+    assert_eq!(running(&two, other), 2);
+}
+
+#[test]
+fn who_has_nothing_in_hand_is_none_of_the_others() {
+    let scheduler = fleet(Policy::RequestNum, 2).named("me");
+    let busy = fleet(Policy::RequestNum, 2);
+    let _held = select(&busy, LONG);
+    for name in ["x", "y"] {
+        let idle = fleet(Policy::RequestNum, 2).take_loads(true, 0).unwrap();
+        assert!(scheduler.apply_loads(name, &idle));
+    }
+    assert!(scheduler.replica.lock().is_none());
+    assert!(scheduler.apply_loads("z", &busy.take_loads(true, 0).unwrap()));
+    assert_eq!(scheduler.replica.lock().unwrap().routers, 2);
+}
+
+#[test]
+fn loads_in_bytes_are_bounded() {
+    let busy = fleet(Policy::RequestNum, 1);
+    let _held = select(&busy, LONG);
+    let message = busy.take_loads(true, 0).unwrap();
+    let scheduler = fleet(Policy::RequestNum, 1);
+    for origin in 0..64 {
+        assert!(scheduler.apply_loads(&origin.to_string(), &message));
+    }
+    assert!(!scheduler.apply_loads("one too many", &message));
+    assert!(scheduler.apply_loads("63", &message));
+    assert_eq!(running(&scheduler, "a"), 64);
+    for bytes in [
+        &b""[..],
+        b"fdl1",
+        b"fdl1\x02",
+        b"fdl1\x01\0",
+        &message[..message.len() - 1],
+    ] {
+        assert!(!scheduler.apply_loads("0", bytes), "{bytes:?}");
+    }
+    assert_eq!(running(&scheduler, "a"), 64, "nothing of it was taken");
+}
