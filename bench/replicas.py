@@ -36,8 +36,8 @@ FEW = Model(engines=8, hashed_secs=0.0, token_secs=0.0)
 NONE = Model(engines=0)
 ENGINES = 8
 TRAFFIC = Row("replicas", "unary, 4 KiB request, 256 B answer", 4096, 256, 32)
-TURNS = 8
-"""Pairs of slices of the row cpu."""
+TURNS = 28
+"""Pairs of slices of the row cpu, short ones: what the machine does beside them is then the same in both of a pair."""
 BODY = {"model": "mock", "max_tokens": 1}
 PROMPT = "tell me of rivers and of the sea " * 20
 
@@ -85,7 +85,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each row (10)")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="of each row (10); the row cpu takes twice as long"
+    )
     parser.add_argument("--rate", type=float, default=300.0, help="requests a second, of all clients (300)")
     parser.add_argument("--cpu-rate", type=float, default=1000.0, help="the same of the row cpu (1000)")
     parser.add_argument("--only", default="idle,cpu,killed,restarted", help="rows (all)")
@@ -129,7 +131,7 @@ def cpu(folder: Path, rate: float, secs: float) -> str:
         for turn in range(TURNS):
             # Each is first as often as second.
             pair = {
-                number: microseconds(tool, fleets[number], rate / 3, secs / 2, turn)
+                number: microseconds(tool, fleets[number], rate / 3, secs / TURNS, turn)
                 for number in ((0, 1), (1, 0))[turn % 2]
             }
             slices.append([pair[0][0], pair[1][0], pair[0][1]])
