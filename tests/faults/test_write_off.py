@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,11 @@ def test_full_of_silent_clients(start_router: Callable[..., Router]) -> None:
     accepted = CONNECTIONS + SPARE
     with ExitStack() as stack:
         # The rig's own connection, which is kept, is one of them.
-        silent = [stack.enter_context(router.raw()) for _ in range(accepted - 1)]
+        silent = [stack.enter_context(router.raw()) for _ in range(SPARE + 1)]
+        # The kernel counts how long they have been quiet in steps of some milliseconds: the others are to be younger.
+        opened = time.monotonic()
+        wait_for(lambda: time.monotonic() > opened + 0.05)
+        silent += [stack.enter_context(router.raw()) for _ in range(accepted - 1 - len(silent))]
         wait_for(lambda: router.metrics().value("fd_router_client_connections") == accepted)
         assert router.metrics().value("fd_router_idle_clients_closed_total") == 0
         late = stack.enter_context(router.raw())
