@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fd_router.config.address import Address
+from fd_router.state.replica.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 class Server:
@@ -30,3 +38,18 @@ class Server:
         await asyncio.gather(
             *self.tasks, *(each.wait_closed() for each in self.writers), return_exceptions=True
         )
+
+
+@asynccontextmanager
+async def connected(server: Server, password: str = "") -> AsyncIterator[Wire]:
+    """A connection to a server in the same event loop; both end with it."""
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    wire = Wire(Address("127.0.0.1", port, "", password, 0, tls=False), None)
+    try:
+        await wire.open()
+        yield wire
+    finally:
+        await wire.close()
+        listener.close()
+        await server.stop()

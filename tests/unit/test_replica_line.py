@@ -13,7 +13,7 @@ import pytest
 from fd_router.config.address import Address
 from fd_router.state.replica.line import Line, packed, place_of
 from fd_router.state.replica.wire import Wire, WireError
-from rig.one_answer import Server
+from rig.one_answer import Server, connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +27,8 @@ def asked(server: Server, questions: int = 1, password: str = "") -> list[Any]:
     """What a question of so many commands is answered with; in the same event loop as the server."""
 
     async def scene() -> list[Any]:
-        listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-        port = listener.sockets[0].getsockname()[1]
-        wire = Wire(Address("127.0.0.1", port, "", password, 0, tls=False), None)
         got: list[Any] = []
-        try:
-            await wire.open()
+        async with connected(server, password) as wire:
             line = Line(wire, time.monotonic)
             line.ask([("GET", "a")] * questions, got.extend)
             end = time.monotonic() + LIMIT_SECS
@@ -43,10 +39,6 @@ def asked(server: Server, questions: int = 1, password: str = "") -> list[Any]:
             line.check()
             assert not line.waits
             return got
-        finally:
-            await wire.close()
-            listener.close()
-            await server.stop()
 
     return asyncio.run(scene())
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fd_router.config.address import Address
-from fd_router.state.replica.wire import MAX_ANSWER, Wire, WireError, tls_context
+from fd_router.state.replica.wire import MAX_ANSWER, WireError, tls_context
 from rig.certificates import Authority
-from rig.one_answer import Server
+from rig.one_answer import Server, connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,16 +28,8 @@ def asked(server: Server, password: str = "") -> list[Any]:
     """What a question is answered with; in the same event loop as the server."""
 
     async def scene() -> list[Any]:
-        listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-        port = listener.sockets[0].getsockname()[1]
-        wire = Wire(Address("127.0.0.1", port, "", password, 0, tls=False), None)
-        try:
-            await wire.open()
+        async with connected(server, password) as wire:
             return await wire.ask(("GET", "a"))
-        finally:
-            await wire.close()
-            listener.close()
-            await server.stop()
 
     return asyncio.run(scene())
 
