@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import tracemalloc
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from fd_router.config.address import Address
-from fd_router.state.replica.wire import Wire
+from fd_router.state.replica.wire import Wire, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+FEW = 1 << 17
+"""Bytes of an answer, in place of the true limit, which is larger than what a test should send."""
 
 
 class Server:
@@ -53,3 +59,15 @@ async def connected(server: Server, password: str = "") -> AsyncIterator[Wire]:
         await wire.close()
         listener.close()
         await server.stop()
+
+
+@contextmanager
+def given_up_as_too_large() -> Iterator[None]:
+    """What is asked within has an answer beyond `FEW`, and ends before that is in memory."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError, match="larger than 131072 bytes"):
+            yield
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
