@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from fd_router._core import Lease, Request
 from fd_router.config import Config, ManagerConfig, ServerConfig
 from fd_router.errors import OrderConflictError, RegistrationError, UnknownWorkerError
+from fd_router.fleet.admission import Admission
 from fd_router.fleet.conduct import Conduct
 from fd_router.fleet.last_probes import LastProbes, Probe
 from fd_router.fleet.membership import Membership
+from fd_router.fleet.networks import Networks
 from fd_router.fleet.orders import REMOVED_SECS, Orders
+from fd_router.fleet.registration import to_body
 from fd_router.fleet.registry import Registry
 from fd_router.fleet.states import States
 from fd_router.observe.logs.lasting import Lasting
 from fd_router.types import Instance
 from rig import core
+
+if TYPE_CHECKING:
+    from fd_router.types import Source
 
 REQUEST = Request.scan(b'{"prompt": "hello"}', False)
 
@@ -43,6 +50,7 @@ class Scene:
             probe=print,
             lasting=Lasting(print),
         )
+        self.quiet = quiet
         self.registry = Registry(self.scheduler)
         self.conduct = Conduct(
             config.manager.eject_after_failures,
@@ -76,6 +84,21 @@ class Scene:
 
     def wall(self) -> float:
         return 1000.0 + self.now
+
+    def admission(self, prober: Any) -> Admission:
+        """The gate before this fleet, with a prober of the test's."""
+        learner: Any = SimpleNamespace(ahead=lambda _: None, settled=lambda _: None)
+        return Admission(
+            self.members,
+            self.orders,
+            prober,
+            None,
+            learner=learner,
+            log=self.quiet,
+            networks=Networks(()),
+            clock=self.clock,
+            splitwise=False,
+        )
 
     def join(self, number: int) -> str:
         instance = Instance("mixed", "127.0.0.1", 8000 + number)
@@ -194,6 +217,33 @@ def test_a_removed_worker_stays_away_while_it_registers() -> None:
     scene.join(0)
     assert scene.state(url) == "up"
     assert scene.select() is not None
+
+
+@pytest.mark.parametrize("source", ["register", "cluster"])
+@pytest.mark.parametrize("well", [True, False])
+def test_a_worker_that_is_removed_while_it_registers_stays_away(source: Source, *, well: bool) -> None:
+    """Its heartbeat is at the gate, and waits for the probe, when its last request ends."""
+    scene = Scene(1)
+    (url,) = scene.urls
+    (instance,) = scene.registry.all()
+
+    class Prober:
+        async def verdict(self, *_: object) -> tuple[bool, Probe]:
+            scene.orders.drain(url, remove=True)
+            return well, Probe(0.1, well=well, status=200)
+
+    async def arrive(admission: Admission) -> None:
+        if source == "register":
+            await admission.register(orjson.dumps(to_body(instance)), "")
+        else:
+            newer = orjson.loads(orjson.dumps(to_body(replace(instance, models=("other",)))))
+            with pytest.raises(RegistrationError, match="was removed by order"):
+                await admission.admit_of_cluster(url, newer)
+
+    asyncio.run(arrive(scene.admission(Prober())))
+    assert not scene.members.knows(url)
+    assert scene.orders.refuses(url)
+    assert scene.state(url) == "drained"
 
 
 def test_a_worker_that_leaves_by_other_means_has_no_order() -> None:

@@ -160,16 +160,16 @@ class Admission:
         """`said` is whether it was said now, and here."""
         own = source == "register"
         self._networks.require(instance)
-        if self._orders.refuses(instance.url, own=own):
-            if own:
-                return
-            raise RegistrationError(
-                409, f"{instance.url} was removed by order: POST /workers/undrain lets it back"
-            )
+        if self._is_removed(instance.url, own=own):
+            return
         self._members.check_room(instance.url)  # nobody is probed for nothing
         self._learner.ahead(instance)
         try:
             trouble = await self._probe(instance.url)
+            if self._is_removed(
+                instance.url, own=own
+            ):  # while it was probed: it was drained, and now is empty
+                return
             if trouble is not None:
                 raise RegistrationError(503, f"{instance.url} service is not healthy{trouble}")
             self._members.admit(instance, self._clock(), source)
@@ -180,6 +180,14 @@ class Admission:
         if self._remote_load is not None:
             with_limit = within(FIRST_LOAD_TIMEOUT, self._remote_load.ask(instance))
             await asyncio.gather(with_limit, return_exceptions=True)
+
+    def _is_removed(self, url: str, *, own: bool) -> bool:
+        """Whether a worker is to be passed over in silence. Raises `RegistrationError` where others speak for it."""
+        if not self._orders.refuses(url, own=own):
+            return False
+        if own:
+            return True
+        raise RegistrationError(409, f"{url} was removed by order: POST /workers/undrain lets it back")
 
     async def _probe(self, url: str) -> str | None:
         """What is to be said of an engine that is not well; None where it is.
