@@ -737,7 +737,7 @@ class Answers:
     def rows(self) -> Iterator[tuple[str | None, str | None, int, int]]:
         """(worker, prefill worker, status, answers) of each series as it is now; the worker is None of all others."""
 
-    def times(self) -> list[tuple[str | None, int, list[int], float]]:
+    def times(self) -> Iterator[tuple[str | None, int, list[int], float]]:
         """(worker, first digit of the status, counts as of `Histogram.snapshot`, sum) of each series."""
 
 @final

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import threading
+import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import fd_router
 from fd_router import errors
-from fd_router.observe.metrics import CONTENT_TYPE, FAMILIES, Metrics, markdown_table
+from fd_router.observe.metrics import CONTENT_TYPE, FAMILIES, Metrics, markdown_table, text
 from rig.exposition import Metrics as Scrape
 from rig.scraped import Fleet, Scheduler, bound
 
@@ -235,3 +237,27 @@ def test_markdown_table_has_a_row_for_each_family() -> None:
     assert all(row.count("|") == rows[0].count("|") for row in rows)
     for family, row in zip(FAMILIES, rows[2:], strict=True):
         assert row.startswith(f"| `{family.name}` | {family.kind} |")
+
+
+def test_a_scrape_of_many_workers_pauses_and_keeps_but_its_text(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the event loop waits for the GIL: for the lines of a slice at most, and never for all of them at once."""
+    for number in range(1_000):
+        url = f"http://10.0.{number // 250}.{number % 250}:8000"
+        metrics.counted.answered(url, 200)
+        metrics.counted.first_byte(url, 200, 0.2)
+        metrics.prefill(url, 0.1)
+    pauses: list[float] = []
+    monkeypatch.setattr(text, "time", SimpleNamespace(sleep=pauses.append))
+    tracemalloc.start()
+    try:
+        page = metrics.render()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    lines = page.count(b"\n")
+    assert lines > 30_000
+    assert len(pauses) >= lines // text.SLICE
+    assert min(pauses) > 0
+    assert peak < 3 * len(page), "samples are made one at a time: each is several times as large as its line"

@@ -37,7 +37,7 @@ def test_histogram_counts_as_a_naive_one(values: list[float]) -> None:
 
 def test_histogram_refuses_counts_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="zip"):
-        histogram(HISTOGRAM, HISTOGRAM.bounds, [1, 2, 3], 0.0)
+        list(histogram(HISTOGRAM, HISTOGRAM.bounds, [1, 2, 3], 0.0).samples)
 
 
 class Clock:
@@ -59,7 +59,7 @@ def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_departed_workers_are_forgotten_after_a_while_and_live_ones_never() -> None:
     clock = Clock()
-    tally = WorkerTally(COUNTER, workers=1, monotonic=clock)
+    tally = WorkerTally(COUNTER, monotonic=clock)
     for worker in ("live", "gone", ""):
         tally.add(worker, 200)
     tally.add("gone", 500)
@@ -74,25 +74,13 @@ def test_departed_workers_are_forgotten_after_a_while_and_live_ones_never() -> N
 
 def test_a_worker_that_comes_back_in_time_keeps_its_counts() -> None:
     clock = Clock()
-    tally = WorkerTally(COUNTER, workers=1, monotonic=clock)
+    tally = WorkerTally(COUNTER, monotonic=clock)
     tally.add("w", 200)
     for live in (set[str](), {"w"}, set[str]()):
         tally.prune(live)
         clock.now += RETENTION_SECS - 1
         tally.prune(live)
     assert counts(tally) == {("w", "200"): 1}
-
-
-def test_a_pair_is_forgotten_with_either_of_its_workers() -> None:
-    clock = Clock()
-    family = Family("c_total", "counter", ("prefill", "decode", "code"), "", "help")
-    tally = WorkerTally(family, workers=2, monotonic=clock)
-    tally.add("p", "d1", 200)
-    tally.add("p", "d2", 200)
-    tally.prune({"p", "d1"})
-    clock.now += RETENTION_SECS
-    tally.prune({"p", "d1"})
-    assert counts(tally) == {("p", "d1", "200"): 1}
 
 
 @pytest.mark.parametrize(

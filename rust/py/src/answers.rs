@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use fd_router_counts::answers::{Answers as Core, Author, Row};
+use fd_router_counts::answers::{Answers as Core, Author, Row, Times};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 
@@ -83,14 +83,8 @@ impl Answers {
         Rows(Mutex::new(py.detach(|| self.0.rows()).into_iter()))
     }
 
-    fn times(&self, py: Python<'_>) -> Vec<TimesTuple> {
-        let times = py.detach(|| self.0.times()).into_iter();
-        times
-            .map(|each| {
-                let seconds = each.seconds;
-                (each.worker, each.class, seconds.buckets, seconds.sum)
-            })
-            .collect()
+    fn times(&self, py: Python<'_>) -> AllTimes {
+        AllTimes(Mutex::new(py.detach(|| self.0.times()).into_iter()))
     }
 }
 
@@ -108,6 +102,23 @@ impl Rows {
         let row = self.0.lock().next()?;
         let (worker, prefill) = row.author.unzip();
         Some((worker, prefill.flatten(), row.status, row.answers))
+    }
+}
+
+/// The same for times.
+#[pyclass(frozen, module = "fd_router._core")]
+struct AllTimes(Mutex<std::vec::IntoIter<Times>>);
+
+#[pymethods]
+impl AllTimes {
+    const fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__(&self) -> Option<TimesTuple> {
+        let each = self.0.lock().next()?;
+        let seconds = each.seconds;
+        Some((each.worker, each.class, seconds.buckets, seconds.sum))
     }
 }
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from fd_router._core import Answers
 from fd_router.observe.metrics import families, instruments
-from fd_router.observe.metrics.instruments import OTHER, add_histogram, metric, simple
-from fd_router.observe.metrics.pace import paced
+from fd_router.observe.metrics.instruments import OTHER, metric, series, simple
 from fd_router.observe.metrics.worker_tally import Departed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prometheus_client.metrics_core import Metric
+    from prometheus_client.samples import Sample
 
     Series = tuple[str, str, str, int | str]
     """The worker of a single answer, those of a pair's, and the status."""
@@ -49,10 +49,11 @@ class WorkerAnswers:
 
     def ttft(self) -> Metric:
         """Times to first byte."""
-        found = metric(families.TTFT)
-        samples = len(families.TTFT.bounds) + 3
-        for worker, digit, buckets, total in paced(self.counted.times(), samples):
+        return metric(families.TTFT, self._times())
+
+    def _times(self) -> Iterator[Sample]:
+        family = families.TTFT
+        for worker, digit, buckets, total in self.counted.times():
             values = (OTHER, OTHER) if worker is None else (worker, f"{digit}xx")
-            labels = dict(zip(families.TTFT.labels, values, strict=True))
-            add_histogram(found, families.TTFT.bounds, labels, buckets, total)
-        return found
+            labels = dict(zip(family.labels, values, strict=True))
+            yield from series(family.name, family.bounds, labels, buckets, total)

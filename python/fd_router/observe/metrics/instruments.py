@@ -7,15 +7,15 @@ These are fed by the event loop's thread alone and may be read from any: a reade
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
 
 from fd_router._core import Histogram
-from fd_router.observe.metrics.pace import paced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from fd_router.observe.metrics.families import Family
 
@@ -25,18 +25,25 @@ MAX_SERIES = 16_384
 OTHER = "other"
 
 
-def metric(family: Family) -> Metric:
-    """An empty family as the client library models it: a counter's name without `_total`."""
-    return Metric(family.name.removesuffix("_total"), family.help, family.kind)
+def metric(family: Family, samples: Iterable[Sample]) -> Metric:
+    """A family as the client library models it: a counter's name without `_total`.
+
+    The samples may be made while they are read, which is once: so there are never all of tens of thousands at a time.
+    """
+    found = Metric(family.name.removesuffix("_total"), family.help, family.kind)
+    found.samples = cast("list[Sample]", samples)
+    return found
 
 
 def simple(family: Family, samples: Iterable[tuple[tuple[object, ...], float]]) -> Metric:
     """A counter or gauge with `samples` of (label values, value)."""
-    found = metric(family)
-    for values, value in paced(samples):
-        labels = {label: str(text) for label, text in zip(family.labels, values, strict=True)}
-        found.add_sample(family.name, labels, value)
-    return found
+
+    def made() -> Iterator[Sample]:
+        for values, value in samples:
+            labels = {label: str(text) for label, text in zip(family.labels, values, strict=True)}
+            yield Sample(family.name, labels, value)
+
+    return metric(family, made())
 
 
 class Tally:
@@ -105,19 +112,17 @@ class Buckets:
 
 def histogram(family: Family, bounds: Sequence[float], counts: Sequence[int], total: float) -> Metric:
     """A histogram from counts that are not cumulated: one for each bound and one for what is above all."""
-    found = metric(family)
-    add_histogram(found, bounds, {}, counts, total)
-    return found
+    return metric(family, series(family.name, bounds, {}, counts, total))
 
 
-def add_histogram(
-    found: Metric, bounds: Sequence[float], labels: dict[str, str], counts: Sequence[int], total: float
-) -> None:
-    """Add one series of a histogram to its family."""
+def series(
+    name: str, bounds: Sequence[float], labels: dict[str, str], counts: Sequence[int], total: float
+) -> Iterator[Sample]:
+    """One series of a histogram, with counts as of `histogram`."""
     seen = 0
     for bound, count in zip((*bounds, math.inf), counts, strict=True):
         seen += count
         le = "+Inf" if bound == math.inf else f"{bound:g}"
-        found.add_sample(f"{found.name}_bucket", {**labels, "le": le}, seen)
-    found.add_sample(f"{found.name}_sum", labels, total)
-    found.add_sample(f"{found.name}_count", labels, seen)
+        yield Sample(f"{name}_bucket", {**labels, "le": le}, seen)
+    yield Sample(f"{name}_sum", labels, total)
+    yield Sample(f"{name}_count", labels, seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from fd_router._core import GAP_BOUNDS, HIT_BOUNDS, QUANTILES, __version__
 from fd_router.observe.metrics import families
@@ -12,7 +13,7 @@ from fd_router.observe.metrics.instruments import histogram, metric, simple
 from fd_router.types import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from fd_router.observe.metrics.answers import WorkerAnswers
     from fd_router.observe.metrics.families import Family
     from fd_router.types import Role
+
+    AccessRow = tuple[str, str, list[tuple[int, int]], float, list[float]]
 
 
 class SchedulerSource(Protocol):
@@ -67,7 +70,7 @@ class Forgetful(Protocol):
 class AccessSource(Protocol):
     """What is read of `_core.AccessLog`."""
 
-    def snapshot(self) -> list[tuple[str, str, list[tuple[int, int]], float, list[float]]]:
+    def snapshot(self) -> list[AccessRow]:
         """(method, endpoint, [(status, requests)], seconds, quantiles) of each series."""
 
 
@@ -220,20 +223,23 @@ class AccessCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One snapshot of what was asked and answered."""
-        series = self.source.snapshot() if self.source is not None else []
+        rows = self.source.snapshot() if self.source is not None else []
         yield simple(
             families.HTTP_REQUESTS,
-            [((row[0], row[1], status), count) for row in series for status, count in row[2]],
+            [((row[0], row[1], status), count) for row in rows for status, count in row[2]],
         )
-        duration = families.HTTP_DURATION
-        found = metric(duration)
-        for method, endpoint, statuses, seconds, quantiles in series:
-            labels = {"method": method, "endpoint": endpoint}
-            for quantile, value in zip(QUANTILES, quantiles, strict=True):
-                found.add_sample(duration.name, {**labels, "quantile": str(quantile)}, value)
-            found.add_sample(f"{duration.name}_sum", labels, seconds)
-            found.add_sample(f"{duration.name}_count", labels, sum(count for _, count in statuses))
-        yield found
+        yield metric(families.HTTP_DURATION, durations(rows))
+
+
+def durations(rows: Iterable[AccessRow]) -> Iterator[Sample]:
+    """The summary of each series of HTTP requests."""
+    name = families.HTTP_DURATION.name
+    for method, endpoint, statuses, seconds, quantiles in rows:
+        labels = {"method": method, "endpoint": endpoint}
+        for quantile, value in zip(QUANTILES, quantiles, strict=True):
+            yield Sample(name, {**labels, "quantile": str(quantile)}, value)
+        yield Sample(f"{name}_sum", labels, seconds)
+        yield Sample(f"{name}_count", labels, sum(count for _, count in statuses))
 
 
 class RelayCollector(Collector):

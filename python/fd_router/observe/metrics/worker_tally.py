@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from fd_router._core import Histogram
 from fd_router.observe.metrics import instruments
-from fd_router.observe.metrics.instruments import OTHER, Tally, add_histogram, metric
-from fd_router.observe.metrics.pace import paced
+from fd_router.observe.metrics.instruments import OTHER, Tally, metric, series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.metrics_core import Metric
+    from prometheus_client.samples import Sample
 
     from fd_router.observe.metrics.families import Family
 
@@ -36,27 +36,21 @@ class Departed:
 
 
 class WorkerTally(Tally):
-    """A counter family with `workers` label values first, each a worker's url or empty.
+    """A counter family whose first label is a worker's url, or empty.
 
     A live worker's series only ever grow. Without a scrape nothing is forgotten, and the bound on series holds.
     """
 
-    def __init__(
-        self, family: Family, workers: int = 1, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, family: Family, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(family)
-        self._workers = workers
         self._departed = Departed(monotonic)
 
     def prune(self, live: set[str]) -> None:
         """Forget workers that have been out of `live` for `RETENTION_SECS`. One caller at a time."""
         keys = list(self._counts)
-        named = {str(url) for key in keys for url in key[: self._workers] if url}
-        gone = self._departed.gone(named, live)
-        if not gone:
-            return
+        gone = self._departed.gone({str(key[0]) for key in keys if key[0]}, live)
         for key in keys:
-            if not gone.isdisjoint(key[: self._workers]):
+            if key[0] in gone:
                 self._counts.pop(key, None)
 
 
@@ -90,10 +84,10 @@ class WorkerBuckets:
 
     def collect(self) -> Metric:
         """The family's present samples."""
-        found = metric(self._family)
-        series: Iterable[tuple[tuple[str, ...], Histogram]] = list(self._series.items())
-        samples = len(self._family.bounds) + 3
-        for values, buckets in paced(series, samples):
-            labels = dict(zip(self._family.labels, values, strict=True))
-            add_histogram(found, self._family.bounds, labels, *buckets.snapshot())
-        return found
+        return metric(self._family, self._samples())
+
+    def _samples(self) -> Iterator[Sample]:
+        family = self._family
+        for values, buckets in list(self._series.items()):
+            labels = dict(zip(family.labels, values, strict=True))
+            yield from series(family.name, family.bounds, labels, *buckets.snapshot())
