@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import matplotlib.pyplot as plt
 
 OURS = "#1f6feb"
 PEER = "#9aa4b2"
+TITLE_WIDTH = 50
+"""Letters of a line above a panel, in which it has room."""
 
 
 def panels(report: dict[str, Any]) -> list[tuple[str, str, dict[str, float]]]:
@@ -46,7 +49,7 @@ def draw(report: dict[str, Any], out: Path) -> None:
         axis.set_xlim(min(lengths) / 4, max(lengths) * 4)
         axis.xaxis.set_ticks([])
         axis.xaxis.set_ticks([], minor=True)
-        axis.set_title(title.partition(" (")[0], fontsize=10)
+        axis.set_title(textwrap.fill(title.partition(" (")[0], TITLE_WIDTH), fontsize=10)
         axis.set_xlabel(f"CPU microseconds per {unit}, log scale", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
