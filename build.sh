@@ -164,11 +164,12 @@ rust_tests() {
     cargo test --locked --quiet --workspace --exclude fd-router-py
 }
 
-# Side by side, one more than there are cores, as much of a test is waiting; neighbours share fixtures, so each process
-# takes a run of them and helps out at the end.
+# Side by side, two more than there are cores, as much of a test is waiting; neighbours share fixtures, so each process
+# takes a run of them and helps out at the end. Of thousands of tests beside each other one meets a pause of the machine
+# now and then: what starts processes has a second try, and the summary names it (tests/conftest.py).
 python_tests() {
-    local processes=$(($(python -c 'import os; print(len(os.sched_getaffinity(0)))') + 1))
-    python -m pytest -q -n "$processes" --dist worksteal --benchmark-disable --durations=20 --durations-min=1 "$@"
+    local processes=$(($(python -c 'import os; print(len(os.sched_getaffinity(0)))') + 2))
+    python -m pytest -q -n "$processes" --dist worksteal --benchmark-disable --durations=20 --durations-min=1 --reruns 1 "$@"
 }
 
 run_tests() {

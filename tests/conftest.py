@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
     from rig import Engine, RawWorker, Router
 
+PROCESSES = {"e2e", "faults", "packaging", "parity"}
+"""Folders of tests that start the router, and engines."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts no process has no second try where `--reruns` gives one: nothing of it hangs on the machine."""
+    for item in items:
+        if not PROCESSES.intersection(item.path.parts):
+            item.add_marker(pytest.mark.flaky(reruns=0))
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
