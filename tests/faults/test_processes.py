@@ -14,6 +14,7 @@ import pytest
 
 from rig import reply, wait_for
 from rig.memory import worker_pid
+from rig.process import gone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,15 +32,6 @@ def well(router: Router) -> bool:
         return router.get("/health").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has waited for yet has."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def kill_worker(router: Router, number: signal.Signals) -> int:

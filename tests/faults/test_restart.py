@@ -16,6 +16,7 @@ from fd_router._core import Request
 from rig import core, wait_for
 from rig.crowd import Crowd, statuses
 from rig.memory import worker_pid
+from rig.process import gone
 from rig.router import chat_body, free_port
 
 if TYPE_CHECKING:
@@ -162,15 +163,7 @@ def kill(router: Router) -> None:
     pid = worker_pid(router)
     router.process.send_all(signal.SIGKILL)
     assert router.process.wait() == -signal.SIGKILL
-    wait_for(lambda: not _lives(pid))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    wait_for(lambda: gone(pid))
 
 
 @pytest.mark.parametrize("cut", [0, 9, 1000])

@@ -91,3 +91,12 @@ class Process:
         # Children that outlived their parent hold its ports and would disturb what comes next.
         self.send_all(signal.SIGKILL)
         return status
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for yet has."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it goes between opening and reading
+        return True
