@@ -166,9 +166,8 @@ class Admission:
         self._learner.ahead(instance)
         try:
             trouble = await self._probe(instance.url)
-            if self._is_removed(
-                instance.url, own=own
-            ):  # while it was probed: it was drained, and now is empty
+            # It may have been removed while it was probed: it was drained, and is empty now.
+            if self._is_removed(instance.url, own=own):
                 return
             if trouble is not None:
                 raise RegistrationError(503, f"{instance.url} service is not healthy{trouble}")
