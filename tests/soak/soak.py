@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rig import Engine, Router, Stage
+from rig.crowd import Crowd
 from rig.memory import rss, worker_pid
 from rig.wait import wait_for
 
@@ -49,6 +50,9 @@ LEAVE_SECS = 0.4
 SLOPE_LIMIT = 1.0
 """MB a minute."""
 SPARE_FILES = 8
+CLIENTS = 16
+DECISIONS = 40_000
+"""More than are kept."""
 CONFIG = (
     "scheduler: {policy: cache_aware, cache-max-memory-mb: 8}\n"
     "manager: {health-check-interval-secs: 1}\nlog: {output: file}"
@@ -83,6 +87,8 @@ class Soak:
         self.engines = [self.start_engine() for _ in range(ENGINES)]
         self.router.wait_workers(mixed=ENGINES)
         self.pid = worker_pid(self.router)
+        # What may be asked about at /decisions grows to its bound by then; a leak is what grows on.
+        Crowd(self.router, CLIENTS, max_tokens=1).ask(DECISIONS)
         self.samples: list[tuple[float, int, int]] = []
 
     async def run(self) -> None:
