@@ -49,6 +49,8 @@ class WorkerTally(Tally):
         """Forget workers that have been out of `live` for `RETENTION_SECS`. One caller at a time."""
         keys = list(self._counts)
         gone = self._departed.gone({str(key[0]) for key in keys if key[0]}, live)
+        if not gone:
+            return
         for key in keys:
             if key[0] in gone:
                 self._counts.pop(key, None)
